@@ -1,6 +1,6 @@
 /*
- * Mailbox, RFC 5321 section 4.1.2 and 4.1.3, with the additions of RFC 6531 section 3.3. One pass with a cursor, no allocation
- * (libidn2 allocates for domains with U-labels). No state; any thread.
+ * Mailbox, RFC 5321 section 4.1.2 and 4.1.3, with the additions of RFC 6531 section 3.3. One pass
+ * with a cursor, no allocation (libidn2 allocates for domains with U-labels). No state; any thread.
  *
  *   Mailbox        = Local-part "@" ( Domain / address-literal )
  *   Local-part     = Dot-string / Quoted-string
@@ -88,7 +88,8 @@ static size_t scan_dot_string(struct slice text, struct fault *fault)
     return at;
 }
 
-/* Labels of LDH, underscore and UTF-8, separated by single dots. `offset` is the position in the address. */
+/* Labels of LDH, underscore and UTF-8, separated by single dots. `offset` is the position in the
+ * address. */
 static bool check_domain(struct slice domain, size_t offset, struct fault *fault)
 {
     size_t start = 0; /* of the label */
@@ -167,8 +168,7 @@ bool smtp_address_parse(struct slice text, struct smtp_address *address, struct 
     if (utf8 && !slice_is_utf8(text)) {
         return fault_set(fault, FAULT_INVALID, 0, "address is not UTF-8");
     }
-    size_t local =
-        text.ptr[0] == '"' ? scan_quoted(text, fault) : scan_dot_string(text, fault);
+    size_t local = text.ptr[0] == '"' ? scan_quoted(text, fault) : scan_dot_string(text, fault);
     if (local == 0) {
         return false;
     }

@@ -1,6 +1,6 @@
 /*
- * Command lines. The verb is looked up in a table whose rows name the argument's parser; MAIL and RCPT share the path parser
- * and go on with the ESMTP parameters in command_param.c.
+ * Command lines. The verb is looked up in a table whose rows name the argument's parser; MAIL and
+ * RCPT share the path parser and go on with the ESMTP parameters in command_param.c.
  */
 #include "smtp/command_private.h"
 
@@ -25,12 +25,14 @@ static bool parse_something(struct smtp_command *command, struct smtp_command_er
            smtp_command_wrong(error, 501, "5.5.4", "An argument is needed");
 }
 
-/* EHLO SP ( Domain / address-literal ). What real clients call themselves is often neither, so any printable word is taken. */
+/* EHLO SP ( Domain / address-literal ). What real clients call themselves is often neither, so any
+ * printable word is taken. */
 static bool parse_name(struct smtp_command *command, struct smtp_command_error *error)
 {
     struct slice name = command->argument;
     for (size_t i = 0; i < name.len; i++) {
-        if (name.ptr[i] <= ' ' || name.ptr[i] >= 0x7f) { /* char may be signed: then 8-bit is below */
+        if (name.ptr[i] <= ' ' ||
+            name.ptr[i] >= 0x7f) { /* char may be signed: then 8-bit is below */
             return smtp_command_wrong(error, 501, "5.5.4", "Not a host name");
         }
     }
@@ -68,7 +70,8 @@ static bool parse_auth(struct smtp_command *command, struct smtp_command_error *
     return true;
 }
 
-/* End of the path that starts at rest[0] == '<': position of its '>', or 0. Quoted strings may hold one. */
+/* End of the path that starts at rest[0] == '<': position of its '>', or 0. Quoted strings may hold
+ * one. */
 static size_t find_path_end(struct slice rest)
 {
     bool quoted = false;
@@ -99,7 +102,8 @@ static bool skip_source_route(struct slice *path)
     return true;
 }
 
-/* Reverse-path and Forward-path of RFC 5321 section 4.1.2; blanks behind the colon are tolerated. */
+/* Reverse-path and Forward-path of RFC 5321 section 4.1.2; blanks behind the colon are tolerated.
+ */
 static bool parse_path(struct slice *rest, struct slice keyword, struct smtp_command *command,
                        struct smtp_command_error *error)
 {
@@ -107,7 +111,8 @@ static bool parse_path(struct slice *rest, struct slice keyword, struct smtp_com
     struct smtp_address address;
     if (!slice_starts_with_nocase(*rest, keyword)) {
         return smtp_command_wrong(error, 501, "5.5.4",
-                                  rcpt ? "Syntax: RCPT TO:<address>" : "Syntax: MAIL FROM:<address>");
+                                  rcpt ? "Syntax: RCPT TO:<address>"
+                                       : "Syntax: MAIL FROM:<address>");
     }
     *rest = slice_skip(*rest, keyword.len);
     while (rest->len > 0 && rest->ptr[0] == ' ') {

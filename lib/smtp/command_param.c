@@ -15,9 +15,9 @@
 
 struct param {
     struct slice keyword;
-    bool rcpt;       /* of RCPT, else of MAIL */
+    bool rcpt; /* of RCPT, else of MAIL */
     bool has_value;
-    uint32_t needs;  /* enum smtp_capability, one of them is enough */
+    uint32_t needs; /* enum smtp_capability, one of them is enough */
     bool (*take)(struct smtp_command *command, struct slice value);
 };
 
@@ -94,7 +94,8 @@ static bool take_notify(struct smtp_command *command, struct slice value)
     return true;
 }
 
-/* original-recipient-address = addr-type ";" xtext                (RFC 3461 section 4.2; UTF-8: RFC 6533 section 3) */
+/* original-recipient-address = addr-type ";" xtext                (RFC 3461 section 4.2; UTF-8: RFC
+ * 6533 section 3) */
 static bool take_orcpt(struct smtp_command *command, struct slice value)
 {
     command->orcpt = value;
@@ -160,8 +161,7 @@ bool smtp_command_parse_params(struct slice rest, struct smtp_command *command,
             continue;
         }
         struct slice keyword = slice_cut(&value, '=');
-        const struct param *param =
-            find_param(keyword, command->verb == SMTP_COMMAND_RCPT, &index);
+        const struct param *param = find_param(keyword, command->verb == SMTP_COMMAND_RCPT, &index);
         if (param == NULL) {
             return smtp_command_wrong(error, 555, "5.5.4", "Parameter not recognised");
         }

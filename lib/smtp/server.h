@@ -100,9 +100,9 @@ void smtp_server_shutdown(struct smtp_server *server, const char *text);
 /* True while an answer is owed by the owner. */
 bool smtp_server_waiting(const struct smtp_server *server);
 bool smtp_server_secure(const struct smtp_server *server);
-/* The user of the last successful AUTH: smtp_server_auth_result() was given ok. */
+/* True once smtp_server_auth_result() was given ok (and no STARTTLS since). */
 bool smtp_server_authenticated(const struct smtp_server *server);
 /* Facts of the session, for logs. */
-uint32_t smtp_server_transactions(const struct smtp_server *server); /* MESSAGE events that were answered */
+uint32_t smtp_server_transactions(const struct smtp_server *server); /* MAIL commands that were accepted */
 
 #endif

@@ -1,9 +1,11 @@
 /*
- * The work is one pass over the input, eight bytes at a time, that stops at the few bytes that matter: every byte
- * below 0x0e (CR, LF and NUL, and some harmless ones). All else is content and goes out in as few pieces as there are dots to drop.
+ * The work is one pass over the input, eight bytes at a time, that stops at the few bytes that
+ * matter: every byte below 0x0e (CR, LF and NUL, and some harmless ones). All else is content and
+ * goes out in as few pieces as there are dots to drop.
  *
- * A dot at the start of a line is never content: either it was stuffed, or it belongs to the end mark. So it
- * can be dropped when it is seen, whatever follows, and no byte ever has to be put back.
+ * A dot at the start of a line is never content: either it was stuffed, or it belongs to the end
+ * mark. So it can be dropped when it is seen, whatever follows, and no byte ever has to be put
+ * back.
  */
 #include "smtp/unstuff.h"
 
@@ -46,13 +48,13 @@ static const char *find_special(const char *at, const char *end)
 
 static enum smtp_unstuff_result refuse(struct smtp_unstuff *unstuff, char found)
 {
-    bool after_cr =
-        unstuff->state == SMTP_UNSTUFF_CR || unstuff->state == SMTP_UNSTUFF_DOT_CR;
+    bool after_cr = unstuff->state == SMTP_UNSTUFF_CR || unstuff->state == SMTP_UNSTUFF_DOT_CR;
     unstuff->wrong = after_cr ? "bare CR" : (found == '\n' ? "bare LF" : "NUL");
     return SMTP_UNSTUFF_BAD;
 }
 
-/* One byte that stands at a line's start, or behind a CR or the dot. PIECE: go on and it is content; MORE: it was dropped. */
+/* One byte that stands at a line's start, or behind a CR or the dot. PIECE: go on and it is
+ * content; MORE: it was dropped. */
 static enum smtp_unstuff_result take_edge(struct smtp_unstuff *unstuff, char c)
 {
     switch (unstuff->state) {

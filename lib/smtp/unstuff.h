@@ -1,10 +1,12 @@
 /*
- * Decoder of message content as it comes over the wire: after DATA (RFC 5321 section 4.5.2, dot-stuffing, ended by
- * CRLF.CRLF) or inside BDAT chunks (RFC 3030, no dots, ended by count). It cuts the input into slices that are the content;
- * nothing is copied and nothing is held back but the bytes of the end mark.
+ * Decoder of message content as it comes over the wire: after DATA (RFC 5321 section 4.5.2,
+ * dot-stuffing, ended by CRLF.CRLF) or inside BDAT chunks (RFC 3030, no dots, ended by count). It
+ * cuts the input into slices that are the content; nothing is copied and nothing is held back but
+ * the bytes of the end mark.
  *
- * Lines end with CRLF and nothing else. A bare LF, a bare CR or a NUL is refused wherever it stands, since peers that disagree about
- * them disagree about where a message ends (SMTP smuggling). The state survives splits at any byte.
+ * Lines end with CRLF and nothing else. A bare LF, a bare CR or a NUL is refused wherever it
+ * stands, since peers that disagree about them disagree about where a message ends (SMTP
+ * smuggling). The state survives splits at any byte.
  */
 #ifndef SLUICE_SMTP_UNSTUFF_H
 #define SLUICE_SMTP_UNSTUFF_H
@@ -36,7 +38,8 @@ struct smtp_unstuff {
 void smtp_unstuff_init(struct smtp_unstuff *unstuff, bool dots);
 
 /* Takes bytes from the front of *rest. After END or BAD the decoder must be initialised anew. */
-enum smtp_unstuff_result smtp_unstuff_next(struct smtp_unstuff *unstuff, struct slice *rest, struct slice *piece);
+enum smtp_unstuff_result smtp_unstuff_next(struct smtp_unstuff *unstuff, struct slice *rest,
+                                           struct slice *piece);
 
 /* BDAT: may the message end here? False after a bare CR. */
 bool smtp_unstuff_complete(const struct smtp_unstuff *unstuff);

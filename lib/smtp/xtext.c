@@ -1,7 +1,8 @@
 /*
  * xtext = *( xchar / hexchar )
  * xchar = any ASCII CHAR between "!" (33) and "~" (126) inclusive, except for "+" and "="
- * hexchar = ASCII "+" immediately followed by two upper case hexadecimal digits      (RFC 3461 section 4)
+ * hexchar = ASCII "+" immediately followed by two upper case hexadecimal digits      (RFC 3461
+ * section 4)
  */
 #include "smtp/xtext.h"
 

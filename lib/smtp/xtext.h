@@ -1,6 +1,6 @@
 /*
- * xtext (RFC 3461 section 4): printable ASCII without "+" and "=", everything else as "+" and two upper-case
- * hexadecimal digits. Used by ENVID, ORCPT and AUTH=.
+ * xtext (RFC 3461 section 4): printable ASCII without "+" and "=", everything else as "+" and two
+ * upper-case hexadecimal digits. Used by ENVID, ORCPT and AUTH=.
  */
 #ifndef SLUICE_SMTP_XTEXT_H
 #define SLUICE_SMTP_XTEXT_H
