@@ -1,0 +1,560 @@
+#include "policy/config_source_private.h"
+
+#include "policy/config_value_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEY_PATH_MAX 512
+#define LIST_MAX 100000 /* entries of one list */
+
+/* One walk over the document. */
+struct normal {
+    const struct config_source *source;
+    const char *folder;
+    struct problems *problems;
+    struct strbuf *out;
+    struct strbuf path; /* of the key being looked at: "sites[2].retry" */
+    bool quiet;         /* values taken over from another entry: their problems are told there */
+};
+
+static void write_struct(struct normal *normal, const struct schema_type *type,
+                         const yaml_node_t *node, unsigned line, const yaml_node_t *parent);
+
+static void path_cut(struct normal *normal, size_t len)
+{
+    normal->path.overflow = false;
+    normal->path.len = len;
+    normal->path.ptr[len] = '\0';
+}
+
+/* The length before, for path_cut(). Overlong foreign keys are shortened. */
+static size_t path_add_key(struct normal *normal, struct slice key)
+{
+    size_t before = normal->path.len;
+    char shown[CONFIG_SHOWN_MAX];
+    (void)config_shown(shown, key);
+    (void)strbuf_addf(&normal->path, "%s%.*s", before == 0 ? "" : ".", (int)strlen(shown) - 2,
+                      shown + 1);
+    return before;
+}
+
+static size_t path_add_index(struct normal *normal, size_t at)
+{
+    size_t before = normal->path.len;
+    (void)strbuf_addf(&normal->path, "[%zu]", at);
+    return before;
+}
+
+static void tell(struct normal *normal, unsigned line, const char *text)
+{
+    if (!normal->quiet) {
+        problems_add(normal->problems, line,
+                     normal->path.len == 0 ? "configuration" : normal->path.ptr, "%s", text);
+    }
+}
+
+/* A double-quoted YAML scalar; everything but printable ASCII is escaped. `text` is UTF-8. */
+static void write_quoted(struct strbuf *out, struct slice text)
+{
+    (void)strbuf_add_byte(out, '"');
+    for (size_t i = 0; i < text.len;) {
+        unsigned char byte = (unsigned char)text.ptr[i++];
+        if (byte == '"' || byte == '\\') {
+            (void)strbuf_addf(out, "\\%c", byte);
+        } else if (byte < 0x20 || byte == 0x7f) {
+            (void)strbuf_addf(out, "\\x%02X", byte);
+        } else if (byte < 0x80) {
+            (void)strbuf_add_byte(out, (char)byte);
+        } else {
+            unsigned more = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
+            uint32_t point = byte & (0x3fU >> more);
+            while (more-- > 0 && i < text.len) {
+                point = point << 6 | ((unsigned char)text.ptr[i++] & 0x3fU);
+            }
+            (void)strbuf_addf(out, "\\U%08X", point);
+        }
+    }
+    (void)strbuf_add_byte(out, '"');
+}
+
+static void write_path(struct normal *normal, struct slice text)
+{
+    struct strbuf joined;
+    strbuf_init(&joined, text.len + strlen(normal->folder) + 1);
+    if (text.ptr[0] != '/') {
+        (void)strbuf_add_cstr(&joined, normal->folder);
+    }
+    (void)strbuf_add_slice(&joined, text);
+    write_quoted(normal->out, strbuf_slice(&joined));
+    strbuf_free(&joined);
+}
+
+static void write_value(struct normal *normal, const struct schema_field *field,
+                        const struct config_value *value)
+{
+    switch (value->form) {
+    case CONFIG_FORM_TEXT:
+        if (field->kind == SCHEMA_PATH) {
+            write_path(normal, value->text);
+        } else {
+            write_quoted(normal->out, value->text);
+        }
+        break;
+    case CONFIG_FORM_NUMBER:
+        (void)strbuf_addf(normal->out, "%llu", (unsigned long long)value->number);
+        break;
+    case CONFIG_FORM_BOOL:
+        (void)strbuf_add_cstr(normal->out, value->truth ? "true" : "false");
+        break;
+    case CONFIG_FORM_RATE:
+        (void)strbuf_addf(normal->out, "{\"amount\": %llu, \"interval\": %lld}",
+                          (unsigned long long)value->rate.amount,
+                          (long long)value->rate.interval_ms);
+        break;
+    }
+}
+
+static bool write_text(struct normal *normal, const struct schema_field *field, struct slice text,
+                       unsigned line)
+{
+    struct config_value value;
+    struct fault why;
+    if (!config_value_read(field, text, &value, &why)) {
+        tell(normal, line, why.text);
+        return false;
+    }
+    write_value(normal, field, &value);
+    return true;
+}
+
+/* What the file holds without the line end behind it. False: `why` says what went wrong, with the
+ * path. */
+static bool read_secret(const char *path, struct strbuf *out, struct fault *why)
+{
+    struct stat facts;
+    ssize_t got = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &facts) != 0) {
+        int error = errno;
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return fault_set_errno(why, error, "the file %s cannot be read", path);
+    }
+    char *room = strbuf_reserve(out, out->max);
+    if (S_ISREG(facts.st_mode) && facts.st_size <= (off_t)out->max && room != NULL) {
+        got = read(fd, room, out->max);
+    }
+    (void)close(fd);
+    if (got < 0) {
+        return fault_set(why, FAULT_INVALID, 0, "the file %s is not a file of at most %zu bytes",
+                         path, out->max);
+    }
+    strbuf_commit(out, (size_t)got);
+    while (out->len > 0 && (out->ptr[out->len - 1] == '\n' || out->ptr[out->len - 1] == '\r')) {
+        out->len--;
+    }
+    return true;
+}
+
+/* {file: PATH} */
+static bool write_secret_file(struct normal *normal, const struct schema_field *field,
+                              const yaml_node_t *node)
+{
+    const yaml_node_t *file = source_value(normal->source, node, SLICE("file"));
+    bool alone = node->data.mapping.pairs.top - node->data.mapping.pairs.start == 1;
+    struct strbuf path;
+    struct strbuf secret;
+    struct fault why;
+    if (file == NULL || !alone || file->type != YAML_SCALAR_NODE || file->data.scalar.length == 0 ||
+        slice_has_control(source_text(file))) {
+        tell(normal, source_line(node), "is a mapping; expected text, or {file: PATH} alone");
+        return false;
+    }
+    strbuf_init(&path, 4096);
+    strbuf_init(&secret, 65536);
+    if (source_text(file).ptr[0] != '/') {
+        (void)strbuf_add_cstr(&path, normal->folder);
+    }
+    (void)strbuf_add_slice(&path, source_text(file));
+    bool good = path.overflow ? fault_set(&why, FAULT_INVALID, 0, "the path is too long")
+                              : read_secret(path.ptr, &secret, &why);
+    if (!good) {
+        tell(normal, source_line(file), why.text);
+    } else {
+        good = write_text(normal, field, strbuf_slice(&secret), source_line(file));
+    }
+    if (secret.ptr != NULL) {
+        explicit_bzero(secret.ptr, secret.capacity);
+    }
+    strbuf_free(&secret);
+    strbuf_free(&path);
+    return good;
+}
+
+static const char *node_word(const yaml_node_t *node)
+{
+    switch (node->type) {
+    case YAML_MAPPING_NODE: return "a mapping";
+    case YAML_SEQUENCE_NODE: return "a list";
+    case YAML_SCALAR_NODE: return "a single value";
+    case YAML_NO_NODE: break;
+    }
+    return "nothing";
+}
+
+static bool tell_shape(struct normal *normal, const yaml_node_t *node, const char *expected)
+{
+    char text[FAULT_TEXT_MAX];
+    (void)snprintf(text, sizeof(text), "is %s; expected %s", node_word(node), expected);
+    tell(normal, source_line(node), text);
+    return false;
+}
+
+static bool write_scalar(struct normal *normal, const struct schema_field *field,
+                         const yaml_node_t *node)
+{
+    if (field->kind == SCHEMA_SECRET && node->type == YAML_MAPPING_NODE) {
+        return write_secret_file(normal, field, node);
+    }
+    if (node->type != YAML_SCALAR_NODE) {
+        return tell_shape(normal, node, config_kind_wanted(field->kind));
+    }
+    struct slice text = source_is_empty(node) ? SLICE("") : source_text(node);
+    if (text.len == 0 && (field->kind > SCHEMA_MATCH || source_is_empty(node))) {
+        struct fault why;
+        (void)fault_set(&why, FAULT_INVALID, 0, "has no value; expected %s",
+                        config_kind_wanted(field->kind));
+        tell(normal, source_line(node), why.text);
+        return false;
+    }
+    return write_text(normal, field, text, source_line(node));
+}
+
+/* A mapping, or what stands for it. */
+static bool write_mapping(struct normal *normal, const struct schema_field *field,
+                          const yaml_node_t *node, const yaml_node_t *parent)
+{
+    const struct schema_type *type = field->type;
+    if (node->type == YAML_SCALAR_NODE && type->shorthand != NULL && !source_is_empty(node)) {
+        for (size_t i = 0; i < type->field_count; i++) {
+            const struct schema_field *inner = &type->fields[i];
+            bool stands_for = strcmp(inner->key, type->shorthand) == 0;
+            (void)strbuf_addf(normal->out, "%s\"%s\": ", i == 0 ? "{" : ", ", inner->key);
+            if (!(stands_for ? write_scalar(normal, inner, node)
+                             : write_text(normal, inner, slice_cstr(inner->fallback),
+                                          source_line(node)))) {
+                return false;
+            }
+        }
+        return strbuf_add_byte(normal->out, '}');
+    }
+    if (node->type != YAML_MAPPING_NODE && !source_is_empty(node)) {
+        return tell_shape(normal, node, config_kind_wanted(SCHEMA_MAPPING));
+    }
+    write_struct(normal, type, source_is_empty(node) ? NULL : node, source_line(node), parent);
+    return true;
+}
+
+static bool write_element(struct normal *normal, const struct schema_field *field,
+                          const yaml_node_t *node, const yaml_node_t *parent)
+{
+    size_t before = normal->out->len;
+    bool good = field->kind == SCHEMA_MAPPING ? write_mapping(normal, field, node, parent)
+                                              : write_scalar(normal, field, node);
+    if (!good && !normal->out->overflow) {
+        normal->out->len = before;
+        normal->out->ptr[before] = '\0';
+    }
+    return good;
+}
+
+static yaml_node_t *find_default(const struct normal *normal, const yaml_node_t *list)
+{
+    for (const yaml_node_item_t *item = list->data.sequence.items.start;
+         item < list->data.sequence.items.top; item++) {
+        yaml_node_t *node = source_node(normal->source, *item);
+        const yaml_node_t *name = source_value(normal->source, node, SLICE("name"));
+        if (name != NULL && name->type == YAML_SCALAR_NODE &&
+            slice_eq(source_text(name), SLICE("default"))) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+/* `list` NULL: the key is absent. */
+static void write_sequence(struct normal *normal, const struct schema_field *field,
+                           const yaml_node_t *list)
+{
+    bool inherits = field->kind == SCHEMA_MAPPING && field->type->inherits;
+    const yaml_node_t *parent = inherits && list != NULL ? find_default(normal, list) : NULL;
+    size_t written = 0;
+    (void)strbuf_add_byte(normal->out, '[');
+    if (list != NULL) {
+        const yaml_node_item_t *items = list->data.sequence.items.start;
+        size_t count = (size_t)(list->data.sequence.items.top - items);
+        for (size_t i = 0; i < count && i < LIST_MAX; i++) {
+            size_t before = normal->out->len;
+            size_t at = path_add_index(normal, i);
+            const yaml_node_t *node = source_node(normal->source, items[i]);
+            (void)strbuf_add_cstr(normal->out, written == 0 ? "" : ",\n");
+            if (write_element(normal, field, node, node == parent ? NULL : parent)) {
+                written++;
+            } else if (!normal->out->overflow) {
+                normal->out->len = before;
+            }
+            path_cut(normal, at);
+        }
+    }
+    if (inherits && parent == NULL) {
+        (void)strbuf_add_cstr(normal->out, written == 0 ? "" : ",\n");
+        write_struct(normal, field->type, NULL, 0, NULL);
+    }
+    (void)strbuf_add_byte(normal->out, ']');
+}
+
+/* A mapping of any keys: names become values, as an array of {name, value}. */
+static bool write_properties(struct normal *normal, const struct schema_field *field,
+                             const yaml_node_t *node)
+{
+    struct schema_field value = *field;
+    size_t written = 0;
+    if (source_is_empty(node)) {
+        return strbuf_add_cstr(normal->out, "[]");
+    }
+    if (node->type != YAML_MAPPING_NODE) {
+        return tell_shape(normal, node, config_kind_wanted(SCHEMA_PROPERTIES));
+    }
+    value.kind = SCHEMA_SECRET;
+    value.list = false;
+    (void)strbuf_add_byte(normal->out, '[');
+    for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+         pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = source_node(normal->source, pair->key);
+        size_t before = normal->out->len;
+        if (key->type != YAML_SCALAR_NODE || source_text(key).len == 0 ||
+            slice_has_control(source_text(key))) {
+            tell(normal, source_line(key), "has a key that is no name");
+            continue;
+        }
+        size_t at = path_add_key(normal, source_text(key));
+        if (source_value(normal->source, node, source_text(key)) !=
+            source_node(normal->source, pair->value)) {
+            tell(normal, source_line(key), "stands here a second time");
+        }
+        (void)strbuf_add_cstr(normal->out, written == 0 ? "{\"name\": " : ", {\"name\": ");
+        write_quoted(normal->out, source_text(key));
+        (void)strbuf_add_cstr(normal->out, ", \"value\": ");
+        if (write_scalar(normal, &value, source_node(normal->source, pair->value))) {
+            (void)strbuf_add_cstr(normal->out, "}\n");
+            written++;
+        } else if (!normal->out->overflow) {
+            normal->out->len = before;
+        }
+        path_cut(normal, at);
+    }
+    return strbuf_add_byte(normal->out, ']');
+}
+
+/* The key's value as the file has it. False: nothing usable was written. */
+static bool write_present(struct normal *normal, const struct schema_field *field,
+                          const yaml_node_t *node)
+{
+    if (field->kind == SCHEMA_PROPERTIES) {
+        return write_properties(normal, field, node);
+    }
+    if (!field->list) {
+        return write_element(normal, field, node, NULL);
+    }
+    if (node->type == YAML_SEQUENCE_NODE || source_is_empty(node)) {
+        bool empty = source_is_empty(node) ||
+                     node->data.sequence.items.start == node->data.sequence.items.top;
+        if (empty &&
+            (field->required || (field->fallback != NULL && field->kind != SCHEMA_MAPPING))) {
+            tell(normal, source_line(node), "is empty; expected at least one");
+            return false;
+        }
+        write_sequence(normal, field, empty ? NULL : node);
+        return true;
+    }
+    if (node->type == YAML_SCALAR_NODE && field->kind != SCHEMA_MAPPING) {
+        (void)strbuf_add_byte(normal->out, '[');
+        bool good = write_scalar(normal, field, node);
+        (void)strbuf_add_byte(normal->out, ']');
+        return good;
+    }
+    return tell_shape(normal, node, "a list");
+}
+
+/* What holds when the key is absent (or of no use). False: nothing. */
+static bool write_fallback(struct normal *normal, const struct schema_field *field)
+{
+    if (field->kind == SCHEMA_MAPPING && !field->list) {
+        write_struct(normal, field->type, NULL, 0, NULL);
+        return true;
+    }
+    if (field->kind == SCHEMA_MAPPING && field->type->inherits) {
+        write_sequence(normal, field, NULL);
+        return true;
+    }
+    if (field->fallback == NULL) {
+        return false;
+    }
+    if (field->kind == SCHEMA_MAPPING) {
+        return strbuf_add_cstr(normal->out, field->fallback);
+    }
+    if (!field->list) {
+        return write_text(normal, field, slice_cstr(field->fallback), 0);
+    }
+    struct slice rest = slice_cstr(field->fallback);
+    (void)strbuf_add_byte(normal->out, '[');
+    while (rest.len > 0) {
+        (void)write_text(normal, field, slice_cut(&rest, ' '), 0);
+        (void)strbuf_add_cstr(normal->out, rest.len > 0 ? ", " : "]");
+    }
+    return true;
+}
+
+/* `line`: of the mapping, 0 when the file has none (then nothing of it is required but by being a
+ * default itself). */
+static bool write_field(struct normal *normal, const struct schema_type *type,
+                        const struct schema_field *field, const yaml_node_t *node, unsigned line,
+                        const yaml_node_t *parent)
+{
+    struct slice key = slice_cstr(field->key);
+    const yaml_node_t *value = source_value(normal->source, node, key);
+    if (value != NULL) {
+        size_t before = normal->out->len;
+        if (write_present(normal, field, value)) {
+            return true;
+        }
+        if (!normal->out->overflow) {
+            normal->out->len = before;
+        }
+        return write_fallback(normal, field);
+    }
+    if (field->required && line == 0 && type->inherits) {
+        return strbuf_add_cstr(normal->out, "\"default\"");
+    }
+    if (field->required) {
+        char text[FAULT_TEXT_MAX];
+        (void)snprintf(text, sizeof(text), "is missing; expected %s",
+                       field->list ? "a list of at least one" : config_kind_wanted(field->kind));
+        tell(normal, line == 0 ? 1 : line, text);
+        return field->kind == SCHEMA_MAPPING && !field->list && write_fallback(normal, field);
+    }
+    const yaml_node_t *inherited = field->own ? NULL : source_value(normal->source, parent, key);
+    if (inherited != NULL) {
+        size_t before = normal->out->len;
+        bool quiet = normal->quiet;
+        normal->quiet = true;
+        bool good = write_present(normal, field, inherited);
+        normal->quiet = quiet;
+        if (good) {
+            return true;
+        }
+        if (!normal->out->overflow) {
+            normal->out->len = before;
+        }
+    }
+    return write_fallback(normal, field);
+}
+
+static void tell_unknown(struct normal *normal, const struct schema_type *type,
+                         const yaml_node_t *key)
+{
+    const char *words[64];
+    char text[FAULT_TEXT_MAX];
+    CHECK(type->field_count <= ARRAY_LEN(words));
+    for (size_t i = 0; i < type->field_count; i++) {
+        words[i] = type->fields[i].key;
+    }
+    const char *near = problems_suggest(source_text(key), words, type->field_count);
+    if (near != NULL) {
+        (void)snprintf(text, sizeof(text), "is not a key of %s; did you mean \"%s\"?", type->noun,
+                       near);
+    } else {
+        int used = snprintf(text, sizeof(text), "is not a key of %s; expected one of", type->noun);
+        for (size_t i = 0; i < type->field_count && (size_t)used < sizeof(text) - 40; i++) {
+            used += snprintf(text + used, sizeof(text) - (size_t)used, "%s %s", i == 0 ? "" : ",",
+                             words[i]);
+        }
+    }
+    tell(normal, source_line(key), text);
+}
+
+/* Unknown keys, keys that stand there twice, keys that are no names. */
+static void check_keys(struct normal *normal, const struct schema_type *type,
+                       const yaml_node_t *node)
+{
+    for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+         pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = source_node(normal->source, pair->key);
+        if (key->type != YAML_SCALAR_NODE) {
+            tell(normal, source_line(key), "has a key that is no name");
+            continue;
+        }
+        bool known = false;
+        for (size_t i = 0; i < type->field_count; i++) {
+            known = known || slice_eq(source_text(key), slice_cstr(type->fields[i].key));
+        }
+        size_t at = path_add_key(normal, source_text(key));
+        const yaml_node_pair_t *first = node->data.mapping.pairs.start;
+        while (source_node(normal->source, first->key)->type != YAML_SCALAR_NODE ||
+               !slice_eq(source_text(source_node(normal->source, first->key)), source_text(key))) {
+            first++;
+        }
+        if (!known) {
+            tell_unknown(normal, type, key);
+        } else if (first != pair) {
+            char text[80];
+            (void)snprintf(text, sizeof(text), "stands here a second time; the first is in line %u",
+                           source_line(source_node(normal->source, first->key)));
+            tell(normal, source_line(key), text);
+        }
+        path_cut(normal, at);
+    }
+}
+
+static void write_struct(struct normal *normal, const struct schema_type *type,
+                         const yaml_node_t *node, unsigned line, const yaml_node_t *parent)
+{
+    size_t written = 0;
+    if (node != NULL) {
+        check_keys(normal, type, node);
+    }
+    (void)strbuf_add_byte(normal->out, '{');
+    for (size_t i = 0; i < type->field_count; i++) {
+        size_t before = normal->out->len;
+        size_t at = path_add_key(normal, slice_cstr(type->fields[i].key));
+        (void)strbuf_addf(normal->out, "%s\"%s\": ", written == 0 ? "" : ",\n",
+                          type->fields[i].key);
+        if (write_field(normal, type, &type->fields[i], node, line, parent)) {
+            written++;
+        } else if (!normal->out->overflow) {
+            normal->out->len = before;
+        }
+        path_cut(normal, at);
+    }
+    (void)strbuf_add_byte(normal->out, '}');
+}
+
+void config_normal_write(const struct config_source *source, const struct schema_type *type,
+                         const char *folder, struct problems *problems, struct strbuf *out)
+{
+    struct normal normal = {.source = source, .folder = folder, .problems = problems, .out = out};
+    const yaml_node_t *root =
+        source->document.nodes.start == source->document.nodes.top ? NULL : source_node(source, 1);
+    strbuf_init(&normal.path, KEY_PATH_MAX);
+    (void)strbuf_add_cstr(&normal.path, "");
+    if (root != NULL && root->type != YAML_MAPPING_NODE && !source_is_empty(root)) {
+        (void)tell_shape(&normal, root, config_kind_wanted(SCHEMA_MAPPING));
+        root = NULL;
+    }
+    write_struct(&normal, type, root, root == NULL ? 0 : 1, NULL);
+    strbuf_free(&normal.path);
+}

@@ -1,0 +1,330 @@
+#include "policy/config_rules_private.h"
+
+#include "policy/config_value_private.h"
+
+#include <stdarg.h>
+
+#define PATH_MAX_BYTES 160
+#define TOPIC_NAME_MAX 249 /* Kafka's */
+
+struct rules {
+    const struct config *config;
+    const struct config_source *source;
+    struct problems *problems;
+    bool vips_clean, pools_clean, streams_clean; /* nothing wrong in there so far */
+    char path[PATH_MAX_BYTES];
+};
+
+static void at(struct rules *rules, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Sets the key that the next problems are about. */
+static void at(struct rules *rules, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(rules->path, sizeof(rules->path), format, args);
+    va_end(args);
+}
+
+static void tell(struct rules *rules, const char *format, ...) PRINTF_LIKE(2, 3);
+
+static void tell(struct rules *rules, const char *format, ...)
+{
+    char text[FAULT_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    problems_add(rules->problems, config_source_line(rules->source, rules->path), rules->path, "%s",
+                 text);
+}
+
+/* The name as the n-th member `name` of an array of structs, whose first member it is in all of
+ * ours. */
+static const char *name_at(const void *array, size_t size, size_t i)
+{
+    const char *name;
+    memcpy(&name, (const char *)array + i * size, sizeof(name));
+    return name;
+}
+
+static void check_twice(struct rules *rules, const char *section, const void *array, size_t size,
+                        size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *name = name_at(array, size, i);
+        for (size_t j = 0; name != NULL && j < i; j++) {
+            const char *other = name_at(array, size, j);
+            if (other != NULL && strcmp(name, other) == 0) {
+                char first[PATH_MAX_BYTES];
+                (void)snprintf(first, sizeof(first), "%s[%zu].name", section, j);
+                at(rules, "%s[%zu].name", section, i);
+                tell(rules, "\"%s\" has been given already in line %u; expected a name of its own",
+                     name, config_source_line(rules->source, first));
+                break;
+            }
+        }
+    }
+}
+
+/* ", did you mean …" among the names, or nothing. */
+static void suggest(char *out, size_t out_bytes, const char *wrong, const void *array, size_t size,
+                    size_t count)
+{
+    out[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        const char *name = name_at(array, size, i);
+        if (name != NULL && strlen(name) <= 64 &&
+            problems_suggest(slice_cstr(wrong), &name, 1) != NULL) {
+            (void)snprintf(out, out_bytes, "; did you mean \"%s\"?", name);
+            return;
+        }
+    }
+}
+
+static void need_vip(struct rules *rules, const char *name)
+{
+    char near[300];
+    const struct config *config = rules->config;
+    if (name != NULL && rules->vips_clean && config_vip_named(config, slice_cstr(name)) == NULL) {
+        suggest(near, sizeof(near), name, config->vips, sizeof(*config->vips), config->vip_count);
+        tell(rules, "\"%s\" is not a VIP of this file%s", name, near);
+    }
+}
+
+static void need_pool_or_vip(struct rules *rules, const char *name)
+{
+    char near[300];
+    const struct config *config = rules->config;
+    if (name == NULL || !rules->vips_clean || !rules->pools_clean ||
+        config_vip_named(config, slice_cstr(name)) != NULL ||
+        config_pool_named(config, slice_cstr(name)) != NULL) {
+        return;
+    }
+    suggest(near, sizeof(near), name, config->pools, sizeof(*config->pools), config->pool_count);
+    if (near[0] == '\0') {
+        suggest(near, sizeof(near), name, config->vips, sizeof(*config->vips), config->vip_count);
+    }
+    tell(rules, "\"%s\" is neither a pool nor a VIP of this file%s", name, near);
+}
+
+static void check_kafka(struct rules *rules)
+{
+    const struct config_kafka *kafka = &rules->config->kafka;
+    static const struct {
+        const char *property, *key;
+    } ours[] = {{"bootstrap.servers", "bootstrap-servers"},
+                {"metadata.broker.list", "bootstrap-servers"},
+                {"group.id", "group"}};
+    if (kafka->min_insync_replicas > kafka->replication_factor) {
+        at(rules, "kafka.min-insync-replicas");
+        tell(rules, "%d is more than kafka.replication-factor (%d), so nothing could be written",
+             kafka->min_insync_replicas, kafka->replication_factor);
+    }
+    for (size_t i = 0; i < kafka->property_count; i++) {
+        for (size_t j = 0; j < ARRAY_LEN(ours); j++) {
+            if (kafka->properties[i].name != NULL &&
+                strcmp(kafka->properties[i].name, ours[j].property) == 0) {
+                problems_add(rules->problems, config_source_line(rules->source, "kafka.properties"),
+                             "kafka.properties", "%s is given by kafka.%s; take it out here",
+                             ours[j].property, ours[j].key);
+            }
+        }
+    }
+}
+
+static void check_dns(struct rules *rules)
+{
+    const struct config_dns *dns = &rules->config->dns;
+    for (size_t i = 0; i < dns->server_count; i++) {
+        if (dns->server_count > 1 && strcmp(dns->servers[i], "recursive") == 0) {
+            at(rules, "dns.servers[%zu]", i);
+            tell(rules, "\"recursive\" stands beside other servers; expected it alone");
+        }
+    }
+}
+
+static void check_vips(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    check_twice(rules, "vips", config->vips, sizeof(*config->vips), config->vip_count);
+    for (size_t i = 0; i < config->vip_count; i++) {
+        at(rules, "vips[%zu]", i);
+        if (config->vips[i].source_ipv4 == NULL && config->vips[i].source_ipv6 == NULL &&
+            !problems_in(rules->problems, rules->path)) {
+            tell(rules, "has no address; expected source-ipv4, source-ipv6 or both");
+        }
+    }
+}
+
+static void check_pools(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    check_twice(rules, "pools", config->pools, sizeof(*config->pools), config->pool_count);
+    for (size_t i = 0; i < config->pool_count; i++) {
+        const struct config_pool *pool = &config->pools[i];
+        at(rules, "pools[%zu].name", i);
+        if (pool->name != NULL && config_vip_named(config, slice_cstr(pool->name)) != NULL) {
+            tell(rules, "\"%s\" is also the name of a VIP; expected a name of its own", pool->name);
+        }
+        for (size_t j = 0; j < pool->member_count; j++) {
+            at(rules, "pools[%zu].members[%zu].vip", i, j);
+            need_vip(rules, pool->members[j].vip);
+        }
+    }
+}
+
+/* `site_count` counts the default that was added as well; it has no line of its own and no
+ * problems. */
+static void check_sites(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    check_twice(rules, "sites", config->sites, sizeof(*config->sites), config->site_count);
+    for (size_t i = 0; i < config->site_count; i++) {
+        const struct config_site *site = &config->sites[i];
+        bool is_default = site->name != NULL && strcmp(site->name, "default") == 0;
+        at(rules, "sites[%zu]%s", i, site->match_count > 0 ? ".match" : ".name");
+        if (is_default && i + 1 < config->site_count) {
+            tell(rules, "\"default\" takes every site that nothing before it matches; expected it "
+                        "as the last one");
+        } else if (is_default && site->match_count > 0) {
+            tell(rules, "stands in the site \"default\", which matches everything; take it out");
+        } else if (!is_default && site->name != NULL && site->match_count == 0 &&
+                   !problems_in(rules->problems, "sites")) {
+            tell(rules, "\"%s\" has no key \"match\", so it would never be used", site->name);
+        }
+        at(rules, "sites[%zu].tls-verify", i);
+        if (site->tls == CONFIG_TLS_NEVER && site->tls_verify) {
+            tell(rules,
+                 "is true while use-starttls is never; expected opportunistic or required with it");
+        }
+    }
+}
+
+static void check_tenants(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    check_twice(rules, "tenants", config->tenants, sizeof(*config->tenants), config->tenant_count);
+    for (size_t i = 0; i < config->tenant_count; i++) {
+        const struct config_tenant *tenant = &config->tenants[i];
+        for (size_t j = 0; j < tenant->pool_count; j++) {
+            at(rules, "tenants[%zu].pools[%zu]", i, j);
+            need_pool_or_vip(rules, tenant->pools[j]);
+        }
+        if (tenant->default_pool != NULL && tenant->name != NULL) {
+            at(rules, "tenants[%zu].default-pool", i);
+            need_pool_or_vip(rules, tenant->default_pool);
+            if (!config_tenant_may_use(config, slice_cstr(tenant->name),
+                                       slice_cstr(tenant->default_pool))) {
+                tell(rules, "\"%s\" is not among the tenant's pools", tenant->default_pool);
+            }
+        }
+    }
+}
+
+static void check_streams(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    check_twice(rules, "streams", config->streams, sizeof(*config->streams), config->stream_count);
+    for (size_t i = 0; i < config->stream_count; i++) {
+        const struct config_stream *stream = &config->streams[i];
+        at(rules, "streams[%zu].name", i);
+        if (stream->name != NULL && config->kafka.prefix != NULL &&
+            strlen(config->kafka.prefix) + strlen("q.") + strlen(stream->name) > TOPIC_NAME_MAX) {
+            tell(rules, "makes a topic name of more than %d bytes", TOPIC_NAME_MAX);
+        }
+        at(rules, "streams[%zu].pool", i);
+        need_pool_or_vip(rules, stream->pool);
+    }
+}
+
+static void check_worker(struct rules *rules)
+{
+    const struct config_worker *worker = &rules->config->worker;
+    for (size_t i = 0; i < worker->vip_count; i++) {
+        at(rules, "worker.vips[%zu]", i);
+        need_vip(rules, worker->vips[i]);
+    }
+}
+
+static void check_listener(struct rules *rules, size_t i, bool *open_to_all)
+{
+    const struct config_producer *producer = &rules->config->producer;
+    const struct config_listener *listener = &producer->listeners[i];
+    struct slice host;
+    uint16_t port;
+    at(rules, "producer.listeners[%zu]", i);
+    if (listener->implicit_tls && producer->tls_certificate_file == NULL) {
+        tell(rules, "has implicit-tls, but there is no producer.tls-certificate-file");
+    }
+    if (listener->address == NULL ||
+        !config_split_port(slice_cstr(listener->address), true, &host, &port)) {
+        return;
+    }
+    if (config_is_loopback(host)) {
+        *open_to_all = *open_to_all || !producer->auth_required;
+        return;
+    }
+    if (producer->users_file == NULL) {
+        tell(rules,
+             "%s is not a loopback address, so users must log in; expected producer.users-file",
+             listener->address);
+    } else if (producer->tls_certificate_file == NULL) {
+        tell(rules,
+             "%s is not a loopback address, where users can log in under TLS only; expected "
+             "producer.tls-certificate-file",
+             listener->address);
+    }
+}
+
+static void check_producer(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    const struct config_producer *producer = &config->producer;
+    bool open_to_all = false;
+    if ((producer->tls_certificate_file == NULL) != (producer->tls_key_file == NULL)) {
+        bool has_key = producer->tls_key_file != NULL;
+        at(rules, "producer.%s", has_key ? "tls-key-file" : "tls-certificate-file");
+        tell(rules, "stands alone; expected producer.%s with it",
+             has_key ? "tls-certificate-file" : "tls-key-file");
+    }
+    for (size_t i = 0; i < producer->listener_count; i++) {
+        check_listener(rules, i, &open_to_all);
+    }
+    if (producer->auth_required && producer->users_file == NULL && producer->listener_count > 0) {
+        at(rules, "producer.auth-required");
+        tell(rules, "is true, but without producer.users-file nobody could log in");
+    }
+    if (open_to_all && producer->default_tenant == NULL) {
+        at(rules, "producer");
+        tell(rules, "takes mail from loopback without login; expected default-tenant, in whose "
+                    "name it goes");
+    }
+    if (producer->default_stream != NULL && rules->streams_clean &&
+        config_stream_named(config, slice_cstr(producer->default_stream)) == NULL) {
+        at(rules, "producer.default-stream");
+        tell(rules, "\"%s\" is not a stream of this file", producer->default_stream);
+    }
+}
+
+void config_rules_check(const struct config *config, const struct config_source *source,
+                        struct problems *problems)
+{
+    struct rules rules = {
+        .config = config,
+        .source = source,
+        .problems = problems,
+        .vips_clean = !problems_in(problems, "vips"),
+        .pools_clean = !problems_in(problems, "pools"),
+        .streams_clean = !problems_in(problems, "streams"),
+    };
+    check_kafka(&rules);
+    check_dns(&rules);
+    check_vips(&rules);
+    check_pools(&rules);
+    check_sites(&rules);
+    check_tenants(&rules);
+    check_streams(&rules);
+    check_worker(&rules);
+    check_producer(&rules);
+}
