@@ -1,0 +1,111 @@
+#include "schema/event_private.h"
+
+#define EVENT_RULE(name, kind, member)                                                             \
+    {                                                                                              \
+        name, kind, offsetof(struct event, member)                                                 \
+    }
+#define ATTEMPT_RULE(member, kind)                                                                 \
+    {                                                                                              \
+#member, kind, offsetof(struct event_attempt, member)                                      \
+    }
+
+static const struct wire_rule event_rules[] = {
+    [1] = EVENT_RULE("event_id", WIRE_KIND_TEXT, event_id),
+    [2] = EVENT_RULE("time_ms", WIRE_KIND_INT64, time_ms),
+    [3] = EVENT_RULE("node", WIRE_KIND_TEXT, node),
+    [4] = EVENT_RULE("worker", WIRE_KIND_TEXT, worker),
+    [5] = EVENT_RULE("message_id", WIRE_KIND_TEXT, message_id),
+    [6] = EVENT_RULE("tenant", WIRE_KIND_TEXT, tenant),
+    [7] = EVENT_RULE("campaign", WIRE_KIND_TEXT, campaign),
+    [8] = EVENT_RULE("class", WIRE_KIND_TEXT, klass),
+    [9] = EVENT_RULE("recipient", WIRE_KIND_TEXT, recipient),
+    [10] = EVENT_RULE("site", WIRE_KIND_TEXT, site),
+    [11] = EVENT_RULE("vip", WIRE_KIND_TEXT, vip),
+    [EVENT_FIELD_METADATA] = {"metadata", WIRE_KIND_CHILD, 0},
+    [13] = EVENT_RULE("mail_from", WIRE_KIND_TEXT, mail_from),
+    [14] = EVENT_RULE("stream", WIRE_KIND_TEXT, stream),
+    [15] = EVENT_RULE("recipient_count", WIRE_KIND_UINT32, recipient_count),
+    [EVENT_FIELD_WHAT] = {"received", WIRE_KIND_CHILD, 0},
+    [21] = {"attempt", WIRE_KIND_CHILD, 0},
+    [22] = {"delivered", WIRE_KIND_CHILD, 0},
+    [23] = {"deferred", WIRE_KIND_CHILD, 0},
+    [24] = {"bounced", WIRE_KIND_CHILD, 0},
+    [25] = {"expired", WIRE_KIND_CHILD, 0},
+    [26] = {"dropped", WIRE_KIND_CHILD, 0},
+    [27] = {"uncertain", WIRE_KIND_CHILD, 0},
+    [28] = {"admin", WIRE_KIND_CHILD, 0},
+};
+const struct wire_table event_table = {event_rules, ARRAY_LEN(event_rules)};
+
+static const struct wire_rule attempt_rules[] = {
+    [1] = ATTEMPT_RULE(code, WIRE_KIND_UINT32),
+    [2] = ATTEMPT_RULE(enhanced, WIRE_KIND_TEXT),
+    [3] = ATTEMPT_RULE(text, WIRE_KIND_TEXT),
+    [4] = ATTEMPT_RULE(phase, WIRE_KIND_ENUM),
+    [5] = ATTEMPT_RULE(scope, WIRE_KIND_ENUM),
+    [6] = ATTEMPT_RULE(remote_host, WIRE_KIND_TEXT),
+    [7] = ATTEMPT_RULE(remote_address, WIRE_KIND_TEXT),
+    [8] = ATTEMPT_RULE(local_address, WIRE_KIND_TEXT),
+    [9] = ATTEMPT_RULE(tls_version, WIRE_KIND_TEXT),
+    [10] = ATTEMPT_RULE(tls_cipher, WIRE_KIND_TEXT),
+    [11] = ATTEMPT_RULE(tls_verified, WIRE_KIND_BOOL),
+    [12] = ATTEMPT_RULE(number, WIRE_KIND_UINT32),
+    [13] = ATTEMPT_RULE(queue_time_ms, WIRE_KIND_INT64),
+    [14] = ATTEMPT_RULE(connect_us, WIRE_KIND_INT64),
+    [15] = ATTEMPT_RULE(mail_us, WIRE_KIND_INT64),
+    [16] = ATTEMPT_RULE(rcpt_us, WIRE_KIND_INT64),
+    [17] = ATTEMPT_RULE(data_us, WIRE_KIND_INT64),
+    [18] = ATTEMPT_RULE(dot_us, WIRE_KIND_INT64),
+    [19] = ATTEMPT_RULE(total_us, WIRE_KIND_INT64),
+    [20] = ATTEMPT_RULE(bytes, WIRE_KIND_UINT64),
+    [21] = ATTEMPT_RULE(next_attempt_ms, WIRE_KIND_INT64),
+    [22] = ATTEMPT_RULE(bounce_class, WIRE_KIND_TEXT),
+};
+const struct wire_table event_attempt_table = {attempt_rules, ARRAY_LEN(attempt_rules)};
+
+static const struct wire_rule received_rules[] = {
+    [1] = EVENT_RULE("topic", WIRE_KIND_TEXT, received.topic),
+    [2] = EVENT_RULE("partition", WIRE_KIND_INT32, received.partition),
+    [3] = EVENT_RULE("offset", WIRE_KIND_INT64, received.offset),
+    [4] = EVENT_RULE("bytes", WIRE_KIND_UINT64, received.bytes),
+};
+const struct wire_table event_received_table = {received_rules, ARRAY_LEN(received_rules)};
+
+static const struct wire_rule dropped_rules[] = {
+    [1] = EVENT_RULE("reason", WIRE_KIND_TEXT, reason),
+    [2] = EVENT_RULE("detail", WIRE_KIND_TEXT, detail),
+};
+const struct wire_table event_dropped_table = {dropped_rules, ARRAY_LEN(dropped_rules)};
+
+static const struct wire_rule admin_rules[] = {
+    [1] = EVENT_RULE("action", WIRE_KIND_TEXT, action),
+    [2] = EVENT_RULE("actor", WIRE_KIND_TEXT, actor),
+    [3] = EVENT_RULE("detail", WIRE_KIND_TEXT, detail),
+};
+const struct wire_table event_admin_table = {admin_rules, ARRAY_LEN(admin_rules)};
+
+const struct wire_table *event_what_table(enum event_type type)
+{
+    switch (type) {
+    case EVENT_RECEIVED: return &event_received_table;
+    case EVENT_DROPPED: return &event_dropped_table;
+    case EVENT_ADMIN: return &event_admin_table;
+    case EVENT_NONE:
+    case EVENT_ATTEMPT:
+    case EVENT_DELIVERED:
+    case EVENT_DEFERRED:
+    case EVENT_BOUNCED:
+    case EVENT_EXPIRED:
+    case EVENT_UNCERTAIN: break;
+    }
+    return NULL;
+}
+
+const char *event_type_name(enum event_type type)
+{
+    uint32_t number = event_what_number(type);
+    if (type == EVENT_NONE || number >= ARRAY_LEN(event_rules)) {
+        return "none";
+    }
+    return event_rules[number].name;
+}
