@@ -1,0 +1,11 @@
+/*
+ * The commands of sluicectl, one file cmd_NAME.c each. `argv[0]` is the command's own name, so
+ * "sluicectl config check FILE" calls cmd_config with {"config", "check", "FILE"}. The result is
+ * the exit status: 0 done, 1 failed, 2 wrong usage.
+ */
+#ifndef SLUICE_OPS_SLUICECTL_CMD_H
+#define SLUICE_OPS_SLUICECTL_CMD_H
+
+int cmd_config(int argc, char **argv);
+
+#endif

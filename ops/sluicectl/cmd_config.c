@@ -1,0 +1,49 @@
+/* sluicectl config check FILE: every problem of a configuration file, as FILE:LINE: KEY: PROBLEM.
+ */
+#include "ops/sluicectl/cmd.h"
+
+#include "policy/config.h"
+
+static void print_problem(void *owner, const char *path, unsigned line, const char *key,
+                          const char *problem)
+{
+    (void)owner;
+    if (line > 0) {
+        (void)fprintf(stderr, "%s:%u: %s: %s\n", path, line, key, problem);
+    } else {
+        (void)fprintf(stderr, "%s: %s: %s\n", path, key, problem);
+    }
+}
+
+static int check(const char *path)
+{
+    size_t problems = config_check(path, print_problem, NULL);
+    if (problems > 0) {
+        (void)fprintf(stderr, "%s: %zu problem%s\n", path, problems, problems == 1 ? "" : "s");
+        return 1;
+    }
+    struct fault fault;
+    struct config *config = config_load(path, &fault);
+    if (config == NULL) { /* changed in between */
+        (void)fprintf(stderr, "%s\n", fault.text);
+        return 1;
+    }
+    (void)printf("%s: ok\n", path);
+    (void)printf(
+        "  %zu VIPs, %zu pools, %zu sites, %zu tenants, %zu streams, %zu listeners; Kafka at %s, "
+        "topics %s*\n",
+        config->vip_count, config->pool_count, config->site_count, config->tenant_count,
+        config->stream_count, config->producer.listener_count, config->kafka.bootstrap_servers,
+        config->kafka.prefix);
+    config_free(&config);
+    return 0;
+}
+
+int cmd_config(int argc, char **argv)
+{
+    if (argc != 3 || strcmp(argv[1], "check") != 0) {
+        (void)fputs("usage: sluicectl config check FILE\n", stderr);
+        return 2;
+    }
+    return check(argv[2]);
+}
