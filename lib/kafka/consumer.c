@@ -1,0 +1,390 @@
+/*
+ * The consumer's life: its configuration, service, errors and commits. The contract is in
+ * consumer.h.
+ *
+ * Memory is bounded per class: partition queues are forwarded to their class's queue, and
+ * librdkafka then counts that queue's length against queued.max.messages.kbytes before it fetches.
+ * A fetch response is at most 1 MB (fetch.max.bytes; the broker still sends a bigger record when it
+ * is the first of the response), which is also what one record held by the owner can pin.
+ * librdkafka has one fetch under way per broker, and looks at a class that was full only after that
+ * has come back: hence the short fetch.wait.max.ms.
+ */
+#include "kafka/consumer_private.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define COMMIT_EXPIRES_MS 10000
+#define FETCH_BYTES 1048576
+
+void kafka_consumer_options_default(struct kafka_consumer_options *options)
+{
+    *options = (struct kafka_consumer_options){
+        .group_id = "sluice-worker",
+        .client_id = "sluice",
+        .queued_max_kbytes = 32 * 1024,
+        .max_message_bytes = 26 << 20,
+        .commit_interval_ms = 1000,
+    };
+}
+
+bool consumer_tell_fatal(struct kafka_consumer *consumer)
+{
+    char text[256] = "the assignment failed";
+    rd_kafka_resp_err_t error = rd_kafka_fatal_error(consumer->rk, text, sizeof(text));
+    if (consumer->failed) {
+        return true;
+    }
+    consumer->failed = true;
+    struct fault fault;
+    fault_set(&fault, FAULT_FATAL, (int)error, "Kafka consumer: %s", text);
+    log_error("consumer-failed", "reason=\"%s\"", fault.text);
+    if (!consumer->closing && consumer->ops->failed != NULL) {
+        consumer->ops->failed(consumer->owner, &fault);
+    }
+    return true;
+}
+
+static void tell_error(struct kafka_consumer *consumer, rd_kafka_resp_err_t error, const char *text)
+{
+    unsigned suppressed;
+    if (error == RD_KAFKA_RESP_ERR__FATAL ||
+        rd_kafka_fatal_error(consumer->rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        consumer_tell_fatal(consumer);
+        return;
+    }
+    if (!kafka_log_allowed(&consumer->error_limit, 5, &suppressed)) {
+        return;
+    }
+    char quoted[500];
+    log_warn("consumer-error", "code=%s suppressed=%u text=%s", rd_kafka_err2name(error),
+             suppressed, log_quote(quoted, sizeof(quoted), slice_cstr(text)));
+    enum fault_kind kind = kafka_fault_kind(error);
+    if ((kind == FAULT_INVALID || kind == FAULT_REFUSED) && !consumer->closing &&
+        consumer->ops->failed != NULL) {
+        struct fault fault;
+        fault_set(&fault, kind == FAULT_INVALID ? FAULT_NOT_FOUND : kind, (int)error,
+                  "Kafka consumer: %s", text);
+        consumer->ops->failed(consumer->owner, &fault);
+    }
+}
+
+void consumer_error(struct kafka_consumer *consumer, const rd_kafka_message_t *message)
+{
+    struct kafka_topic *topic =
+        message->rkt == NULL ? NULL : consumer_topic(consumer, rd_kafka_topic_name(message->rkt));
+    bool out_of_range = message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+                        message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE ||
+                        message->err == RD_KAFKA_RESP_ERR__NO_OFFSET;
+    if (out_of_range && topic != NULL && message->partition >= 0 &&
+        (size_t)message->partition < topic->partition_count &&
+        topic->partitions[message->partition] != NULL &&
+        topic->partitions[message->partition]->assigned) {
+        topic->partitions[message->partition]->misplaced = true;
+        consumer->reassign = true;
+        return;
+    }
+    tell_error(consumer, message->err, rd_kafka_message_errstr(message));
+}
+
+static void error_called(rd_kafka_t *rk, int error, const char *reason, void *opaque)
+{
+    (void)opaque;
+    tell_error(consumer_of(rk), (rd_kafka_resp_err_t)error, reason);
+}
+
+/* What has moved since the last commit; NULL: nothing. */
+static rd_kafka_topic_partition_list_t *commit_list(struct kafka_consumer *consumer)
+{
+    rd_kafka_topic_partition_list_t *list = NULL;
+    for (size_t t = 0; t < consumer->topic_count; t++) {
+        for (size_t p = 0; p < consumer->topics[t].partition_count; p++) {
+            struct kafka_partition *one = consumer->topics[t].partitions[p];
+            if (one == NULL || !one->assigned || one->offsets.watermark == one->committed) {
+                continue;
+            }
+            if (list == NULL) {
+                list = rd_kafka_topic_partition_list_new(16);
+            }
+            rd_kafka_topic_partition_list_add(list, one->topic->name, one->id)->offset =
+                one->offsets.watermark;
+            one->committed = one->offsets.watermark;
+        }
+    }
+    return list;
+}
+
+/* The commit failed: these are due again. */
+static void commit_undo(struct kafka_consumer *consumer,
+                        const rd_kafka_topic_partition_list_t *list, bool all)
+{
+    for (int i = 0; list != NULL && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *one = &list->elems[i];
+        struct kafka_topic *topic = consumer_topic(consumer, one->topic);
+        if (topic != NULL && (all || one->err != RD_KAFKA_RESP_ERR_NO_ERROR) &&
+            (size_t)one->partition < topic->partition_count &&
+            topic->partitions[one->partition] != NULL) {
+            topic->partitions[one->partition]->committed = -1;
+        }
+    }
+}
+
+static void commit_done(rd_kafka_t *rk, rd_kafka_resp_err_t error,
+                        rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    (void)opaque;
+    struct kafka_consumer *consumer = consumer_of(rk);
+    unsigned suppressed;
+    consumer->commit_in_flight = false;
+    commit_undo(consumer, list, error != RD_KAFKA_RESP_ERR_NO_ERROR);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR && error != RD_KAFKA_RESP_ERR__NO_OFFSET &&
+        kafka_log_allowed(&consumer->commit_limit, 3, &suppressed)) {
+        log_warn("commit-failed", "when=interval suppressed=%u reason=\"%s\"", suppressed,
+                 rd_kafka_err2str(error));
+    }
+}
+
+static void commit_async(struct kafka_consumer *consumer, struct mono_time now)
+{
+    if (consumer->commit_in_flight && mono_before(now, consumer->commit_expires)) {
+        return;
+    }
+    rd_kafka_topic_partition_list_t *list = commit_list(consumer);
+    if (list == NULL) {
+        return;
+    }
+    rd_kafka_resp_err_t error = rd_kafka_commit(consumer->rk, list, 1);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        consumer->commit_in_flight = true;
+        consumer->commit_expires = mono_add_ms(now, COMMIT_EXPIRES_MS);
+    } else {
+        commit_undo(consumer, list, true);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+bool consumer_commit_sync(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault)
+{
+    if (consumer->commit_in_flight) {
+        /* What it says is not known yet: said again. */
+        for (size_t t = 0; t < consumer->topic_count; t++) {
+            for (size_t p = 0; p < consumer->topics[t].partition_count; p++) {
+                if (consumer->topics[t].partitions[p] != NULL) {
+                    consumer->topics[t].partitions[p]->committed = -1;
+                }
+            }
+        }
+    }
+    rd_kafka_topic_partition_list_t *list = commit_list(consumer);
+    if (list == NULL) {
+        return true;
+    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
+    rd_kafka_resp_err_t error = rd_kafka_commit_queue(consumer->rk, list, queue, NULL, NULL);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms);
+        error = event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+        if (event != NULL) {
+            rd_kafka_event_destroy(event);
+        }
+    }
+    rd_kafka_queue_destroy(queue);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        commit_undo(consumer, list, true);
+        kafka_fault_set(fault, error, "commit");
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return error == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+bool kafka_consumer_commit(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault)
+{
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    return consumer_commit_sync(consumer, timeout_ms, fault);
+}
+
+static rd_kafka_t *create_client(const struct kafka_properties *properties,
+                                 const struct kafka_consumer_options *options,
+                                 struct kafka_consumer *consumer, struct fault *fault)
+{
+    struct kafka_conf builder;
+    kafka_conf_begin(&builder, properties, fault);
+    kafka_conf_set(&builder, "client.id",
+                   options->client_id == NULL ? "sluice" : options->client_id);
+    kafka_conf_set_int(&builder, "queued.max.messages.kbytes", options->queued_max_kbytes);
+    kafka_conf_set_int(&builder, "queued.min.messages", 20000);
+    kafka_conf_set_int(&builder, "fetch.message.max.bytes", FETCH_BYTES / 4);
+    kafka_conf_set_int(&builder, "fetch.max.bytes", FETCH_BYTES);
+    kafka_conf_set_int(&builder, "receive.message.max.bytes",
+                       options->max_message_bytes + (16 << 20));
+    kafka_conf_set_int(&builder, "fetch.wait.max.ms", 100);
+    kafka_conf_set_int(&builder, "fetch.error.backoff.ms", 100);
+    if (options->session_timeout_ms > 0) {
+        kafka_conf_set_int(&builder, "session.timeout.ms", options->session_timeout_ms);
+        kafka_conf_set_int(&builder, "heartbeat.interval.ms",
+                           options->session_timeout_ms < 9000 ? options->session_timeout_ms / 3
+                                                              : 3000);
+    }
+    kafka_conf_user(&builder);
+    kafka_conf_must(&builder, "group.id", options->group_id);
+    if (options->group_instance_id != NULL) {
+        kafka_conf_must(&builder, "group.instance.id", options->group_instance_id);
+    }
+    kafka_conf_must(&builder, "partition.assignment.strategy", "range");
+    kafka_conf_must(&builder, "enable.auto.commit", "false");
+    kafka_conf_must(&builder, "enable.auto.offset.store", "false");
+    kafka_conf_must(&builder, "enable.partition.eof", "false");
+    kafka_conf_must(&builder, "auto.offset.reset", "error");
+    kafka_conf_must(&builder, "isolation.level", "read_committed");
+    rd_kafka_conf_set_opaque(builder.conf, consumer);
+    rd_kafka_conf_set_rebalance_cb(builder.conf, consumer_rebalance);
+    rd_kafka_conf_set_offset_commit_cb(builder.conf, commit_done);
+    rd_kafka_conf_set_error_cb(builder.conf, error_called);
+    return kafka_conf_create_client(&builder, RD_KAFKA_CONSUMER);
+}
+
+static void release(struct kafka_consumer *consumer)
+{
+    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
+        if (consumer->queues[i].queue != NULL) {
+            rd_kafka_queue_destroy(consumer->queues[i].queue);
+        }
+    }
+    if (consumer->rk != NULL) {
+        rd_kafka_destroy(consumer->rk);
+    }
+    for (size_t t = 0; t < consumer->topic_count; t++) {
+        struct kafka_topic *topic = &consumer->topics[t];
+        for (size_t p = 0; p < topic->partition_count; p++) {
+            if (topic->partitions[p] != NULL) {
+                offsets_free(&topic->partitions[p]->offsets);
+                topic->partitions[p]->magic = 0;
+                mem_free(topic->partitions[p]);
+            }
+        }
+        mem_free(topic->partitions);
+        mem_free(topic->name);
+    }
+    mem_free(consumer->topics);
+    consumer->magic = 0;
+    mem_free(consumer);
+}
+
+static bool subscribe(struct kafka_consumer *consumer, struct fault *fault)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)consumer->topic_count);
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        rd_kafka_topic_partition_list_add(list, consumer->topics[i].name, RD_KAFKA_PARTITION_UA);
+    }
+    rd_kafka_resp_err_t error = rd_kafka_subscribe(consumer->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return error == RD_KAFKA_RESP_ERR_NO_ERROR || kafka_fault_set(fault, error, "subscription");
+}
+
+struct kafka_consumer *kafka_consumer_create(const struct kafka_properties *properties,
+                                             const struct kafka_consumer_options *options,
+                                             const struct kafka_consumer_ops *ops, void *owner,
+                                             struct fault *fault)
+{
+    struct kafka_consumer *consumer = mem_zalloc(sizeof(*consumer));
+    consumer->magic = CONSUMER_MAGIC;
+    consumer->ops = ops;
+    consumer->owner = owner;
+    consumer->event_fd = -1;
+    consumer->commit_interval_ms = options->commit_interval_ms;
+    consumer->topics = mem_calloc(options->subscription_count + 1, sizeof(*consumer->topics));
+    for (size_t i = 0; i < options->subscription_count; i++) {
+        const struct kafka_subscription *one = &options->subscriptions[i];
+        consumer->topics[i] = (struct kafka_topic){
+            .name = mem_strdup(one->topic), .source = one->source, .index = one->index};
+        consumer->topic_count++;
+    }
+    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
+        list_init(&consumer->queues[i].ready);
+    }
+    consumer->rk = create_client(properties, options, consumer, fault);
+    if (consumer->rk == NULL) {
+        release(consumer);
+        return NULL;
+    }
+    rd_kafka_poll_set_consumer(consumer->rk);
+    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
+        consumer->queues[i].queue = rd_kafka_queue_new(consumer->rk);
+    }
+    if (!subscribe(consumer, fault)) {
+        consumer->closing = true;
+        release(consumer);
+        return NULL;
+    }
+    return consumer;
+}
+
+void kafka_consumer_free(struct kafka_consumer **pointer)
+{
+    struct kafka_consumer *consumer = *pointer;
+    if (consumer == NULL) {
+        return;
+    }
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    *pointer = NULL;
+    consumer->closing = true;
+    if (consumer->pending != NULL) {
+        rd_kafka_topic_partition_list_destroy(consumer->pending);
+        consumer->pending = NULL;
+        rd_kafka_assign(consumer->rk, NULL);
+    }
+    rd_kafka_consumer_close(consumer->rk); /* revokes: commits from there */
+    rd_kafka_message_t *message;
+    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
+        while ((message = rd_kafka_consume_queue(consumer->queues[i].queue, 0)) != NULL) {
+            rd_kafka_message_destroy(message);
+        }
+    }
+    release(consumer);
+}
+
+void kafka_consumer_notify(struct kafka_consumer *consumer, int event_fd)
+{
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    static const uint64_t one = 1;
+    consumer->event_fd = event_fd;
+    rd_kafka_queue_t *own = rd_kafka_queue_get_consumer(consumer->rk);
+    rd_kafka_queue_io_event_enable(own, event_fd, &one, sizeof(one));
+    rd_kafka_queue_destroy(own);
+    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
+        rd_kafka_queue_io_event_enable(consumer->queues[i].queue, event_fd, &one, sizeof(one));
+    }
+}
+
+void kafka_consumer_serve(struct kafka_consumer *consumer, struct mono_time now)
+{
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    rd_kafka_message_t *message;
+    for (int i = 0; i < 100 && (message = rd_kafka_consumer_poll(consumer->rk, 0)) != NULL; i++) {
+        /* A record cannot come here: every partition is forwarded before it is assigned. Reading on
+         * would lose it. */
+        CHECK(message->err != RD_KAFKA_RESP_ERR_NO_ERROR);
+        consumer_error(consumer, message);
+        rd_kafka_message_destroy(message);
+    }
+    consumer_group_serve(consumer, now);
+    if (!mono_before(now, consumer->next_commit)) {
+        consumer->next_commit = mono_add_ms(now, consumer->commit_interval_ms);
+        commit_async(consumer, now);
+    }
+}
+
+bool kafka_consumer_idle(const struct kafka_consumer *consumer)
+{
+    return consumer->open_tickets == 0;
+}
+
+void kafka_consumer_stop_intake(struct kafka_consumer *consumer)
+{
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    consumer->stopped = true;
+}

@@ -1,0 +1,128 @@
+/*
+ * The worker's consumer: one group over all streams and delay tiers, `range` assignor, explicit
+ * tickets instead of stored offsets. All calls on one thread (the Kafka thread).
+ *
+ * Partitions are drained by source class, each its own queue: transactional streams, bulk streams,
+ * tiers. So intake can take transactional records while bulk has to wait, with no pause/resume
+ * (which throws fetched records away). A tier's partition is paused only while its head is held.
+ *
+ * Ticket: opened for each record taken. Tickets finish in any order and on that same thread; the
+ * watermark is the lowest unfinished offset, and only it is committed (about once a second and at
+ * revocation). A later room may complete above it.
+ */
+#ifndef SLUICE_KAFKA_CONSUMER_H
+#define SLUICE_KAFKA_CONSUMER_H
+
+#include "base/clock.h"
+#include "kafka/properties.h"
+
+struct kafka_consumer;
+struct kafka_partition; /* one assigned partition: offsets, open tickets, pause state, epoch */
+
+enum kafka_source {
+    KAFKA_SOURCE_TX = 0,
+    KAFKA_SOURCE_BULK,
+    KAFKA_SOURCE_TIER,
+    KAFKA_SOURCES,
+};
+
+struct kafka_subscription {
+    const char *topic;
+    enum kafka_source source;
+    int index; /* the owner's: number of the stream or tier */
+};
+
+/* A record taken. The payload is librdkafka's memory: it pins a whole fetch response (up to 1 MB)
+ * until kafka_record_free(). May be freed from any thread. The ticket lives on independently. */
+struct kafka_record {
+    struct kafka_partition *partition;
+    enum kafka_source source;
+    int index;         /* of the subscription */
+    const char *topic; /* valid while the consumer lives */
+    int32_t partition_id;
+    int64_t offset;
+    int64_t timestamp_ms; /* of the record (for tiers LogAppendTime); -1 none */
+    struct slice key;
+    struct slice value;
+    void *handle; /* librdkafka's message; NULL after kafka_record_free */
+};
+void kafka_record_free(struct kafka_record *record); /* only the payload and headers; idempotent */
+/* A header of a record not yet freed; false: absent. The last one of that name wins. */
+bool kafka_record_header(const struct kafka_record *record, const char *name, struct slice *value);
+
+struct kafka_ticket {
+    struct kafka_partition *partition;
+    uint32_t epoch; /* of the assignment: a ticket of an earlier one completes to nothing */
+    int64_t offset;
+};
+
+struct kafka_consumer_ops {
+    /* Rebalance, on the consumer's thread, from inside kafka_consumer_serve(). Revoked: stop
+     * beginning new work for these partitions; what completes before this returns is still
+     * committed. */
+    void (*assigned)(void *owner, struct kafka_partition *const *partitions, size_t count);
+    void (*revoked)(void *owner, struct kafka_partition *const *partitions, size_t count,
+                    bool lost);
+    /* A fault of the group: FAULT_FATAL means the consumer is of no use any more. */
+    void (*failed)(void *owner, const struct fault *fault);
+};
+
+struct kafka_consumer_options {
+    const char *group_id;
+    const char *client_id;
+    const char *group_instance_id; /* NULL: dynamic membership */
+    const struct kafka_subscription *subscriptions;
+    size_t subscription_count;
+    int64_t queued_max_kbytes; /* per source class */
+    int64_t max_message_bytes;
+    int commit_interval_ms; /* 1000 */
+    int session_timeout_ms; /* 0: librdkafka's default (45 s) */
+};
+void kafka_consumer_options_default(struct kafka_consumer_options *options);
+
+struct kafka_consumer *kafka_consumer_create(const struct kafka_properties *properties,
+                                             const struct kafka_consumer_options *options,
+                                             const struct kafka_consumer_ops *ops, void *owner,
+                                             struct fault *fault);
+/* Commits the watermarks, leaves the group, frees. Open tickets become void. */
+void kafka_consumer_free(struct kafka_consumer **consumer);
+
+/* eventfd written when anything waits after there was nothing. */
+void kafka_consumer_notify(struct kafka_consumer *consumer, int event_fd);
+
+/* Group events, errors, periodic commits. Call at least every 100 ms or when notified. Never blocks
+ * for long. */
+void kafka_consumer_serve(struct kafka_consumer *consumer, struct mono_time now);
+
+/* The next record of that class without waiting; false: none now. Opens its ticket. */
+bool kafka_consumer_take(struct kafka_consumer *consumer, enum kafka_source source,
+                         struct kafka_record *record);
+
+static inline struct kafka_ticket kafka_record_ticket_of(struct kafka_partition *partition,
+                                                         uint32_t epoch, int64_t offset)
+{
+    return (struct kafka_ticket){partition, epoch, offset};
+}
+struct kafka_ticket kafka_record_ticket(const struct kafka_record *record);
+
+/* In any order; a second completion of the same ticket is a bug of ours. */
+void kafka_ticket_complete(struct kafka_consumer *consumer, struct kafka_ticket ticket);
+/* True while the partition is still ours under that ticket's epoch. Only on the Kafka thread. */
+bool kafka_ticket_valid(const struct kafka_ticket *ticket);
+
+/* Tier partitions: no further record of it is handed out (its head is held by the owner) until
+ * resumed. */
+void kafka_partition_pause(struct kafka_consumer *consumer, struct kafka_partition *partition);
+void kafka_partition_resume(struct kafka_consumer *consumer, struct kafka_partition *partition);
+
+const char *kafka_partition_topic(const struct kafka_partition *partition);
+int32_t kafka_partition_id(const struct kafka_partition *partition);
+size_t kafka_partition_open_tickets(const struct kafka_partition *partition);
+/* True when every ticket of every assigned partition is complete. */
+bool kafka_consumer_idle(const struct kafka_consumer *consumer);
+/* Commits the watermarks now and waits up to timeout_ms. */
+bool kafka_consumer_commit(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault);
+/* Stops handing out records (drain); group membership stays. */
+void kafka_consumer_stop_intake(struct kafka_consumer *consumer);
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * The consumer's inside. Three files share it: consumer.c (life, service, commits),
+ * consumer_group.c (rebalances, where a partition starts), consumer_take.c (records, tickets,
+ * holding partitions back). All on the consumer's one thread.
+ */
+#ifndef SLUICE_KAFKA_CONSUMER_PRIVATE_H
+#define SLUICE_KAFKA_CONSUMER_PRIVATE_H
+
+#include "kafka/conf_private.h"
+#include "kafka/consumer.h"
+#include "kafka/offsets.h"
+
+#include "base/list.h"
+
+#define CONSUMER_MAGIC 0x6b636f6eu
+#define PARTITION_MAGIC 0x6b706172u
+
+/* One per partition that was ever assigned; lives as long as the consumer, so that a late ticket
+ * points at something. */
+struct kafka_partition {
+    uint32_t magic;
+    uint32_t epoch; /* of this assignment; grows with each */
+    struct kafka_topic *topic;
+    int32_t id;
+    bool assigned;
+    bool held;         /* by the owner: nothing is handed out */
+    bool paused;       /* in librdkafka, by us, because the stash is full */
+    bool misplaced;    /* its position does not exist at the broker: must be assigned anew */
+    int64_t position;  /* the offset wanted next from librdkafka */
+    int64_t committed; /* the last offset given to a commit; -1 none */
+    struct offsets offsets;
+    struct list stash; /* of struct stashed: taken from librdkafka, not yet handed out */
+    size_t stash_bytes;
+    struct list ready; /* on the class's list: a stash and not held */
+};
+
+struct kafka_topic {
+    char *name;
+    enum kafka_source source;
+    int index;
+    struct kafka_partition **partitions; /* by id; NULL: never assigned */
+    size_t partition_count;
+};
+
+struct source_queue {
+    rd_kafka_queue_t *queue;
+    struct list ready; /* of partitions with a stash to hand out first */
+    size_t assigned;
+    size_t stash_limit;       /* bytes per partition */
+    struct kafka_topic *last; /* topic of the last record: most often the next one's too */
+};
+
+struct kafka_consumer {
+    uint32_t magic;
+    rd_kafka_t *rk;
+    const struct kafka_consumer_ops *ops;
+    void *owner;
+    struct kafka_topic *topics;
+    size_t topic_count;
+    struct source_queue queues[KAFKA_SOURCES];
+    rd_kafka_topic_partition_list_t *pending; /* given by the group, not yet assigned */
+    struct mono_time pending_retry;
+    bool reassign; /* some partition is misplaced */
+    size_t assigned_count;
+    size_t open_tickets;
+    uint32_t epoch;
+    int commit_interval_ms;
+    struct mono_time next_commit;
+    bool commit_in_flight;
+    struct mono_time commit_expires; /* the one in flight is not waited for any longer */
+    bool stopped;                    /* hands out no more */
+    bool closing;                    /* the owner is not called any more */
+    bool failed;                     /* fatal was told */
+    int event_fd;
+    struct kafka_log_limit error_limit, commit_limit;
+};
+
+struct kafka_topic *consumer_topic(struct kafka_consumer *consumer, const char *name);
+/* Made when it is new. */
+struct kafka_partition *consumer_partition(struct kafka_topic *topic, int32_t id);
+bool consumer_tell_fatal(struct kafka_consumer *consumer);
+
+/* consumer.c: errors that librdkafka hands over as a message. */
+void consumer_error(struct kafka_consumer *consumer, const rd_kafka_message_t *message);
+/* Commits what moved and waits. */
+bool consumer_commit_sync(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault);
+
+/* consumer_group.c */
+void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
+                        rd_kafka_topic_partition_list_t *partitions, void *opaque);
+/* Finishes an assignment that waits for its offsets, and puts misplaced partitions right. */
+void consumer_group_serve(struct kafka_consumer *consumer, struct mono_time now);
+
+/* consumer_take.c */
+void consumer_stash_message(struct kafka_partition *partition, rd_kafka_message_t *message);
+void consumer_stash_drop(struct kafka_partition *partition);
+struct kafka_consumer *consumer_of(rd_kafka_t *rk);
+
+#endif

@@ -1,0 +1,303 @@
+/*
+ * Records and tickets, and holding a partition back.
+ *
+ * librdkafka's pause throws away what was fetched, and resume fetches it again: at one record held
+ * after the other that would be a fetch of up to 1 MB for each. So a partition that the owner holds
+ * is not paused: its records that come up in the queue of its class are set aside in its stash, and
+ * handed out first when it is resumed. Only when the stash is full (a share of 16 MB) librdkafka is
+ * told to pause, and to resume when the stash has been emptied to a quarter. Since librdkafka goes
+ * on behind the record that it last gave us, nothing is lost or seen twice; were it, the offset
+ * tracker would find out (OFFSETS_BEHIND).
+ */
+#include "kafka/consumer_private.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What a record costs in memory beside its bytes. */
+#define RECORD_OVERHEAD_BYTES 512
+
+struct stashed {
+    struct list node;
+    rd_kafka_message_t *message;
+};
+
+struct kafka_consumer *consumer_of(rd_kafka_t *rk)
+{
+    struct kafka_consumer *consumer = rd_kafka_opaque(rk);
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    return consumer;
+}
+
+struct kafka_topic *consumer_topic(struct kafka_consumer *consumer, const char *name)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        if (strcmp(consumer->topics[i].name, name) == 0) {
+            return &consumer->topics[i];
+        }
+    }
+    return NULL;
+}
+
+struct kafka_partition *consumer_partition(struct kafka_topic *topic, int32_t id)
+{
+    CHECK(id >= 0);
+    size_t at = (size_t)id;
+    if (at >= topic->partition_count) {
+        topic->partitions = mem_realloc(topic->partitions, (at + 1) * sizeof(*topic->partitions));
+        while (topic->partition_count <= at) {
+            topic->partitions[topic->partition_count++] = NULL;
+        }
+    }
+    if (topic->partitions[at] == NULL) {
+        struct kafka_partition *partition = mem_zalloc(sizeof(*partition));
+        partition->magic = PARTITION_MAGIC;
+        partition->topic = topic;
+        partition->id = id;
+        list_init(&partition->stash);
+        topic->partitions[at] = partition;
+    }
+    return topic->partitions[at];
+}
+
+static size_t message_bytes(const rd_kafka_message_t *message)
+{
+    return message->len + message->key_len + RECORD_OVERHEAD_BYTES;
+}
+
+/* Pauses or resumes in librdkafka as the stash demands. */
+static void flow_control(struct kafka_consumer *consumer, struct kafka_partition *partition)
+{
+    size_t limit = consumer->queues[partition->topic->source].stash_limit;
+    bool pause = !partition->paused && partition->stash_bytes >= limit;
+    bool resume = partition->paused && partition->stash_bytes <= limit / 4;
+    if (!pause && !resume) {
+        return;
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, partition->topic->name, partition->id);
+    if (pause) {
+        rd_kafka_pause_partitions(consumer->rk, list);
+    } else {
+        rd_kafka_resume_partitions(consumer->rk, list);
+    }
+    if (list->elems[0].err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        partition->paused = pause;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void ready_update(struct kafka_consumer *consumer, struct kafka_partition *partition)
+{
+    bool ready = partition->assigned && !partition->held && !list_empty(&partition->stash);
+    if (ready && !list_linked(&partition->ready)) {
+        list_push_back(&consumer->queues[partition->topic->source].ready, &partition->ready);
+    } else if (!ready) {
+        list_remove(&partition->ready);
+    }
+}
+
+void consumer_stash_message(struct kafka_partition *partition, rd_kafka_message_t *message)
+{
+    struct stashed *one = mem_zalloc(sizeof(*one));
+    one->message = message;
+    list_push_back(&partition->stash, &one->node);
+    partition->stash_bytes += message_bytes(message);
+}
+
+static rd_kafka_message_t *stash_pop(struct kafka_partition *partition)
+{
+    struct list *node = list_pop_front(&partition->stash);
+    if (node == NULL) {
+        return NULL;
+    }
+    struct stashed *one = CONTAINER_OF(node, struct stashed, node);
+    rd_kafka_message_t *message = one->message;
+    partition->stash_bytes -= message_bytes(message);
+    mem_free(one);
+    return message;
+}
+
+void consumer_stash_drop(struct kafka_partition *partition)
+{
+    rd_kafka_message_t *message;
+    while ((message = stash_pop(partition)) != NULL) {
+        rd_kafka_message_destroy(message);
+    }
+    list_remove(&partition->ready);
+}
+
+/* Opens the ticket. False: not to be handed out (complete already, or seen before), and destroyed.
+ */
+static bool hand_out(struct kafka_consumer *consumer, struct kafka_partition *partition,
+                     rd_kafka_message_t *message, struct kafka_record *record)
+{
+    enum offsets_opened opened = offsets_open(&partition->offsets, message->offset);
+    if (opened != OFFSETS_OPENED) {
+        unsigned suppressed;
+        if (opened == OFFSETS_BEHIND && kafka_log_allowed(&consumer->error_limit, 5, &suppressed)) {
+            log_error("record-again",
+                      "topic=%s partition=%d offset=%" PRId64 " expected=%" PRId64 " suppressed=%u",
+                      partition->topic->name, partition->id, message->offset,
+                      partition->offsets.next, suppressed);
+        }
+        rd_kafka_message_destroy(message);
+        return false;
+    }
+    consumer->open_tickets++;
+    rd_kafka_timestamp_type_t type;
+    *record = (struct kafka_record){
+        .partition = partition,
+        .source = partition->topic->source,
+        .index = partition->topic->index,
+        .topic = partition->topic->name,
+        .partition_id = partition->id,
+        .offset = message->offset,
+        .timestamp_ms = rd_kafka_message_timestamp(message, &type),
+        .key = message->key == NULL ? SLICE_NULL : slice_of(message->key, message->key_len),
+        .value = message->payload == NULL ? SLICE_NULL : slice_of(message->payload, message->len),
+        .handle = message,
+    };
+    return true;
+}
+
+/* The partition of a message that librdkafka has just given, or NULL when it is not ours (any
+ * more). Moves its position on. */
+static struct kafka_partition *partition_of(struct kafka_consumer *consumer,
+                                            struct source_queue *queue,
+                                            const rd_kafka_message_t *message)
+{
+    const char *name = rd_kafka_topic_name(message->rkt);
+    if (queue->last == NULL || strcmp(queue->last->name, name) != 0) {
+        queue->last = consumer_topic(consumer, name);
+    }
+    if (queue->last == NULL || message->partition < 0 ||
+        (size_t)message->partition >= queue->last->partition_count) {
+        return NULL;
+    }
+    struct kafka_partition *partition = queue->last->partitions[message->partition];
+    if (partition == NULL || !partition->assigned) {
+        return NULL;
+    }
+    partition->position = message->offset + 1;
+    return partition;
+}
+
+bool kafka_consumer_take(struct kafka_consumer *consumer, enum kafka_source source,
+                         struct kafka_record *record)
+{
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    struct source_queue *queue = &consumer->queues[source];
+    while (!consumer->stopped) {
+        if (!list_empty(&queue->ready)) {
+            struct kafka_partition *partition =
+                CONTAINER_OF(queue->ready.next, struct kafka_partition, ready);
+            rd_kafka_message_t *message = stash_pop(partition);
+            ready_update(consumer, partition);
+            flow_control(consumer, partition);
+            if (hand_out(consumer, partition, message, record)) {
+                return true;
+            }
+            continue;
+        }
+        rd_kafka_message_t *message = rd_kafka_consume_queue(queue->queue, 0);
+        if (message == NULL) {
+            return false;
+        }
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            consumer_error(consumer, message);
+            rd_kafka_message_destroy(message);
+            continue;
+        }
+        struct kafka_partition *partition = partition_of(consumer, queue, message);
+        if (partition == NULL) {
+            rd_kafka_message_destroy(message); /* was on its way when the partition was revoked */
+        } else if (partition->held) {
+            consumer_stash_message(partition, message);
+            flow_control(consumer, partition);
+        } else if (hand_out(consumer, partition, message, record)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void kafka_record_free(struct kafka_record *record)
+{
+    if (record->handle != NULL) {
+        rd_kafka_message_destroy(record->handle);
+        record->handle = NULL;
+        record->key = SLICE_NULL;
+        record->value = SLICE_NULL;
+    }
+}
+
+bool kafka_record_header(const struct kafka_record *record, const char *name, struct slice *value)
+{
+    return kafka_message_header(record->handle, name, value);
+}
+
+struct kafka_ticket kafka_record_ticket(const struct kafka_record *record)
+{
+    return kafka_record_ticket_of(record->partition, record->partition->epoch, record->offset);
+}
+
+bool kafka_ticket_valid(const struct kafka_ticket *ticket)
+{
+    CHECK_MAGIC(ticket->partition, PARTITION_MAGIC);
+    return ticket->partition->assigned && ticket->partition->epoch == ticket->epoch;
+}
+
+void kafka_ticket_complete(struct kafka_consumer *consumer, struct kafka_ticket ticket)
+{
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    if (!kafka_ticket_valid(&ticket)) {
+        return;
+    }
+    bool was_open = offsets_complete(&ticket.partition->offsets, ticket.offset);
+    CHECK(was_open);
+    consumer->open_tickets--;
+}
+
+void kafka_partition_pause(struct kafka_consumer *consumer, struct kafka_partition *partition)
+{
+    CHECK_MAGIC(partition, PARTITION_MAGIC);
+    if (partition->assigned && !partition->held) {
+        partition->held = true;
+        ready_update(consumer, partition);
+    }
+}
+
+void kafka_partition_resume(struct kafka_consumer *consumer, struct kafka_partition *partition)
+{
+    CHECK_MAGIC(partition, PARTITION_MAGIC);
+    if (!partition->assigned || !partition->held) {
+        return;
+    }
+    partition->held = false;
+    ready_update(consumer, partition);
+    if (list_linked(&partition->ready) && consumer->event_fd >= 0) {
+        uint64_t one = 1;
+        ssize_t written = write(consumer->event_fd, &one, sizeof(one));
+        (void)written; /* a full eventfd is readable already */
+    }
+}
+
+const char *kafka_partition_topic(const struct kafka_partition *partition)
+{
+    return partition->topic->name;
+}
+
+int32_t kafka_partition_id(const struct kafka_partition *partition)
+{
+    return partition->id;
+}
+
+size_t kafka_partition_open_tickets(const struct kafka_partition *partition)
+{
+    return partition->assigned ? partition->offsets.open : 0;
+}

@@ -1,0 +1,36 @@
+/*
+ * Reading topics without a group, for tools and accountings: from the beginning, from a time, or
+ * following the end.
+ */
+#ifndef SLUICE_KAFKA_READER_H
+#define SLUICE_KAFKA_READER_H
+
+#include "kafka/properties.h"
+
+struct kafka_reader;
+
+struct kafka_reader_record {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp_ms;
+    struct slice key;
+    struct slice value;
+    void *handle; /* for kafka_reader_header */
+};
+
+/* from_ms: -2 the beginning, -1 the end, else the first record at or after that time. */
+struct kafka_reader *kafka_reader_create(const struct kafka_properties *properties,
+                                         const char *const *topics, size_t count, int64_t from_ms,
+                                         struct fault *fault);
+void kafka_reader_free(struct kafka_reader **reader);
+
+enum kafka_read { KAFKA_READ_RECORD, KAFKA_READ_NONE, KAFKA_READ_END, KAFKA_READ_FAILED };
+/* RECORD: valid until the next call. END: every partition has reached the end that it had when the
+ * reader was made (or when END was last told): once, then NONE while nothing new comes. */
+enum kafka_read kafka_reader_next(struct kafka_reader *reader, int timeout_ms,
+                                  struct kafka_reader_record *record, struct fault *fault);
+bool kafka_reader_header(const struct kafka_reader_record *record, const char *name,
+                         struct slice *value);
+
+#endif
