@@ -1,0 +1,424 @@
+/*
+ * Several limiters, each on its own thread and loop, at one key of a real Redis; what they grant is
+ * written down with its time and judged when all is over. Who starts it (tests/redis/run) may
+ * meanwhile stop, kill or empty that Redis.
+ *
+ *   redis_limits PORT rate  key=K amount=N interval=MS burst=N threads=N seconds=N waiters=N [n=N]
+ *   redis_limits PORT slots key=K amount=N threads=N seconds=N waiters=N [hold=MS]
+ *   redis_limits PORT bench     ns per grant from a lease in hand
+ *
+ * Rates: asserted is that no sliding interval saw more than amount + burst - 1, and no window of
+ * any length more than its length brings + burst (+ what the tolerance of a small burst allows, see
+ * lease.h). Use is printed, and asserted with least=PERCENT. Slots: asserted is that never more
+ * than amount were held. Exit 0: all held.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "redis/lease.h"
+#include "redis/limiter.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { MAX_THREADS = 16, MAX_GRANTS = 4000000 };
+
+static struct {
+    uint16_t port;
+    bool slots;
+    const char *key;
+    uint64_t amount, interval_ms, burst, threads, seconds, waiters, hold_ms, least, n;
+} plan = {.key = "test",
+          .amount = 1000,
+          .interval_ms = 1000,
+          .threads = 4,
+          .seconds = 5,
+          .waiters = 20,
+          .hold_ms = 100,
+          .n = 1};
+
+struct grant {
+    int64_t us;
+    uint32_t n;
+    uint32_t thread;
+};
+
+static struct grant *grants;
+static atomic_size_t grant_count;
+static atomic_long slots_in_use, slots_most;
+static atomic_int threads_up; /* have been up once */
+static _Atomic int64_t all_up_us;
+static atomic_uint_fast64_t calls;
+
+struct worker {
+    uint32_t id;
+    pthread_t thread;
+    struct io_loop *loop;
+    struct redis_limiter *limiter;
+    struct limit *limit;
+    struct timer tick;
+    struct mono_time end;
+    enum redis_state state;
+    bool was_up, ending;
+    struct session *sessions;
+};
+
+struct session {
+    struct worker *worker;
+    struct limit_waiter waiter;
+    struct timer timer;
+    bool holds;
+};
+
+static void work(struct session *session);
+
+static void note_grant(const struct worker *worker)
+{
+    size_t at = atomic_fetch_add(&grant_count, 1);
+    CHECK(at < MAX_GRANTS);
+    grants[at] = (struct grant){mono_now().us, (uint32_t)plan.n, worker->id};
+}
+
+static void on_hold_over(struct timer *timer, struct mono_time now)
+{
+    struct session *session = CONTAINER_OF(timer, struct session, timer);
+    struct worker *worker = session->worker;
+    (void)now;
+    session->holds = false;
+    atomic_fetch_sub(&slots_in_use, 1);
+    redis_limits_return(worker->limiter, &worker->limit, 1, 1);
+    if (!worker->ending) {
+        work(session);
+    }
+}
+
+static void on_slot(struct session *session)
+{
+    long now_used = atomic_fetch_add(&slots_in_use, 1) + 1;
+    long most = atomic_load(&slots_most);
+    while (now_used > most && !atomic_compare_exchange_weak(&slots_most, &most, now_used)) {
+    }
+    session->holds = true;
+    note_grant(session->worker);
+    wheel_set(io_loop_wheel(session->worker->loop), &session->timer,
+              mono_add_ms(mono_now(), 1 + random_below((uint32_t)plan.hold_ms * 2)), on_hold_over);
+}
+
+static void work(struct session *session)
+{
+    struct worker *worker = session->worker;
+    while (
+        redis_limits_take(worker->limiter, &worker->limit, 1, (uint32_t)plan.n, &session->waiter)) {
+        if (plan.slots) {
+            on_slot(session);
+            return;
+        }
+        note_grant(worker);
+    }
+}
+
+static void on_ready(struct limit_waiter *waiter)
+{
+    work(CONTAINER_OF(waiter, struct session, waiter));
+}
+
+static void stop_worker(struct worker *worker)
+{
+    worker->ending = true;
+    for (size_t i = 0; i < plan.waiters; i++) {
+        struct session *session = &worker->sessions[i];
+        redis_limit_wait_cancel(worker->limiter, &session->waiter);
+        wheel_cancel(io_loop_wheel(worker->loop), &session->timer);
+        if (session->holds) {
+            on_hold_over(&session->timer, mono_now());
+        }
+    }
+    redis_limit_put(&worker->limit);
+    io_loop_stop(worker->loop);
+}
+
+static void on_tick(struct timer *timer, struct mono_time now)
+{
+    struct worker *worker = CONTAINER_OF(timer, struct worker, tick);
+    enum redis_state state = redis_limiter_state(worker->limiter);
+    if (state != worker->state) {
+        static const char *const names[] = {"connecting", "up", "learning", "down"};
+        if (worker->id == 0) {
+            (void)fprintf(
+                stderr, "  %.1f s: %s\n",
+                (double)(mono_since_us(now, worker->end) + (int64_t)plan.seconds * 1000000) / 1e6,
+                names[state]);
+        }
+        worker->state = state;
+    }
+    if (state == REDIS_UP && !worker->was_up) {
+        worker->was_up = true;
+        if (atomic_fetch_add(&threads_up, 1) + 1 == (int)plan.threads) {
+            atomic_store(&all_up_us, now.us);
+        }
+    }
+    if (!mono_before(now, worker->end)) {
+        stop_worker(worker);
+        return;
+    }
+    wheel_set(io_loop_wheel(worker->loop), timer, mono_add_ms(now, 20), on_tick);
+}
+
+static void *run_worker(void *argument)
+{
+    struct worker *worker = argument;
+    struct redis_options options;
+    struct fault fault;
+    char holder[64];
+    worker->loop = io_loop_create(&fault);
+    CHECK(worker->loop != NULL);
+    redis_options_default(&options);
+    options.port = plan.port;
+    options.user = getenv("REDIS_USER");
+    options.password = getenv("REDIS_PASSWORD");
+    options.unix_path = getenv("REDIS_UNIX");
+    options.database = getenv("REDIS_DATABASE") != NULL ? 3 : 0;
+    (void)snprintf(holder, sizeof(holder), "%d-%u", (int)getpid(), worker->id);
+    worker->limiter = redis_limiter_create(worker->loop, &options, holder, &fault);
+    CHECK(worker->limiter != NULL);
+    redis_limiter_set_holders(worker->limiter, (unsigned)plan.threads);
+    struct limit_rule rule = {plan.slots ? LIMIT_SLOTS : LIMIT_RATE, plan.amount,
+                              (int64_t)plan.interval_ms, plan.burst};
+    worker->limit = redis_limit_get(worker->limiter, slice_cstr(plan.key), &rule);
+    worker->sessions = mem_calloc(plan.waiters, sizeof(*worker->sessions));
+    worker->end = mono_add_ms(mono_now(), (int64_t)plan.seconds * 1000);
+    for (size_t i = 0; i < plan.waiters; i++) {
+        worker->sessions[i].worker = worker;
+        worker->sessions[i].waiter.ready = on_ready;
+        work(&worker->sessions[i]);
+    }
+    wheel_set(io_loop_wheel(worker->loop), &worker->tick, mono_now(), on_tick);
+    io_loop_run(worker->loop);
+    atomic_fetch_add(&calls, redis_limiter_calls(worker->limiter));
+    redis_limiter_free(&worker->limiter);
+    io_loop_free(&worker->loop);
+    mem_free(worker->sessions);
+    return NULL;
+}
+
+/* ---- judging ---- */
+
+static int by_time(const void *a, const void *b)
+{
+    const struct grant *x = a, *y = b;
+    return x->us < y->us ? -1 : x->us > y->us;
+}
+
+/* Most in any half-open sliding window. */
+static uint64_t most_in_window(size_t count, int64_t window_us)
+{
+    uint64_t sum = 0, most = 0;
+    for (size_t from = 0, to = 0; to < count; to++) {
+        sum += grants[to].n;
+        while (grants[to].us - grants[from].us >= window_us) {
+            sum -= grants[from++].n;
+        }
+        most = sum > most ? sum : most;
+    }
+    return most;
+}
+
+/* By how much the fullest window of any length is above (length / step + burst). */
+static double worst_excess(size_t count, double step_us, double burst)
+{
+    double least = 1e300, worst = -1e300, before = 0;
+    for (size_t i = 0; i < count; i++) {
+        double budget = (double)(grants[i].us - grants[0].us) / step_us;
+        least = before - budget < least ? before - budget : least;
+        before += grants[i].n;
+        double excess = before - budget - least - burst;
+        worst = excess > worst ? excess : worst;
+    }
+    return worst;
+}
+
+static uint64_t used_between(size_t count, int64_t from_us, int64_t to_us)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += grants[i].us >= from_us && grants[i].us < to_us ? grants[i].n : 0;
+    }
+    return sum;
+}
+
+static int judge_rate(int64_t end_us)
+{
+    size_t count = atomic_load(&grant_count);
+    qsort(grants, count, sizeof(*grants), by_time);
+    double step_us = (double)plan.interval_ms * 1000 / (double)plan.amount;
+    double burst = plan.burst > 0 ? (double)plan.burst : 1e6 / step_us < 1 ? 1 : 1e6 / step_us;
+    struct lease_pace pace;
+    lease_pace_set(&pace, plan.amount, (int64_t)plan.interval_ms, plan.burst, 1);
+    double tolerance = (double)pace.linger_us / step_us - (burst - 1) + 1e-3 + (double)plan.n - 1;
+    uint64_t most = most_in_window(count, (int64_t)plan.interval_ms * 1000);
+    double excess = worst_excess(count, step_us, burst);
+    int64_t up_us = atomic_load(&all_up_us);
+    int64_t from_us = up_us == 0 ? end_us : up_us + 1000000;
+    double due = (double)(end_us - from_us) / step_us;
+    double use = due <= 0 ? 0 : 100.0 * (double)used_between(count, from_us, end_us) / due;
+    printf("rate amount=%llu/%llums burst=%.0f threads=%llu grants=%zu use=%.1f%% "
+           "most_in_interval=%llu (at most %.0f) "
+           "excess=%.2f (at most %.2f) calls=%llu calls_per_s=%.1f\n",
+           (unsigned long long)plan.amount, (unsigned long long)plan.interval_ms, burst,
+           (unsigned long long)plan.threads, count, use, (unsigned long long)most,
+           (double)plan.amount + burst - 1 + (double)plan.n - 1, excess, tolerance,
+           (unsigned long long)atomic_load(&calls),
+           (double)atomic_load(&calls) / (double)plan.seconds);
+    bool good = (double)most <= (double)plan.amount + burst - 1 + (double)plan.n - 1 + 1e-6 &&
+                excess <= tolerance;
+    if (!good) {
+        printf("FAILED: above the limit\n");
+    }
+    if (use < (double)plan.least) {
+        printf("FAILED: use below %llu %%\n", (unsigned long long)plan.least);
+        good = false;
+    }
+    if (getenv("REDIS_SECONDS") != NULL) {
+        for (int64_t t = grants[0].us; count > 0 && t < end_us; t += 1000000) {
+            printf("  %llu", (unsigned long long)used_between(count, t, t + 1000000));
+        }
+        printf("\n");
+    }
+    return good ? 0 : 1;
+}
+
+static int judge_slots(void)
+{
+    long most = atomic_load(&slots_most);
+    size_t count = atomic_load(&grant_count);
+    printf("slots amount=%llu threads=%llu taken=%zu most=%ld calls=%llu",
+           (unsigned long long)plan.amount, (unsigned long long)plan.threads, count, most,
+           (unsigned long long)atomic_load(&calls));
+    if (count > 0) {
+        printf(" first_after=%.1fs", (double)(grants[0].us - atomic_load(&all_up_us)) / 1e6);
+    }
+    printf("\n");
+    if (most > (long)plan.amount || count < plan.least) {
+        printf("FAILED: at most %llu at once, at least %llu taken\n",
+               (unsigned long long)plan.amount, (unsigned long long)plan.least);
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- cost of a grant from a lease in hand ---- */
+
+struct bench {
+    struct io_loop *loop;
+    struct redis_limiter *limiter;
+    struct limit *limit;
+    struct limit_waiter waiter;
+    uint64_t grants;
+    int64_t spent_us;
+    unsigned rounds;
+};
+
+static void on_bench(struct limit_waiter *waiter)
+{
+    struct bench *bench = CONTAINER_OF(waiter, struct bench, waiter);
+    if (redis_limiter_state(bench->limiter) == REDIS_UP) {
+        struct mono_time start = mono_now();
+        uint64_t taken = 0;
+        while (taken < 20000 && redis_limits_take(bench->limiter, &bench->limit, 1, 1, waiter)) {
+            taken++;
+        }
+        bench->spent_us += mono_since_us(mono_now(), start);
+        bench->grants += taken;
+        bench->rounds++;
+    }
+    if (bench->rounds >= 2000) {
+        redis_limit_wait_cancel(bench->limiter, waiter);
+        redis_limit_put(&bench->limit);
+        io_loop_stop(bench->loop);
+    } else if (!list_linked(&waiter->node)) {
+        while (redis_limits_take(bench->limiter, &bench->limit, 1, 1, waiter)) {
+        }
+    }
+}
+
+static int run_bench(void)
+{
+    struct bench bench = {.waiter.ready = on_bench};
+    struct redis_options options;
+    struct fault fault;
+    struct limit_rule rule = {LIMIT_RATE, 2000000, 1000, 0};
+    bench.loop = io_loop_create(&fault);
+    redis_options_default(&options);
+    options.port = plan.port;
+    bench.limiter = redis_limiter_create(bench.loop, &options, "bench", &fault);
+    CHECK(bench.limiter != NULL);
+    bench.limit = redis_limit_get(bench.limiter, SLICE("bench"), &rule);
+    on_bench(&bench.waiter);
+    io_loop_run(bench.loop);
+    printf("bench grants=%llu ns_per_grant=%.0f calls=%llu\n", (unsigned long long)bench.grants,
+           (double)bench.spent_us * 1000 / (double)bench.grants,
+           (unsigned long long)redis_limiter_calls(bench.limiter));
+    redis_limiter_free(&bench.limiter);
+    io_loop_free(&bench.loop);
+    return 0;
+}
+
+static bool set_option(struct slice name, struct slice value)
+{
+    static const struct {
+        const char *name;
+        uint64_t *value;
+    } numbers[] = {
+        {"amount", &plan.amount},   {"interval", &plan.interval_ms}, {"burst", &plan.burst},
+        {"threads", &plan.threads}, {"seconds", &plan.seconds},      {"waiters", &plan.waiters},
+        {"hold", &plan.hold_ms},    {"least", &plan.least},          {"n", &plan.n}};
+    if (slice_eq(name, SLICE("key"))) {
+        plan.key = value.ptr;
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        if (slice_eq(name, slice_cstr(numbers[i].name))) {
+            return slice_to_u64(value, numbers[i].value);
+        }
+    }
+    return false;
+}
+
+static int run_threads(void)
+{
+    static struct worker workers[MAX_THREADS];
+    grants = mem_calloc(MAX_GRANTS, sizeof(*grants));
+    for (uint32_t i = 0; i < plan.threads; i++) {
+        workers[i].id = i;
+        CHECK(pthread_create(&workers[i].thread, NULL, run_worker, &workers[i]) == 0);
+    }
+    for (uint32_t i = 0; i < plan.threads; i++) {
+        CHECK(pthread_join(workers[i].thread, NULL) == 0);
+    }
+    int result = plan.slots ? judge_slots() : judge_rate(workers[0].end.us);
+    mem_free(grants);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t port = 0;
+    log_setup("redis_limits", LOG_LEVEL_ERROR);
+    if (argc < 3 || !slice_to_u64(slice_cstr(argv[1]), &port)) {
+        (void)fprintf(stderr, "usage: redis_limits PORT rate|slots|bench [name=value…]\n");
+        return 2;
+    }
+    plan.port = (uint16_t)port;
+    plan.slots = slice_eq(slice_cstr(argv[2]), SLICE("slots"));
+    for (int i = 3; i < argc; i++) {
+        struct slice value = slice_cstr(argv[i]);
+        struct slice name = slice_cut(&value, '=');
+        if (!set_option(name, value) || plan.threads == 0 || plan.threads > MAX_THREADS) {
+            (void)fprintf(stderr, "redis_limits: what is %s?\n", argv[i]);
+            return 2;
+        }
+    }
+    return slice_eq(slice_cstr(argv[2]), SLICE("bench")) ? run_bench() : run_threads();
+}
