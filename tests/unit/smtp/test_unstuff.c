@@ -4,7 +4,7 @@
  */
 #include "smtp/unstuff.h"
 
-#include "base/random.h"
+#include "unit/smtp/seeded.h"
 #include "base/strbuf.h"
 
 #include <setjmp.h>
@@ -185,6 +185,7 @@ static void test_model(void **state)
         "\r\n",   "\r\n",      "\r\n.", ".",  "a",  "some longer text without an end",
         "\r\n..", "\r\n.\r\n", "\n",    "\r", "\t", "\x8d"};
     (void)state;
+    seeded_start("test_model");
     for (size_t round = 0; round < 20000; round++) {
         struct strbuf wire;
         struct strbuf expected;
@@ -194,11 +195,11 @@ static void test_model(void **state)
         strbuf_init(&wire, 10000);
         strbuf_init(&expected, 10000);
         strbuf_add_byte(&wire, 'x');
-        for (uint32_t n = random_below(12); n > 0; n--) {
-            strbuf_add_cstr(&wire, parts[random_below(bound)]);
+        for (uint32_t n = seeded_below(12); n > 0; n--) {
+            strbuf_add_cstr(&wire, parts[seeded_below(bound)]);
         }
         enum smtp_unstuff_result result = model(strbuf_slice(&wire), &taken, &expected);
-        decode(strbuf_slice(&wire), random_below((uint32_t)wire.len + 1), true, &got);
+        decode(strbuf_slice(&wire), seeded_below((uint32_t)wire.len + 1), true, &got);
         assert_int_equal(got.result, result);
         if (result != SMTP_UNSTUFF_BAD) {
             assert_int_equal(got.taken, taken);
