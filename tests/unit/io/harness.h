@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#define WATCHDOG_MS 60000
+#define WATCHDOG_MS 30000
 #define TICK_MS 5
 
 struct world;
