@@ -1,0 +1,129 @@
+#include "worker/delay.h"
+
+#include "kafka/topics.h"
+#include "schema/headers.h"
+#include "worker/worker.h"
+
+/* A retry may be this part of its wait late: one eighth. */
+#define DELAY_LATE_DIVISOR 8
+
+int64_t delay_retry_wait_ms(const struct config_site *site, uint32_t attempt)
+{
+    CHECK(site->retry_count > 0 && attempt > 0);
+    size_t i = attempt - 1;
+    return site->retry_ms[i < site->retry_count ? i : site->retry_count - 1];
+}
+
+unsigned delay_tier_for(int64_t wait_ms, int64_t unit_ms, bool exact)
+{
+    unsigned below = kafka_tier_for(wait_ms, unit_ms);
+    if (exact || below + 1 >= KAFKA_TIERS) {
+        return below;
+    }
+    int64_t above_ms = kafka_tier_delay_ms(below + 1, unit_ms);
+    return above_ms - wait_ms <= wait_ms / DELAY_LATE_DIVISOR ? below + 1 : below;
+}
+
+bool delay_is_short(int64_t rest_ms, int64_t unit_ms)
+{
+    return rest_ms < unit_ms;
+}
+
+static struct slice number_text(char *out, size_t size, int64_t value)
+{
+    int len = snprintf(out, size, "%lld", (long long)value);
+    return slice_of(out, (size_t)len);
+}
+
+/* Which recipients the copy is for, when not for all. */
+static bool pending_text(const struct mail *mail, struct strbuf *out)
+{
+    struct pending_set set = {0};
+    size_t count = mail->message.recipient_count;
+    for (size_t i = 0; i < count; i++) {
+        if (mail->rcpts[i].state != MAIL_RCPT_SETTLED) {
+            pending_add(&set, i);
+        }
+    }
+    return pending_count(&set) < count && pending_encode(&set, out);
+}
+
+void delay_send(struct outbox *outbox, struct mail *mail, const struct delay_request *request)
+{
+    const struct worker *worker = mail->worker;
+    char numbers[4][24];
+    struct strbuf pending;
+    struct kafka_header headers[OUTBOX_HEADERS_MAX];
+    size_t n = 0;
+
+    strbuf_init(&pending, (size_t)8 * MESSAGE_RECIPIENTS_MAX);
+    headers[n++] = (struct kafka_header){HEADER_ID, mail->message.id};
+    headers[n++] = (struct kafka_header){HEADER_ORIGIN, mail->origin};
+    headers[n++] = (struct kafka_header){
+        HEADER_ATTEMPT, number_text(numbers[0], sizeof(numbers[0]), request->attempt)};
+    headers[n++] = (struct kafka_header){
+        HEADER_FIRST_SEEN_MS, number_text(numbers[1], sizeof(numbers[1]), mail->first_seen_ms)};
+    headers[n++] = (struct kafka_header){
+        HEADER_DUE_MS, number_text(numbers[2], sizeof(numbers[2]), request->due_ms)};
+    if (mail->expires_ms > 0) {
+        headers[n++] = (struct kafka_header){
+            HEADER_EXPIRES_MS, number_text(numbers[3], sizeof(numbers[3]), mail->expires_ms)};
+    }
+    if (mail->stream != NULL) {
+        headers[n++] = (struct kafka_header){HEADER_STREAM, slice_cstr(mail->stream->name)};
+    }
+    if (mail->last.len > 0) {
+        headers[n++] = (struct kafka_header){HEADER_LAST, mail->last};
+    }
+    if (pending_text(mail, &pending)) {
+        headers[n++] = (struct kafka_header){HEADER_PENDING, strbuf_slice(&pending)};
+    }
+    int64_t wait_ms = request->due_ms - wall_now().ms;
+    unsigned tier = delay_tier_for(wait_ms, worker->config->kafka.tier_unit_ms, request->exact);
+    outbox_send_copy(outbox, mail, worker->topics.tiers[tier], mail->record.partition_id, headers,
+                     n);
+    strbuf_free(&pending);
+}
+
+/* Headers of a delay record that go along unchanged. */
+static const char *const forwarded[] = {
+    HEADER_ID,     HEADER_ATTEMPT, HEADER_FIRST_SEEN_MS, HEADER_EXPIRES_MS,
+    HEADER_STREAM, HEADER_LAST,    HEADER_PENDING,       HEADER_ORIGIN,
+};
+
+void delay_forward(struct outbox *outbox, struct mail *mail, int64_t due_ms)
+{
+    const struct worker *worker = mail->worker;
+    struct kafka_header headers[OUTBOX_HEADERS_MAX];
+    char numbers[2][24];
+    char origin[KAFKA_TOPIC_NAME_MAX + 40];
+    size_t n = 0;
+    struct slice value;
+
+    if (mail->rcpts != NULL) {
+        struct delay_request request = {.due_ms = due_ms, .attempt = mail->attempt, .exact = true};
+        delay_send(outbox, mail, &request);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
+        if (kafka_record_header(&mail->record, forwarded[i], &value)) {
+            headers[n++] = (struct kafka_header){forwarded[i], value};
+        }
+    }
+    headers[n++] =
+        (struct kafka_header){HEADER_DUE_MS, number_text(numbers[0], sizeof(numbers[0]), due_ms)};
+    if (mail->record.source != KAFKA_SOURCE_TIER) {
+        const struct config_stream *stream = &worker->config->streams[mail->record.index];
+        int len = snprintf(origin, sizeof(origin), "%s/%d/%lld", mail->record.topic,
+                           mail->record.partition_id, (long long)mail->record.offset);
+        headers[n++] = (struct kafka_header){HEADER_ORIGIN, slice_of(origin, (size_t)len)};
+        headers[n++] = (struct kafka_header){HEADER_STREAM, slice_cstr(stream->name)};
+        headers[n++] =
+            (struct kafka_header){HEADER_FIRST_SEEN_MS, number_text(numbers[1], sizeof(numbers[1]),
+                                                                    mail->record.timestamp_ms)};
+    }
+    unsigned tier =
+        delay_tier_for(due_ms - wall_now().ms, worker->config->kafka.tier_unit_ms, true);
+    outbox_send_copy(outbox, mail, worker->topics.tiers[tier], mail->record.partition_id, headers,
+                     n);
+}

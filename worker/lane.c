@@ -1,0 +1,356 @@
+#include "worker/lane.h"
+
+#include "worker/lane_private.h"
+#include "worker/session.h"
+#include "worker/worker.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#define LANE_IDLE_MS 60000
+#define LANE_MIN_CAPACITY 64
+#define LANE_CAPACITY_SECONDS 60
+/* A lane is not judged by its speed before it has been busy for that long. */
+#define LANE_JUDGE_AFTER_MS 5000
+#define LANE_DETACH_AFTER_MS 3000
+#define LANE_DETACH_PER_TICK 20000
+
+/* Recipients per turn of the round robin: by the contracted rate, so that 10,000/h is one. */
+static uint32_t weight_of(const struct lane *lane, const struct mail *mail)
+{
+    const struct config_tenant *tenant =
+        config_tenant_named(lane->shard->worker->config, mail->message.tenant);
+    if (tenant == NULL || tenant->rate.amount == 0) {
+        return 1;
+    }
+    double per_hour = (double)tenant->rate.amount * 3600000.0 / (double)tenant->rate.interval_ms;
+    double weight = per_hour / 10000.0;
+    return weight < 1.0 ? 1 : weight > 1000.0 ? 1000 : (uint32_t)weight;
+}
+
+static double rate_per_second(const struct config_rate *rate)
+{
+    return (double)rate->amount * 1000.0 / (double)rate->interval_ms;
+}
+
+/* Recipients per second that the limits allow at most; 0: no limit. */
+static double limited_rate(const struct lane *lane)
+{
+    double rate = 0;
+    if (lane->config->max_msg_rate.amount > 0) {
+        rate = rate_per_second(&lane->config->max_msg_rate);
+    }
+    if (lane->config->source_ip_max_msg_rate.amount > 0) {
+        double vips =
+            rate_per_second(&lane->config->source_ip_max_msg_rate) * (double)lane->vip_count;
+        rate = rate == 0 || vips < rate ? vips : rate;
+    }
+    return rate;
+}
+
+/* Mails per second while there was a backlog; 0: not known yet. */
+static double measured_rate(const struct lane *lane, struct mono_time now)
+{
+    if (lane->busy_since.us == 0 ||
+        mono_since_us(now, lane->busy_since) < (int64_t)LANE_JUDGE_AFTER_MS * 1000) {
+        return 0;
+    }
+    double rate = (double)lane->busy_taken * 1e6 / (double)mono_since_us(now, lane->busy_since);
+    return rate > 0.01 ? rate : 0.01;
+}
+
+size_t lane_capacity(const struct lane *lane, struct mono_time now)
+{
+    double limited = limited_rate(lane);
+    double rate = measured_rate(lane, now);
+    if (limited > 0 && (rate == 0 || limited < rate)) {
+        rate = limited;
+    }
+    if (rate == 0) {
+        return SIZE_MAX;
+    }
+    double capacity = rate * LANE_CAPACITY_SECONDS;
+    return capacity < LANE_MIN_CAPACITY ? LANE_MIN_CAPACITY : (size_t)capacity;
+}
+
+/* To a tier, with the time at which the lane will have come to it: V = max(V, now + 60 s) + 1/rate
+ * (design.md section 4). */
+static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
+{
+    int64_t earliest = wall_now().ms + LANE_CAPACITY_SECONDS * 1000;
+    size_t capacity = lane_capacity(lane, now);
+    int64_t step_ms = capacity == SIZE_MAX ? 1 : (LANE_CAPACITY_SECONDS * 1000) / (int64_t)capacity;
+    lane->spill_until_ms = (lane->spill_until_ms > earliest ? lane->spill_until_ms : earliest) +
+                           (step_ms > 0 ? step_ms : 1);
+    settle_later(&lane->shard->settler, &mail, lane->spill_until_ms, false);
+}
+
+static void defer_for_trouble(struct lane *lane, struct mail *mail)
+{
+    const struct report_facts facts = {
+        .site = lane->site_name,
+        .remote_host = slice_cstr(lane->trouble_host),
+    };
+    settle_pending(&lane->shard->settler, mail, &lane->trouble, &facts, lane->config);
+    settle_round(&lane->shard->settler, &mail);
+}
+
+/* False: there is no VIP here to send from; the mail was deferred. */
+static bool have_vip(struct lane *lane, struct mail *mail)
+{
+    char text[160];
+    if (lane->vip_count > 0) {
+        return true;
+    }
+    int len = snprintf(text, sizeof(text), "this worker holds no VIP of \"%.*s\"",
+                       SLICE_FMT(lane->route));
+    const struct smtp_outcome outcome = {
+        .result = SMTP_RESULT_DEFERRED,
+        .phase = SMTP_PHASE_CONNECT,
+        .scope = SMTP_SCOPE_MESSAGE,
+        .enhanced = {4, 3, 5},
+        .text = slice_of(text, (size_t)len),
+    };
+    const struct report_facts facts = {.site = lane->site_name};
+    settle_pending(&lane->shard->settler, mail, &outcome, &facts, lane->config);
+    settle_round(&lane->shard->settler, &mail);
+    return false;
+}
+
+void lane_push(struct shard *shard, struct mail *mail, const struct config_site *fixed)
+{
+    struct mono_time now = io_loop_now(shard->loop);
+    struct lane *lane = lane_for(shard, mail, fixed);
+    lane->idle_since = now;
+    if (mail->expires_ms == 0) {
+        mail->expires_ms = mail->first_seen_ms + lane->config->bounce_after_ms;
+    }
+    const struct report_facts facts = {.site = lane->site_name};
+    if (settle_is_expired(mail, wall_now())) {
+        settle_expired(&shard->settler, &mail, &facts);
+        return;
+    }
+    if (!have_vip(lane, mail)) {
+        return;
+    }
+    if (mono_before(now, lane->suspended_until)) {
+        defer_for_trouble(lane, mail);
+        return;
+    }
+    if (lane->queue.length >= LANE_MIN_CAPACITY && lane->queue.length >= lane_capacity(lane, now)) {
+        spill(lane, mail, now);
+        return;
+    }
+    if (lane->queue.length == 0) {
+        lane->busy_since = now;
+        lane->busy_taken = 0;
+    }
+    mail->queued = now;
+    queue_push(&lane->queue, mail, weight_of(lane, mail));
+    lane_kick(lane);
+}
+
+void lane_push_back(struct lane *lane, struct mail *mail)
+{
+    struct shard *shard = lane->shard;
+    if (shard->draining || kafka_partition_is_leaving(mail->ticket.partition)) {
+        /* It was begun, so it cannot be forgotten: what is left of it waits in a tier. */
+        settle_later(&shard->settler, &mail, wall_now().ms, false);
+        return;
+    }
+    if (lane->queue.length == 0) {
+        lane->busy_since = io_loop_now(shard->loop);
+        lane->busy_taken = 0;
+    }
+    queue_push_front(&lane->queue, mail, weight_of(lane, mail));
+    lane_kick(lane);
+}
+
+/* ---- giving mail to sessions ---- */
+
+/* The next mail that is still to be sent; expired ones are settled on the way. */
+static struct mail *next_mail(struct lane *lane)
+{
+    struct wall_time now = wall_now();
+    struct mail *mail;
+    while ((mail = queue_peek(&lane->queue)) != NULL && settle_is_expired(mail, now)) {
+        const struct report_facts facts = {.site = lane->site_name};
+        mail = queue_take(&lane->queue);
+        settle_expired(&lane->shard->settler, &mail, &facts);
+    }
+    return mail;
+}
+
+static void tokens_ready(struct limit_waiter *waiter)
+{
+    struct session *session = CONTAINER_OF(waiter, struct session, waiter);
+    CHECK_MAGIC(session, SESSION_MAGIC);
+    CHECK(session->state == SESSION_THROTTLED);
+    session_enter(session, SESSION_IDLE);
+    lane_feed(session->lane, session);
+    session_flush(session);
+}
+
+/* False: the session waits for tokens. */
+static bool take_tokens(struct lane *lane, struct session *session, const struct mail *mail)
+{
+    uint32_t most = lane->config->max_rcpt_per_transaction;
+    uint32_t count = most > 0 && mail->pending > most ? most : mail->pending;
+    if (session->rate_count == 0) {
+        return true;
+    }
+    session->waiter.ready = tokens_ready;
+    if (redis_limits_take(lane->shard->limiter, session->rates, session->rate_count, count,
+                          &session->waiter)) {
+        return true;
+    }
+    session_enter(session, SESSION_THROTTLED);
+    return false;
+}
+
+void lane_feed(struct lane *lane, struct session *session)
+{
+    CHECK_MAGIC(lane, LANE_MAGIC);
+    CHECK(session->state == SESSION_IDLE);
+    /* While Kafka does not take what we already have to say, nothing new is begun. */
+    bool stop = outbox_backlog(lane->shard->outbox) > LANE_OUTBOX_MAX;
+    struct mail *mail = stop ? NULL : next_mail(lane);
+    list_remove(&session->idle_node);
+    if (mail == NULL) {
+        list_push_front(&lane->idle, &session->idle_node);
+        session_idle(session);
+        return;
+    }
+    if (take_tokens(lane, session, mail)) {
+        struct mail *taken = queue_take(&lane->queue);
+        CHECK(taken == mail);
+        lane->busy_taken++;
+        if (lane->queue.length == 0) {
+            lane->busy_since = (struct mono_time){0};
+        }
+        session_begin(session, mail);
+    }
+}
+
+static void kicked(struct io_task *task)
+{
+    struct lane *lane = CONTAINER_OF(task, struct lane, kick);
+    CHECK_MAGIC(lane, LANE_MAGIC);
+    lane->kick_set = false;
+    if (outbox_backlog(lane->shard->outbox) > LANE_OUTBOX_MAX) {
+        return; /* the tick tries again */
+    }
+    while (lane->queue.length > 0 && !list_empty(&lane->idle)) {
+        struct session *session = CONTAINER_OF(lane->idle.next, struct session, idle_node);
+        lane_feed(lane, session);
+        session_flush(session);
+    }
+    if (lane->queue.length > 0) {
+        lane_open_sessions(lane);
+    }
+}
+
+void lane_kick(struct lane *lane)
+{
+    if (!lane->kick_set) {
+        lane->kick_set = true;
+        lane->kick.run = kicked;
+        io_loop_defer(lane->shard->loop, &lane->kick);
+    }
+}
+
+/* ---- trouble ---- */
+
+void lane_suspend(struct lane *lane, const struct smtp_outcome *outcome)
+{
+    struct mono_time now = io_loop_now(lane->shard->loop);
+    struct mail *mail;
+    size_t len = outcome->text.len < sizeof(lane->trouble_text) - 1
+                     ? outcome->text.len
+                     : sizeof(lane->trouble_text) - 1;
+    if (len > 0 && outcome->text.ptr != lane->trouble_text) {
+        memcpy(lane->trouble_text, outcome->text.ptr, len);
+    }
+    lane->trouble_text[len] = '\0';
+    lane->trouble = *outcome;
+    lane->trouble.text = slice_of(lane->trouble_text, len);
+    lane->trouble.result = SMTP_RESULT_DEFERRED;
+    lane->trouble.scope = SMTP_SCOPE_SITE;
+    if (lane->trouble.enhanced.klass != 4) {
+        lane->trouble.enhanced = (struct smtp_enhanced){4, 4, 1};
+    }
+    lane->suspended_until = mono_add_ms(now, lane->config->dead_host_ms);
+    char quoted[300];
+    log_info("lane-suspended", "site=%.*s route=%.*s waiting=%zu reason=%s",
+             SLICE_FMT(lane->site_name), SLICE_FMT(lane->route), lane->queue.length,
+             log_quote(quoted, sizeof(quoted), lane->trouble.text));
+    while ((mail = queue_take(&lane->queue)) != NULL) {
+        defer_for_trouble(lane, mail);
+    }
+    lane->busy_since = (struct mono_time){0};
+}
+
+void lane_session_failed(struct lane *lane, struct session *session,
+                         const struct smtp_outcome *outcome)
+{
+    struct host_state *host = hosts_find(&lane->hosts, &session->address);
+    struct mono_time now = io_loop_now(lane->shard->loop);
+    size_t len = outcome->text.len < sizeof(lane->trouble_text) - 1
+                     ? outcome->text.len
+                     : sizeof(lane->trouble_text) - 1;
+    if (host != NULL) {
+        host_unreachable(host, now, lane->config->dead_host_ms);
+    }
+    lane->trouble = *outcome;
+    if (len > 0) {
+        memcpy(lane->trouble_text, outcome->text.ptr, len);
+    }
+    lane->trouble.text = slice_of(lane->trouble_text, len);
+    memcpy(lane->trouble_host, session->host, sizeof(lane->trouble_host));
+}
+
+void lane_session_gone(struct lane *lane, struct session *session)
+{
+    list_remove(&session->idle_node);
+    list_remove(&session->node);
+    lane->session_count--;
+    if (!session->was_ready) {
+        lane->opening--;
+    }
+    lane->idle_since = io_loop_now(lane->shard->loop);
+    if (lane->queue.length > 0) {
+        lane_kick(lane);
+    }
+    lane_wake_starved(lane->shard);
+}
+
+/* ---- housekeeping ---- */
+
+/* Payloads that have to wait are copied, because each pins a whole fetch response of up to 1 MB. */
+static void detach_old(struct lane *lane, struct mono_time now)
+{
+    struct mono_time before = mono_add_ms(now, -LANE_DETACH_AFTER_MS);
+    queue_foreach_before(&lane->queue, before, LANE_DETACH_PER_TICK, mail_detach_payload);
+}
+
+bool lane_tick(struct lane *lane, struct mono_time now)
+{
+    CHECK_MAGIC(lane, LANE_MAGIC);
+    size_t capacity = lane_capacity(lane, now);
+    while (lane->queue.length > LANE_MIN_CAPACITY && lane->queue.length > capacity) {
+        spill(lane, queue_take_last(&lane->queue), now);
+    }
+    if (lane->queue.length > 0) {
+        detach_old(lane, now);
+        lane_kick(lane);
+        return false;
+    }
+    return lane->session_count == 0 && !lane->resolving &&
+           mono_since_us(now, lane->idle_since) > (int64_t)LANE_IDLE_MS * 1000;
+}
+
+void lane_extract(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
+                  const void *context, struct list *out)
+{
+    queue_extract(&lane->queue, wanted, context, out);
+}

@@ -1,0 +1,103 @@
+/*
+ * A lane: the queue of one VIP or pool for one site, and the sessions that empty it. A lane that
+ * gets stuck costs memory only: its excess is spilled to the delay tiers, other lanes never wait
+ * for it.
+ *
+ * Lifetime: made by the first mail, freed by its shard when it has had nothing to do for a minute.
+ */
+#ifndef SLUICE_WORKER_LANE_H
+#define SLUICE_WORKER_LANE_H
+
+#include "worker/hosts.h"
+#include "worker/queue.h"
+#include "worker/shard.h"
+
+#define LANE_MAGIC 0x4c414e45u
+
+struct session;
+struct worker_vip;
+
+/* One VIP that the lane may send from. */
+struct lane_vip {
+    const struct worker_vip *vip;
+    uint32_t weight;
+    struct mono_time dead_until; /* its source address could not be bound */
+    struct limit *slots;         /* VIP × site connections; NULL: no limit */
+    struct limit *rate;          /* VIP × site recipients */
+};
+
+struct lane {
+    uint32_t magic;
+    struct shard *shard;
+    struct slice key;   /* in `names` */
+    struct slice route; /* VIP or pool */
+    char *names;
+    struct dns_site *site; /* NULL: hosts are named by the configuration */
+    struct slice site_name;
+    const struct config_site *config;
+
+    struct lane_vip *vips;
+    size_t vip_count;
+    struct limit *site_slots;
+    struct limit *site_rate;
+
+    struct queue queue;
+    struct hosts hosts;
+    struct mono_time hosts_until; /* they are looked up again after that */
+    bool resolving;
+    struct dns_address_lookup lookup;
+
+    struct list sessions; /* all */
+    struct list idle;     /* those that are ready and have nothing to do, longest idle last */
+    uint32_t session_count;
+    uint32_t opening;   /* sessions that are not ready for the first time yet */
+    uint32_t throttled; /* sessions that wait for rate tokens */
+
+    struct limit_waiter slot_waiter;
+    bool waiting_for_slot;
+    struct list starved_node; /* in shard.starved */
+    struct io_task kick;
+    bool kick_set;
+
+    struct mono_time suspended_until; /* nothing of the site can be reached before that */
+    struct smtp_outcome trouble;      /* why; text in trouble_text */
+    char trouble_text[256];
+    char trouble_host[DNS_NAME_MAX + 1];
+
+    struct mono_time busy_since; /* the queue has not been empty since; us 0: it is */
+    uint64_t busy_taken;         /* mails taken since then */
+    int64_t spill_until_ms;      /* wall clock up to which spilled mail has been given its time */
+    struct mono_time idle_since;
+};
+
+/* The mail joins its lane, which is made if need be. `fixed`: the entry that names the site's
+ * hosts, when mail->site is NULL. */
+void lane_push(struct shard *shard, struct mail *mail, const struct config_site *fixed);
+/* Closes its sessions, cancels its look-ups. The queue must be empty (mails of an unclean stop are
+ * dropped unsettled). */
+void lane_free(struct lane **lane);
+
+/* Housekeeping each second; true: idle, may be freed. */
+bool lane_tick(struct lane *lane, struct mono_time now);
+void lane_extract(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
+                  const void *context, struct list *out);
+
+/* From sessions: */
+/* The session may take a mail: gives it one, lets it wait for tokens, or makes it idle. */
+void lane_feed(struct lane *lane, struct session *session);
+/* A mail comes back unfinished: first in turn again. */
+void lane_push_back(struct lane *lane, struct mail *mail);
+/* It could not be made ready: the host is left out for a while; when no host is left the lane is
+ * suspended. */
+void lane_session_failed(struct lane *lane, struct session *session,
+                         const struct smtp_outcome *outcome);
+/* It is gone for whatever reason (after lane_session_failed, if that applies). */
+void lane_session_gone(struct lane *lane, struct session *session);
+/* Looks at the end of this turn whether sessions are to be used or opened. */
+void lane_kick(struct lane *lane);
+
+/* Mails that the lane may hold before it spills: 60 s of its rate, at least 64; SIZE_MAX while
+ * nothing is known against it. */
+size_t lane_capacity(const struct lane *lane, struct mono_time now);
+
+#endif

@@ -1,0 +1,406 @@
+#include "worker/lane.h"
+
+#include "worker/lane_private.h"
+#include "worker/session.h"
+#include "worker/worker.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+
+#include <netinet/in.h>
+
+#define LIMIT_KEY_MAX 640
+#define VIP_DEAD_MS 60000
+
+/* ---- making lanes ---- */
+
+static const struct worker_vip *held_vip(const struct worker *worker, struct slice name)
+{
+    for (size_t i = 0; i < worker->vip_count; i++) {
+        if (slice_eq(name, slice_cstr(worker->vips[i].config->name))) {
+            return &worker->vips[i];
+        }
+    }
+    return NULL;
+}
+
+static struct limit *slots_limit(struct shard *shard, const char *key, uint32_t amount)
+{
+    const struct limit_rule rule = {.kind = LIMIT_SLOTS, .amount = amount};
+    return amount == 0 ? NULL : redis_limit_get(shard->limiter, slice_cstr(key), &rule);
+}
+
+static struct limit *rate_limit(struct shard *shard, const char *key,
+                                const struct config_rate *rate)
+{
+    const struct limit_rule rule = {
+        .kind = LIMIT_RATE, .amount = rate->amount, .interval_ms = rate->interval_ms};
+    return rate->amount == 0 ? NULL : redis_limit_get(shard->limiter, slice_cstr(key), &rule);
+}
+
+static void add_vip(struct lane *lane, const struct worker_vip *vip, uint32_t weight)
+{
+    struct lane_vip *entry = &lane->vips[lane->vip_count++];
+    const struct config_site *site = lane->config;
+    const char *scope = lane_limit_scope(lane);
+    char key[LIMIT_KEY_MAX];
+    *entry = (struct lane_vip){.vip = vip, .weight = weight};
+    snprintf(key, sizeof(key), "vip:%s:site:%s:conn", vip->config->name, scope);
+    entry->slots = slots_limit(lane->shard, key, site->source_ip_max_smtp_out);
+    snprintf(key, sizeof(key), "vip:%s:site:%s:msg", vip->config->name, scope);
+    entry->rate = rate_limit(lane->shard, key, &site->source_ip_max_msg_rate);
+}
+
+/* The VIPs of the lane's pool (or the VIP of that name) that this worker holds. */
+static void find_vips(struct lane *lane)
+{
+    const struct worker *worker = lane->shard->worker;
+    const struct config_pool *pool = config_pool_named(worker->config, lane->route);
+    size_t most = pool == NULL ? 1 : pool->member_count;
+    lane->vips = mem_calloc(most, sizeof(*lane->vips));
+    if (pool == NULL) {
+        const struct worker_vip *vip = held_vip(worker, lane->route);
+        if (vip != NULL) {
+            add_vip(lane, vip, 1);
+        }
+        return;
+    }
+    for (size_t i = 0; i < pool->member_count; i++) {
+        const struct worker_vip *vip = held_vip(worker, slice_cstr(pool->members[i].vip));
+        if (vip != NULL) {
+            add_vip(lane, vip, pool->members[i].weight);
+        }
+    }
+}
+
+/* Hosts that the configuration names instead of a look-up. */
+static void fixed_hosts(struct lane *lane)
+{
+    const struct config_site *site = lane->config;
+    struct host_state *fresh = mem_calloc(site->smtp_host_count, sizeof(*fresh));
+    size_t count = 0;
+    for (size_t i = 0; i < site->smtp_host_count; i++) {
+        struct host_state *host = &fresh[count];
+        struct fault fault;
+        if (io_address_parse(slice_cstr(site->smtp_hosts[i]), site->smtp_port, &host->address,
+                             &host->len, &fault)) {
+            host->preference = (uint16_t)i;
+            snprintf(host->name, sizeof(host->name), "%s", site->smtp_hosts[i]);
+            count++;
+        }
+    }
+    hosts_set(&lane->hosts, fresh, count);
+    lane->hosts_until = MONO_NEVER;
+    mem_free(fresh);
+}
+
+static struct lane *lane_create(struct shard *shard, struct mail *mail, struct slice key,
+                                const struct config_site *fixed)
+{
+    struct lane *lane = mem_zalloc(sizeof(*lane));
+    lane->magic = LANE_MAGIC;
+    lane->shard = shard;
+    lane->names = mem_strndup(key.ptr, key.len);
+    lane->key = slice_of(lane->names, key.len);
+    lane->route = slice_head(lane->key, mail->route.len);
+    queue_init(&lane->queue);
+    hosts_init(&lane->hosts);
+    list_init(&lane->sessions);
+    list_init(&lane->idle);
+    lane->idle_since = io_loop_now(shard->loop);
+    if (fixed != NULL) {
+        lane->config = fixed;
+        lane->site_name = slice_cstr(fixed->name);
+        fixed_hosts(lane);
+    } else {
+        struct slice mx = slice_cstr(mail->site->host_count > 0 ? mail->site->hosts[0].name : "");
+        lane->site = dns_site_ref(mail->site);
+        lane->site_name = slice_cstr(lane->site->name);
+        lane->config =
+            config_site_for(shard->worker->config, lane->site_name, mx, mail->message.domain);
+    }
+    const char *scope = lane_limit_scope(lane);
+    char limit_key[LIMIT_KEY_MAX];
+    snprintf(limit_key, sizeof(limit_key), "site:%s:conn", scope);
+    lane->site_slots = slots_limit(shard, limit_key, lane->config->max_smtp_out);
+    snprintf(limit_key, sizeof(limit_key), "site:%s:msg", scope);
+    lane->site_rate = rate_limit(shard, limit_key, &lane->config->max_msg_rate);
+    find_vips(lane);
+    map_put(&shard->lanes, lane->key, lane);
+    return lane;
+}
+
+const char *lane_limit_scope(const struct lane *lane)
+{
+    if (strcmp(lane->config->name, "default") == 0) {
+        return lane->site_name.ptr;
+    }
+    return lane->config->name;
+}
+
+struct lane *lane_for(struct shard *shard, struct mail *mail, const struct config_site *fixed)
+{
+    char key[1024];
+    const char *site = mail->site != NULL ? mail->site->key : fixed->name;
+    int len = snprintf(key, sizeof(key), "%.*s %s", SLICE_FMT(mail->route), site);
+    CHECK(len > 0 && (size_t)len < sizeof(key));
+    struct lane *lane = map_get(&shard->lanes, slice_of(key, (size_t)len));
+    if (lane == NULL) {
+        lane = lane_create(shard, mail, slice_of(key, (size_t)len), fixed);
+    } else if (mail->site != NULL && lane->site != mail->site) {
+        /* A younger answer for the same set of hosts. */
+        dns_site_unref(&lane->site);
+        lane->site = dns_site_ref(mail->site);
+        lane->site_name = slice_cstr(lane->site->name);
+    }
+    return lane;
+}
+
+void lane_free(struct lane **handle)
+{
+    struct lane *lane = *handle;
+    struct mail *mail;
+    CHECK_MAGIC(lane, LANE_MAGIC);
+    map_remove(&lane->shard->lanes, lane->key);
+    list_foreach_safe (session_node, after, &lane->sessions) {
+        session_close(CONTAINER_OF(session_node, struct session, node));
+    }
+    while ((mail = queue_take(&lane->queue)) != NULL) {
+        dns_site_unref(&mail->site);
+        mail_release(mail);
+    }
+    if (lane->resolving) {
+        dns_address_lookup_cancel(&lane->lookup);
+    }
+    if (lane->kick_set) {
+        io_task_cancel(&lane->kick);
+    }
+    if (lane->waiting_for_slot) {
+        redis_limit_wait_cancel(lane->shard->limiter, &lane->slot_waiter);
+    }
+    list_remove(&lane->starved_node);
+    for (size_t i = 0; i < lane->vip_count; i++) {
+        redis_limit_put(&lane->vips[i].slots);
+        redis_limit_put(&lane->vips[i].rate);
+    }
+    redis_limit_put(&lane->site_slots);
+    redis_limit_put(&lane->site_rate);
+    queue_free(&lane->queue);
+    hosts_free(&lane->hosts);
+    dns_site_unref(&lane->site);
+    mem_free(lane->vips);
+    mem_free(lane->names);
+    lane->magic = 0;
+    mem_free(lane);
+    *handle = NULL;
+}
+
+/* ---- addresses ---- */
+
+static void addresses_found(struct dns_address_lookup *lookup, struct dns_addresses *addresses,
+                            const struct smtp_outcome *outcome)
+{
+    struct lane *lane = CONTAINER_OF(lookup, struct lane, lookup);
+    CHECK_MAGIC(lane, LANE_MAGIC);
+    struct mono_time now = io_loop_now(lane->shard->loop);
+    lane->resolving = false;
+    if (addresses == NULL || addresses->count == 0) {
+        lane->trouble_host[0] = '\0';
+        lane_suspend(lane, outcome);
+        return;
+    }
+    struct host_state *fresh = mem_calloc(addresses->count, sizeof(*fresh));
+    for (size_t i = 0; i < addresses->count; i++) {
+        const struct dns_address *from = &addresses->items[i];
+        const struct dns_host *host = &lane->site->hosts[from->host];
+        fresh[i].address = from->address;
+        fresh[i].len = from->len;
+        fresh[i].preference = host->preference;
+        memcpy(fresh[i].name, host->name, sizeof(fresh[i].name));
+        if (from->address.ss_family == AF_INET) {
+            ((struct sockaddr_in *)&fresh[i].address)->sin_port = htons(lane->config->smtp_port);
+        } else {
+            ((struct sockaddr_in6 *)&fresh[i].address)->sin6_port = htons(lane->config->smtp_port);
+        }
+    }
+    hosts_set(&lane->hosts, fresh, addresses->count);
+    mem_free(fresh);
+    dns_addresses_free(addresses);
+    struct mono_time soonest = mono_add_ms(now, 5000);
+    lane->hosts_until = mono_before(lane->site->expires, soonest) ? soonest : lane->site->expires;
+    lane_kick(lane);
+}
+
+/* False: they are being looked up. */
+static bool have_hosts(struct lane *lane, struct mono_time now)
+{
+    if (lane->resolving) {
+        return false;
+    }
+    if (lane->site != NULL && (lane->hosts.count == 0 || !mono_before(now, lane->hosts_until))) {
+        lane->resolving = true;
+        lane->lookup.done = addresses_found;
+        dns_site_addresses(lane->shard->sites, lane->site, &lane->lookup);
+        return false;
+    }
+    return true;
+}
+
+/* ---- sessions ---- */
+
+static void slot_ready(struct limit_waiter *waiter)
+{
+    struct lane *lane = CONTAINER_OF(waiter, struct lane, slot_waiter);
+    CHECK_MAGIC(lane, LANE_MAGIC);
+    lane->waiting_for_slot = false;
+    lane_kick(lane);
+}
+
+static bool take_slots(struct lane *lane, struct lane_vip *vip)
+{
+    struct limit *slots[2];
+    size_t count = 0;
+    if (lane->site_slots != NULL) {
+        slots[count++] = lane->site_slots;
+    }
+    if (vip->slots != NULL) {
+        slots[count++] = vip->slots;
+    }
+    if (count == 0) {
+        return true;
+    }
+    if (lane->waiting_for_slot) {
+        redis_limit_wait_cancel(lane->shard->limiter, &lane->slot_waiter);
+    }
+    lane->slot_waiter.ready = slot_ready;
+    lane->waiting_for_slot =
+        !redis_limits_take(lane->shard->limiter, slots, count, 1, &lane->slot_waiter);
+    return !lane->waiting_for_slot;
+}
+
+static void give_slots(struct lane *lane, const struct lane_vip *vip)
+{
+    struct limit *slots[2];
+    size_t count = 0;
+    if (lane->site_slots != NULL) {
+        slots[count++] = lane->site_slots;
+    }
+    if (vip->slots != NULL) {
+        slots[count++] = vip->slots;
+    }
+    if (count > 0) {
+        redis_limits_return(lane->shard->limiter, slots, count, 1);
+    }
+}
+
+/* A VIP by weight among those alive, beginning anew at each call; `tried` marks those that were
+ * looked at. */
+static struct lane_vip *pick_vip(struct lane *lane, bool *tried, struct mono_time now)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < lane->vip_count; i++) {
+        if (!tried[i] && !mono_before(now, lane->vips[i].dead_until)) {
+            sum += lane->vips[i].weight;
+        }
+    }
+    if (sum == 0) {
+        return NULL;
+    }
+    uint32_t at = random_below(sum);
+    for (size_t i = 0; i < lane->vip_count; i++) {
+        if (!tried[i] && !mono_before(now, lane->vips[i].dead_until)) {
+            if (at < lane->vips[i].weight) {
+                tried[i] = true;
+                return &lane->vips[i];
+            }
+            at -= lane->vips[i].weight;
+        }
+    }
+    return NULL;
+}
+
+enum open_result { OPEN_DONE, OPEN_WAIT, OPEN_NO_HOST };
+
+/* One session, from the first VIP by weight that has a slot and a host alive. */
+static enum open_result open_one(struct lane *lane, struct mono_time now)
+{
+    bool *tried = mem_calloc(lane->vip_count, sizeof(*tried));
+    enum open_result result = OPEN_NO_HOST;
+    struct lane_vip *vip;
+    while (result != OPEN_DONE && (vip = pick_vip(lane, tried, now)) != NULL) {
+        struct fault fault;
+        struct host_state *host =
+            hosts_pick(&lane->hosts, vip->vip->has_ipv4, vip->vip->has_ipv6, now);
+        if (host == NULL) {
+            continue;
+        }
+        if (!take_slots(lane, vip)) {
+            result = OPEN_WAIT;
+            continue;
+        }
+        if (session_open(lane, vip, host, mono_before(now, host->clear_until), &fault) != NULL) {
+            result = OPEN_DONE;
+            continue;
+        }
+        give_slots(lane, vip);
+        log_warn("vip-unusable", "vip=%s reason=\"%s\"", vip->vip->config->name, fault.text);
+        vip->dead_until = mono_add_ms(now, VIP_DEAD_MS);
+        if (lane->trouble.text.len == 0) {
+            int len = snprintf(lane->trouble_text, sizeof(lane->trouble_text), "%.*s",
+                               (int)sizeof(lane->trouble_text) - 1, fault.text);
+            lane->trouble.text = slice_of(lane->trouble_text, (size_t)len);
+            lane->trouble.phase = SMTP_PHASE_CONNECT;
+        }
+    }
+    mem_free(tried);
+    return result;
+}
+
+/* No host can be tried now. If sessions are alive they go on; else the site is out of reach. */
+static void no_host(struct lane *lane)
+{
+    if (lane->session_count > 0) {
+        return;
+    }
+    struct smtp_outcome outcome = lane->trouble;
+    if (outcome.text.len == 0) {
+        outcome = (struct smtp_outcome){
+            .phase = SMTP_PHASE_CONNECT,
+            .text = SLICE("no host of the site has an address that our VIPs can reach")};
+    }
+    lane_suspend(lane, &outcome);
+}
+
+void lane_open_sessions(struct lane *lane)
+{
+    struct worker *worker = lane->shard->worker;
+    struct mono_time now = io_loop_now(lane->shard->loop);
+    if (!have_hosts(lane, now)) {
+        return;
+    }
+    /* A session that waits for tokens shows that more sessions would not help. */
+    while (lane->throttled == 0 && lane->opening < lane->queue.length &&
+           lane->session_count < lane->config->max_connections_per_lane) {
+        if (atomic_load_explicit(&worker->connections, memory_order_relaxed) >=
+            worker->config->worker.max_connections) {
+            if (!list_linked(&lane->starved_node)) {
+                list_push_back(&lane->shard->starved, &lane->starved_node);
+            }
+            return;
+        }
+        switch (open_one(lane, now)) {
+        case OPEN_DONE: break;
+        case OPEN_WAIT: return;
+        case OPEN_NO_HOST: no_host(lane); return;
+        }
+    }
+}
+
+void lane_wake_starved(struct shard *shard)
+{
+    struct list *node = list_pop_front(&shard->starved);
+    if (node != NULL) {
+        lane_kick(CONTAINER_OF(node, struct lane, starved_node));
+    }
+}

@@ -1,0 +1,26 @@
+/*
+ * Between lane.c (queue and housekeeping) and lane_open.c (making lanes, choosing VIPs and hosts,
+ * opening sessions).
+ */
+#ifndef SLUICE_WORKER_LANE_PRIVATE_H
+#define SLUICE_WORKER_LANE_PRIVATE_H
+
+#include "worker/lane.h"
+
+/* Records that Kafka has not taken, beyond which no mail is begun. */
+#define LANE_OUTBOX_MAX 1000
+
+/* The mail's lane; made if it is not there. */
+struct lane *lane_for(struct shard *shard, struct mail *mail, const struct config_site *fixed);
+/* Opens as many sessions as the queue wants and limits allow. */
+void lane_open_sessions(struct lane *lane);
+/* Nothing can be reached: everything waiting is deferred, and what comes within dead-host time too.
+ */
+void lane_suspend(struct lane *lane, const struct smtp_outcome *outcome);
+/* What names the lane's limits: the configuration's entry, or for the default entry the site
+ * itself. NUL-terminated. */
+const char *lane_limit_scope(const struct lane *lane);
+/* A connection of the worker became free. */
+void lane_wake_starved(struct shard *shard);
+
+#endif

@@ -1,0 +1,260 @@
+/*
+ * sluice-worker: takes mail from Kafka and delivers it over SMTP. Starts the threads, waits for a
+ * signal, drains.
+ */
+#include "worker/intake.h"
+#include "worker/shard.h"
+#include "worker/worker.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#define EVENTS_LINGER_MS 50
+#define COPIES_LINGER_MS 5
+#define WARM_UP_MS 30000
+#define FLUSH_MS 10000
+
+static const char usage[] =
+    "Usage: sluice-worker --config FILE [--name NAME] [--vips NAME,NAME…]\n"
+    "\n"
+    "Delivers the mail of the streams that the configuration names. Several workers share the "
+    "work: each takes its\n"
+    "part of the partitions, and all keep to the same limits.\n"
+    "\n"
+    "  -c, --config FILE   configuration (see sluice.yaml and docs/configuration.md)\n"
+    "  -n, --name NAME     name of this worker in events; default: worker.name, else host name and "
+    "process id\n"
+    "  -v, --vips LIST     VIPs to hold, by commas; default: worker.vips, else all whose address "
+    "this machine has\n"
+    "  -h, --help          this text\n"
+    "  -V, --version       version\n"
+    "\n"
+    "SIGTERM or SIGINT drains: takes nothing new, finishes what runs (at most "
+    "worker.drain-timeout), leaves the rest\n"
+    "to the other workers, and ends. Exit status: 0 drained, 1 failed, 2 bad usage or "
+    "configuration.\n";
+
+struct options {
+    const char *config;
+    const char *name;
+    char *vips;
+};
+
+static int parse_options(int argc, char **argv, struct options *options)
+{
+    static const struct option names[] = {
+        {"config", required_argument, NULL, 'c'}, {"name", required_argument, NULL, 'n'},
+        {"vips", required_argument, NULL, 'v'},   {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "c:n:v:hV", names, NULL)) != -1) {
+        switch (c) {
+        case 'c': options->config = optarg; break;
+        case 'n': options->name = optarg; break;
+        case 'v': options->vips = optarg; break;
+        case 'h': fputs(usage, stdout); return 0;
+        case 'V': puts("sluice-worker " SLUICE_VERSION); return 0;
+        default: return 2;
+        }
+    }
+    if (options->config == NULL || optind != argc) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    return -1;
+}
+
+/* --vips takes the place of worker.vips. False: one of them is not configured. */
+static bool override_vips(struct config *config, const struct options *options)
+{
+    if (options->vips == NULL) {
+        return true;
+    }
+    struct slice rest = slice_cstr(options->vips);
+    const char **list = mem_calloc(config->vip_count + 1, sizeof(*list));
+    size_t count = 0;
+    while (rest.ptr != NULL) {
+        struct slice name = slice_trim(slice_cut(&rest, ','));
+        const struct config_vip *vip = config_vip_named(config, name);
+        if (vip == NULL || count == config->vip_count) {
+            fprintf(stderr, "sluice-worker: --vips: \"%.*s\" is not a VIP of %s\n", SLICE_FMT(name),
+                    options->config);
+            mem_free(list);
+            return false;
+        }
+        list[count++] = vip->name;
+    }
+    config->worker.vips = list; /* lives as long as the process */
+    config->worker.vip_count = count;
+    return true;
+}
+
+static void name_worker(struct worker *worker, const struct options *options)
+{
+    gethostname(worker->node, sizeof(worker->node) - 1);
+    const char *name = options->name != NULL ? options->name : worker->config->worker.name;
+    if (name != NULL) {
+        snprintf(worker->name, sizeof(worker->name), "%s", name);
+    } else {
+        snprintf(worker->name, sizeof(worker->name), "%.100s-%ld", worker->node, (long)getpid());
+    }
+}
+
+static bool open_producers(struct worker *worker, struct fault *fault)
+{
+    struct kafka_producer_options options;
+    struct kafka_properties properties;
+    struct kafka_property *items = worker_properties(worker->config, &properties);
+    kafka_producer_options_default(&options);
+    options.client_id = worker->name;
+    options.delivery_timeout_ms = 0; /* as long as it takes: a ticket waits for it */
+    options.linger_ms = EVENTS_LINGER_MS;
+    worker->events = kafka_producer_create(&properties, &options, fault);
+    options.linger_ms = COPIES_LINGER_MS;
+    worker->copies =
+        worker->events == NULL ? NULL : kafka_producer_create(&properties, &options, fault);
+    mem_free(items);
+    if (worker->copies == NULL) {
+        return false;
+    }
+    const char *logs[] = {worker->topics.log, worker->topics.bounces};
+    const char *copies[KAFKA_TIERS + 1];
+    for (int i = 0; i < KAFKA_TIERS; i++) {
+        copies[i] = worker->topics.tiers[i];
+    }
+    copies[KAFKA_TIERS] = worker->topics.dlq;
+    return kafka_producer_warm_up(worker->events, logs, ARRAY_LEN(logs), WARM_UP_MS, fault) &&
+           kafka_producer_warm_up(worker->copies, copies, ARRAY_LEN(copies), WARM_UP_MS, fault);
+}
+
+static void *shard_thread(void *argument)
+{
+    shard_run(argument);
+    return NULL;
+}
+
+static void *intake_thread(void *argument)
+{
+    struct intake *intake = argument;
+    if (intake_run(intake)) {
+        return intake;
+    }
+    kill(getpid(), SIGUSR1); /* the group failed for good: main is to stop the rest */
+    return NULL;
+}
+
+static uint32_t shard_count(const struct config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (config->worker.threads > 0) {
+        return config->worker.threads;
+    }
+    return cores > 2 ? (uint32_t)cores - 1 : 1;
+}
+
+static bool open_threads(struct worker *worker, struct fault *fault)
+{
+    uint32_t count = shard_count(worker->config);
+    worker->shards = mem_calloc(count, sizeof(struct shard *));
+    for (uint32_t i = 0; i < count; i++) {
+        worker->shards[i] = shard_create(worker, i, fault);
+        if (worker->shards[i] == NULL) {
+            return false;
+        }
+        worker->shard_count++;
+    }
+    return intake_create(worker, fault) != NULL;
+}
+
+static void close_all(struct worker *worker)
+{
+    if (worker->intake != NULL) {
+        intake_free(&worker->intake);
+    }
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        shard_free(&worker->shards[i]);
+    }
+    mem_free(worker->shards);
+    kafka_producer_free(&worker->events, FLUSH_MS);
+    kafka_producer_free(&worker->copies, FLUSH_MS);
+    mem_free(worker->vips);
+}
+
+/* Runs the threads until a signal, drains. */
+static int serve(struct worker *worker, const sigset_t *signals)
+{
+    pthread_t intake;
+    pthread_t *shards = mem_calloc(worker->shard_count, sizeof(*shards));
+    void *drained = NULL;
+    int number = 0;
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        CHECK(pthread_create(&shards[i], NULL, shard_thread, worker->shards[i]) == 0);
+    }
+    CHECK(pthread_create(&intake, NULL, intake_thread, worker->intake) == 0);
+    log_info("started", "name=%s threads=%u vips=%zu", worker->name, worker->shard_count,
+             worker->vip_count);
+    sigwait(signals, &number);
+    log_info("stopping", "signal=%d", number);
+    intake_drain(worker->intake);
+    pthread_join(intake, &drained);
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        shard_ask(worker->shards[i], SHARD_STOP, 0);
+        pthread_join(shards[i], NULL);
+    }
+    mem_free(shards);
+    return drained != NULL ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    struct worker worker = {0};
+    struct fault fault;
+    enum log_level level = LOG_LEVEL_INFO;
+    sigset_t signals;
+    int status = parse_options(argc, argv, &options);
+    if (status >= 0) {
+        return status;
+    }
+    log_setup("worker", level);
+    struct config *config = config_load(options.config, &fault);
+    if (config == NULL) {
+        fprintf(stderr, "sluice-worker: %s\n", fault.text);
+        return 2;
+    }
+    if (!override_vips(config, &options)) {
+        config_free(&config);
+        return 2;
+    }
+    if (config->worker.log_level != NULL &&
+        log_level_parse(slice_cstr(config->worker.log_level), &level)) {
+        log_setup("worker", level);
+    }
+    /* Before any thread: all of them inherit the mask, so that only sigwait() sees these. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+    worker.config = config;
+    name_worker(&worker, &options);
+    worker_name_topics(&worker);
+    status = 1;
+    if (worker_hold_vips(&worker, &fault) && open_producers(&worker, &fault) &&
+        open_threads(&worker, &fault)) {
+        status = serve(&worker, &signals);
+    } else {
+        log_error("start-failed", "reason=\"%s\"", fault.text);
+    }
+    close_all(&worker);
+    log_info("stopped", "status=%d", status);
+    config_free(&config);
+    return status;
+}

@@ -1,0 +1,210 @@
+#include "worker/outbox.h"
+
+#include "worker/intake.h"
+#include "worker/worker.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#define OUTBOX_MAGIC 0x4f555442u
+#define ITEM_MAGIC 0x4954454du
+#define RETRY_FULL_MS 5     /* the producer's queue was full */
+#define RETRY_FAILED_MS 500 /* a delivery failed */
+
+struct outbox {
+    uint32_t magic;
+    struct worker *worker;
+    struct io_loop *loop;
+    struct list waiting; /* of struct item, oldest first */
+    size_t count;
+    struct timer timer;
+};
+
+/* One record; its bytes lie behind the struct. */
+struct item {
+    uint32_t magic;
+    struct kafka_delivery delivery;
+    struct list node;
+    struct mail *mail;
+    struct kafka_producer *producer;
+    const char *topic;
+    int32_t partition;
+    struct slice key, value;
+    struct kafka_header headers[OUTBOX_HEADERS_MAX];
+    size_t header_count;
+    char bytes[];
+};
+
+static void retry_waiting(struct timer *timer, struct mono_time now);
+
+struct outbox *outbox_create(struct worker *worker, struct io_loop *loop)
+{
+    struct outbox *outbox = mem_zalloc(sizeof(*outbox));
+    outbox->magic = OUTBOX_MAGIC;
+    outbox->worker = worker;
+    outbox->loop = loop;
+    list_init(&outbox->waiting);
+    return outbox;
+}
+
+void outbox_free(struct outbox **handle)
+{
+    struct outbox *outbox = *handle;
+    struct list *node;
+    if (outbox == NULL) {
+        return;
+    }
+    CHECK_MAGIC(outbox, OUTBOX_MAGIC);
+    wheel_cancel(io_loop_wheel(outbox->loop), &outbox->timer);
+    while ((node = list_pop_front(&outbox->waiting)) != NULL) {
+        mem_free(CONTAINER_OF(node, struct item, node));
+    }
+    outbox->magic = 0;
+    mem_free(outbox);
+    *handle = NULL;
+}
+
+static void wait_in(struct outbox *outbox, struct item *item, int64_t retry_ms)
+{
+    list_push_back(&outbox->waiting, &item->node);
+    outbox->count++;
+    if (!timer_is_set(&outbox->timer)) {
+        wheel_set(io_loop_wheel(outbox->loop), &outbox->timer,
+                  mono_add_ms(io_loop_now(outbox->loop), retry_ms), retry_waiting);
+    }
+}
+
+/* Delivery report; intake thread. */
+static void delivered(struct kafka_delivery *delivery, int32_t partition, int64_t offset,
+                      const struct fault *fault)
+{
+    struct item *item = CONTAINER_OF(delivery, struct item, delivery);
+    CHECK_MAGIC(item, ITEM_MAGIC);
+    (void)partition;
+    (void)offset;
+    if (fault != NULL) {
+        char reason[FAULT_TEXT_MAX];
+        log_warn("produce-failed", "topic=%s id=%.*s reason=%s", item->topic,
+                 SLICE_FMT(item->mail->message.id),
+                 log_quote(reason, sizeof(reason), slice_cstr(fault->text)));
+        wait_in(intake_outbox(item->mail->worker->intake), item, RETRY_FAILED_MS);
+        return;
+    }
+    struct mail *mail = item->mail;
+    item->magic = 0;
+    mem_free(item);
+    mail_release(mail);
+}
+
+static bool offer(struct item *item, struct fault *fault)
+{
+    struct kafka_record_out record = {
+        .topic = item->topic,
+        .partition = item->partition,
+        .key = item->key,
+        .value = item->value,
+        .borrow_value = true,
+        .headers = item->headers,
+        .header_count = item->header_count,
+        .delivery = &item->delivery,
+    };
+    return kafka_producer_send(item->producer, &record, fault);
+}
+
+/* New records queue up behind those that wait, so that order is kept. */
+static void send_or_wait(struct outbox *outbox, struct item *item)
+{
+    struct fault fault;
+    mail_hold(item->mail);
+    if (outbox->count > 0) {
+        wait_in(outbox, item, RETRY_FULL_MS);
+    } else if (!offer(item, &fault)) {
+        wait_in(outbox, item, fault.kind == FAULT_LIMIT ? RETRY_FULL_MS : RETRY_FAILED_MS);
+    }
+}
+
+static void retry_waiting(struct timer *timer, struct mono_time now)
+{
+    struct outbox *outbox = CONTAINER_OF(timer, struct outbox, timer);
+    struct fault fault;
+    CHECK_MAGIC(outbox, OUTBOX_MAGIC);
+    while (outbox->count > 0) {
+        struct item *item = CONTAINER_OF(outbox->waiting.next, struct item, node);
+        list_remove(&item->node);
+        outbox->count--;
+        if (!offer(item, &fault)) {
+            list_push_front(&outbox->waiting, &item->node);
+            outbox->count++;
+            if (fault.kind != FAULT_LIMIT) {
+                log_warn("produce-refused", "topic=%s waiting=%zu reason=\"%s\"", item->topic,
+                         outbox->count, fault.text);
+            }
+            int64_t again = fault.kind == FAULT_LIMIT ? RETRY_FULL_MS : RETRY_FAILED_MS;
+            wheel_set(io_loop_wheel(outbox->loop), timer, mono_add_ms(now, again), retry_waiting);
+            return;
+        }
+    }
+}
+
+/* `extra` bytes behind the struct. */
+static struct item *item_create(struct mail *mail, struct kafka_producer *producer,
+                                const char *topic, int32_t partition, size_t extra)
+{
+    struct item *item = mem_zalloc(sizeof(*item) + extra);
+    item->magic = ITEM_MAGIC;
+    item->delivery.done = delivered;
+    item->mail = mail;
+    item->producer = producer;
+    item->topic = topic;
+    item->partition = partition;
+    return item;
+}
+
+/* Copies `s` to *at and moves *at behind it. */
+static struct slice place(char **at, struct slice s)
+{
+    char *start = *at;
+    if (s.ptr == NULL) {
+        return SLICE_NULL;
+    }
+    memcpy(start, s.ptr, s.len);
+    *at += s.len;
+    return slice_of(start, s.len);
+}
+
+void outbox_send_event(struct outbox *outbox, struct mail *mail, const char *topic,
+                       struct slice key, struct slice value)
+{
+    CHECK_MAGIC(outbox, OUTBOX_MAGIC);
+    struct item *item = item_create(mail, outbox->worker->events, topic, -1, key.len + value.len);
+    char *at = item->bytes;
+    item->key = place(&at, key);
+    item->value = place(&at, value);
+    send_or_wait(outbox, item);
+}
+
+void outbox_send_copy(struct outbox *outbox, struct mail *mail, const char *topic,
+                      int32_t partition, const struct kafka_header *headers, size_t header_count)
+{
+    CHECK_MAGIC(outbox, OUTBOX_MAGIC);
+    CHECK(header_count <= OUTBOX_HEADERS_MAX);
+    size_t extra = 0;
+    for (size_t i = 0; i < header_count; i++) {
+        extra += headers[i].value.len;
+    }
+    struct item *item = item_create(mail, outbox->worker->copies, topic, partition, extra);
+    char *at = item->bytes;
+    for (size_t i = 0; i < header_count; i++) {
+        item->headers[i].name = headers[i].name;
+        item->headers[i].value = place(&at, headers[i].value);
+    }
+    item->header_count = header_count;
+    item->key = mail->record.key;
+    item->value = mail->record.value;
+    send_or_wait(outbox, item);
+}
+
+size_t outbox_backlog(const struct outbox *outbox)
+{
+    return outbox->count;
+}

@@ -1,0 +1,215 @@
+#include "worker/report.h"
+
+#include "worker/classify.h"
+#include "worker/worker.h"
+
+#include "base/mem.h"
+
+#define REPORTER_MAGIC 0x5245504fu
+/* An event is bounded by its schema: texts, addresses and metadata have their maxima. */
+#define EVENT_MAX_BYTES ((size_t)256 * 1024)
+
+struct reporter {
+    uint32_t magic;
+    struct worker *worker;
+    struct outbox *outbox;
+    struct strbuf encoded;
+};
+
+/* Texts of an attempt that must live as long as the event is being encoded. */
+struct attempt_texts {
+    char enhanced[SMTP_ENHANCED_TEXT_MAX];
+};
+
+struct reporter *reporter_create(struct worker *worker, struct outbox *outbox)
+{
+    struct reporter *reporter = mem_zalloc(sizeof(*reporter));
+    reporter->magic = REPORTER_MAGIC;
+    reporter->worker = worker;
+    reporter->outbox = outbox;
+    strbuf_init(&reporter->encoded, EVENT_MAX_BYTES);
+    return reporter;
+}
+
+void reporter_free(struct reporter **handle)
+{
+    struct reporter *reporter = *handle;
+    if (reporter == NULL) {
+        return;
+    }
+    CHECK_MAGIC(reporter, REPORTER_MAGIC);
+    strbuf_free(&reporter->encoded);
+    reporter->magic = 0;
+    mem_free(reporter);
+    *handle = NULL;
+}
+
+/* Everything that all events of a mail share. */
+static struct event event_of(const struct reporter *reporter, const struct mail *mail,
+                             enum event_type type, struct wall_time now)
+{
+    const struct message *message = &mail->message;
+    return (struct event){
+        .type = type,
+        .time_ms = now.ms,
+        .node = slice_cstr(reporter->worker->node),
+        .worker = slice_cstr(reporter->worker->name),
+        .message_id = message->id,
+        .tenant = message->tenant,
+        .campaign = message->campaign,
+        .klass = mail->klass == CONFIG_CLASS_BULK ? SLICE("bulk") : SLICE("transactional"),
+        .mail_from = message->mail_from,
+        .stream = mail->stream == NULL ? SLICE_NULL : slice_cstr(mail->stream->name),
+        .metadata = message->metadata,
+        .metadata_count = message->metadata_count,
+        .recipient_count = (uint32_t)message->recipient_count,
+    };
+}
+
+/* Gives the event its id (derived if `id` is set, else new), encodes and sends it. */
+static void emit(struct reporter *reporter, struct mail *mail, struct event *event,
+                 const struct uuid *id, bool bounce)
+{
+    char id_text[UUID_TEXT_LEN + 1];
+    struct uuid fresh;
+    CHECK_MAGIC(reporter, REPORTER_MAGIC);
+    if (id == NULL) {
+        fresh = uuid_v7((struct wall_time){event->time_ms});
+        id = &fresh;
+    }
+    uuid_format(id, id_text);
+    event->event_id = slice_of(id_text, UUID_TEXT_LEN);
+    strbuf_reset(&reporter->encoded);
+    if (!event_encode(event, &reporter->encoded)) {
+        /* Only metadata can make it that large: the outcome must be told all the same. */
+        event->metadata_count = 0;
+        event->recipient_metadata_count = 0;
+        strbuf_reset(&reporter->encoded);
+        CHECK(event_encode(event, &reporter->encoded));
+    }
+    struct slice value = strbuf_slice(&reporter->encoded);
+    struct slice key = mail->message.id;
+    outbox_send_event(reporter->outbox, mail, reporter->worker->topics.log, key, value);
+    if (bounce) {
+        outbox_send_event(reporter->outbox, mail, reporter->worker->topics.bounces, key, value);
+    }
+}
+
+void report_received(struct reporter *reporter, struct mail *mail)
+{
+    struct event event = event_of(reporter, mail, EVENT_RECEIVED, wall_now());
+    char seed[KAFKA_TOPIC_NAME_MAX + 64];
+    event.received.topic = slice_cstr(mail->record.topic);
+    event.received.partition = mail->record.partition_id;
+    event.received.offset = mail->record.offset;
+    event.received.bytes = mail->message.content.len;
+    int len = snprintf(seed, sizeof(seed), "received/%.*s", SLICE_FMT(mail->origin));
+    struct uuid id =
+        uuid_derive(slice_of(seed, (size_t)len < sizeof(seed) ? (size_t)len : sizeof(seed) - 1));
+    emit(reporter, mail, &event, &id, false);
+}
+
+static struct event_attempt attempt_of(const struct mail *mail, const struct smtp_outcome *outcome,
+                                       const struct report_facts *facts, struct wall_time now,
+                                       struct attempt_texts *texts)
+{
+    return (struct event_attempt){
+        .code = outcome->code,
+        .enhanced = smtp_enhanced_format(outcome->enhanced, texts->enhanced),
+        .text = outcome->text,
+        .phase = (int)outcome->phase,
+        .scope = (int)outcome->scope,
+        .remote_host = facts->remote_host,
+        .remote_address = facts->remote_address,
+        .local_address = facts->local_address,
+        .tls_version = facts->tls_version,
+        .tls_cipher = facts->tls_cipher,
+        .tls_verified = facts->tls_verified,
+        .number = mail->attempt,
+        .queue_time_ms = mail_age_ms(mail, now),
+        .connect_us = facts->connect_us,
+        .mail_us = facts->mail_us,
+        .rcpt_us = facts->rcpt_us,
+        .data_us = facts->data_us,
+        .dot_us = facts->dot_us,
+        .total_us = facts->total_us,
+        .bytes = facts->bytes,
+    };
+}
+
+void report_attempt(struct reporter *reporter, struct mail *mail,
+                    const struct smtp_outcome *outcome, const struct report_facts *facts)
+{
+    struct attempt_texts texts;
+    struct wall_time now = wall_now();
+    struct event event = event_of(reporter, mail, EVENT_ATTEMPT, now);
+    event.site = facts->site;
+    event.vip = facts->vip;
+    event.attempt = attempt_of(mail, outcome, facts, now, &texts);
+    event.attempt.bounce_class = slice_cstr(classify_outcome(outcome));
+    emit(reporter, mail, &event, NULL, false);
+}
+
+static enum worker_counter counter_of(enum event_type type)
+{
+    switch (type) {
+    case EVENT_DELIVERED: return WORKER_DELIVERED;
+    case EVENT_DEFERRED: return WORKER_DEFERRED;
+    case EVENT_BOUNCED: return WORKER_BOUNCED;
+    case EVENT_EXPIRED: return WORKER_EXPIRED;
+    case EVENT_UNCERTAIN: return WORKER_UNCERTAIN;
+    case EVENT_NONE:
+    case EVENT_RECEIVED:
+    case EVENT_ATTEMPT:
+    case EVENT_DROPPED:
+    case EVENT_ADMIN: break;
+    }
+    return WORKER_DROPPED;
+}
+
+void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t index,
+                      enum event_type type, const struct smtp_outcome *outcome,
+                      const struct report_facts *facts, int64_t next_attempt_ms)
+{
+    struct attempt_texts texts;
+    struct wall_time now = wall_now();
+    const struct message_recipient *recipient = &mail->message.recipients[index];
+    struct event event = event_of(reporter, mail, type, now);
+    event.recipient = recipient->address;
+    event.recipient_metadata = recipient->metadata;
+    event.recipient_metadata_count = recipient->metadata_count;
+    event.site = facts->site;
+    event.vip = facts->vip;
+    event.attempt = attempt_of(mail, outcome, facts, now, &texts);
+    event.attempt.next_attempt_ms = next_attempt_ms;
+    if (type == EVENT_EXPIRED) {
+        event.attempt.bounce_class = SLICE("expired");
+    } else if (type != EVENT_DELIVERED) {
+        event.attempt.bounce_class = slice_cstr(classify_outcome(outcome));
+    }
+    emit(reporter, mail, &event, NULL, type == EVENT_BOUNCED || type == EVENT_EXPIRED);
+    worker_count(reporter->worker, counter_of(type), 1);
+}
+
+void report_dropped(struct reporter *reporter, struct mail *mail, struct slice reason,
+                    struct slice detail)
+{
+    struct event event = event_of(reporter, mail, EVENT_DROPPED, wall_now());
+    size_t told = 0;
+    event.reason = reason;
+    event.detail = detail;
+    for (size_t i = 0; mail->message.recipients != NULL && i < mail->message.recipient_count; i++) {
+        if (mail->rcpts == NULL || mail->rcpts[i].state != MAIL_RCPT_SETTLED) {
+            const struct message_recipient *recipient = &mail->message.recipients[i];
+            event.recipient = recipient->address;
+            event.recipient_metadata = recipient->metadata;
+            event.recipient_metadata_count = recipient->metadata_count;
+            emit(reporter, mail, &event, NULL, false);
+            told++;
+        }
+    }
+    if (told == 0) {
+        emit(reporter, mail, &event, NULL, false);
+    }
+    worker_count(reporter->worker, WORKER_DROPPED, (uint32_t)(told > 0 ? told : 1));
+}

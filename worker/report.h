@@ -1,0 +1,41 @@
+/*
+ * Events of a mail. Every function here holds the mail until Kafka has acknowledged what it
+ * produced. Shard threads (dropped also from wherever a record turns out invalid).
+ */
+#ifndef SLUICE_WORKER_REPORT_H
+#define SLUICE_WORKER_REPORT_H
+
+#include "schema/event.h"
+#include "worker/outbox.h"
+
+/* What is known of an attempt beside its outcome; slices live as long as the call. */
+struct report_facts {
+    struct slice site, vip;
+    struct slice remote_host, remote_address, local_address;
+    struct slice tls_version, tls_cipher;
+    bool tls_verified;
+    int64_t connect_us, mail_us, rcpt_us, data_us, dot_us, total_us;
+    uint64_t bytes;
+};
+
+struct reporter; /* scratch buffers of one thread */
+struct reporter *reporter_create(struct worker *worker, struct outbox *outbox);
+void reporter_free(struct reporter **reporter);
+
+void report_received(struct reporter *reporter, struct mail *mail);
+
+/* The session broke before recipients had an answer; the mail is tried again at once elsewhere. */
+void report_attempt(struct reporter *reporter, struct mail *mail,
+                    const struct smtp_outcome *outcome, const struct report_facts *facts);
+
+/* What became of one recipient: delivered, deferred (with the next attempt's time), bounced,
+ * uncertain, expired. */
+void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t index,
+                      enum event_type type, const struct smtp_outcome *outcome,
+                      const struct report_facts *facts, int64_t next_attempt_ms);
+
+/* All recipients that are pending or deferred, or the mail as a whole if none could be read. */
+void report_dropped(struct reporter *reporter, struct mail *mail, struct slice reason,
+                    struct slice detail);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * A session: one connection from a VIP to a host of a lane's site, with the SMTP engine that talks
+ * over it. It takes mails from its lane one transaction at a time and settles their outcomes. One
+ * loop's thread.
+ */
+#ifndef SLUICE_WORKER_SESSION_H
+#define SLUICE_WORKER_SESSION_H
+
+#include "io/conn.h"
+#include "worker/lane.h"
+
+#define SESSION_MAGIC 0x53455353u
+
+enum session_state {
+    SESSION_OPENING,   /* connecting, greeting, EHLO, TLS */
+    SESSION_IDLE,      /* ready, in lane.idle */
+    SESSION_THROTTLED, /* ready, waits for rate tokens */
+    SESSION_BUSY,      /* a transaction runs */
+    SESSION_CLOSING,   /* QUIT is on its way, or the link is being closed */
+};
+
+struct session {
+    uint32_t magic;
+    enum session_state state;
+    struct list node;      /* in lane.sessions */
+    struct list idle_node; /* in lane.idle */
+    struct lane *lane;
+    struct lane_vip *vip;
+    struct io_conn *conn;
+    struct smtp_client *client;
+    struct timer timer; /* engine's deadline, or idle time */
+    struct io_task reaper;
+    bool gone;
+    bool was_ready;
+
+    struct sockaddr_storage address;
+    char host[DNS_NAME_MAX + 1];
+    char remote_text[IO_ADDRESS_TEXT_MAX];
+    char local_text[IO_ADDRESS_TEXT_MAX];
+    struct tls_facts tls;
+    bool secure;
+
+    struct limit *slots[2]; /* held while the session lives */
+    size_t slot_count;
+    struct limit *rates[2];
+    size_t rate_count;
+    struct limit_waiter waiter;
+
+    struct mono_time started, connected, first_ready;
+    uint32_t transactions;
+
+    struct mail *mail; /* of the transaction that runs */
+    struct smtp_client_transaction transaction;
+    struct slice content;
+    struct smtp_client_rcpt *rcpts;
+    uint32_t *indexes; /* recipient index in the mail of each rcpt */
+    size_t rcpt_room;
+};
+
+/* Connects. NULL: could not even start (fault). The slots given become the session's. */
+struct session *session_open(struct lane *lane, struct lane_vip *vip, const struct host_state *host,
+                             bool clear, struct fault *fault);
+/* Starts a transaction with that mail; state IDLE or THROTTLED; tokens for `rcpts` recipients were
+ * taken. */
+void session_begin(struct session *session, struct mail *mail);
+/* Changes the state and keeps the lane's counters true. */
+void session_enter(struct session *session, enum session_state state);
+/* Takes the engine's events and writes its output; after session_begin() from outside a callback of
+ * the connection. */
+void session_flush(struct session *session);
+/* The lane has nothing for it: its idle time begins. */
+void session_idle(struct session *session);
+/* Closes at once; a running transaction's mail is settled as lost. */
+void session_close(struct session *session);
+/* Ready and idle: says QUIT. */
+void session_quit(struct session *session);
+
+#endif

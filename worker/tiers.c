@@ -1,0 +1,103 @@
+/*
+ * Delay tiers on the intake thread. Equal delay means that records of a tier's partition are due in
+ * their order: the head is held, the partition stands still until then, whatever its length. A
+ * record that is due in its tier but has a longer way to go hops on; a rest shorter than the first
+ * tier is waited for here.
+ */
+#include "worker/delay.h"
+#include "worker/intake_private.h"
+#include "worker/worker.h"
+
+#include "kafka/topics.h"
+#include "schema/headers.h"
+
+#include "base/log.h"
+
+static void hold_over(struct timer *timer, struct mono_time now);
+
+static int64_t number_header(const struct mail *mail, const char *name)
+{
+    struct slice text;
+    uint64_t number;
+    if (!kafka_record_header(&mail->record, name, &text) || !slice_to_u64(text, &number) ||
+        number > INT64_MAX) {
+        return 0;
+    }
+    return (int64_t)number;
+}
+
+static void hold(struct intake *intake, struct mail *mail, int64_t wait_ms)
+{
+    list_push_back(&intake->held, &mail->node);
+    wheel_set(io_loop_wheel(intake->loop), &mail->hold,
+              mono_add_ms(io_loop_now(intake->loop), wait_ms), hold_over);
+}
+
+/* The tier's own delay is over. */
+static void due_in_tier(struct intake *intake, struct mail *mail)
+{
+    int64_t unit_ms = intake->worker->config->kafka.tier_unit_ms;
+    int64_t rest_ms = number_header(mail, HEADER_DUE_MS) - wall_now().ms;
+    if (rest_ms <= 0) {
+        intake_to_shard(intake, mail);
+    } else if (delay_is_short(rest_ms, unit_ms)) {
+        hold(intake, mail, rest_ms);
+    } else {
+        delay_forward(intake->outbox, mail, wall_now().ms + rest_ms);
+        mail_release(mail);
+    }
+}
+
+static void hold_over(struct timer *timer, struct mono_time now)
+{
+    struct mail *mail = CONTAINER_OF(timer, struct mail, hold);
+    struct intake *intake = mail->worker->intake;
+    CHECK_MAGIC(mail, MAIL_MAGIC);
+    (void)now;
+    list_remove(&mail->node);
+    if (mail->tier_head) {
+        mail->tier_head = false;
+        kafka_partition_resume(intake->consumer, mail->ticket.partition);
+        intake_wake(intake);
+        due_in_tier(intake, mail);
+    } else {
+        intake_to_shard(intake, mail);
+    }
+}
+
+void tiers_take(struct intake *intake, struct mail *mail)
+{
+    int64_t unit_ms = intake->worker->config->kafka.tier_unit_ms;
+    int64_t due_ms =
+        mail->record.timestamp_ms + kafka_tier_delay_ms((unsigned)mail->record.index, unit_ms);
+    int64_t wait_ms = due_ms - wall_now().ms;
+    if (wait_ms <= 0) {
+        due_in_tier(intake, mail);
+        return;
+    }
+    mail->tier_head = true;
+    kafka_partition_pause(intake->consumer, mail->ticket.partition);
+    hold(intake, mail, wait_ms);
+}
+
+void tiers_return(struct intake *intake)
+{
+    list_foreach_safe (node, after, &intake->held) {
+        struct mail *mail = CONTAINER_OF(node, struct mail, node);
+        if (intake->draining || kafka_partition_is_leaving(mail->ticket.partition)) {
+            list_remove(&mail->node);
+            wheel_cancel(io_loop_wheel(intake->loop), &mail->hold);
+            list_push_back(&intake->returned, &mail->node);
+        }
+    }
+}
+
+void tiers_release_all(struct intake *intake)
+{
+    struct list *node;
+    while ((node = list_pop_front(&intake->held)) != NULL) {
+        struct mail *mail = CONTAINER_OF(node, struct mail, node);
+        wheel_cancel(io_loop_wheel(intake->loop), &mail->hold);
+        mail_free(&mail);
+    }
+}
