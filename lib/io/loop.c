@@ -170,6 +170,13 @@ void io_loop_run(struct io_loop *loop)
     atomic_store(&loop->stopping, false);
 }
 
+void io_loop_turn(struct io_loop *loop)
+{
+    CHECK_MAGIC(loop, LOOP_MAGIC);
+    loop->now = mono_now();
+    uv_run(&loop->uv, UV_RUN_ONCE);
+}
+
 void io_loop_stop(struct io_loop *loop)
 {
     CHECK_MAGIC(loop, LOOP_MAGIC);

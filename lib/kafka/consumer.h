@@ -115,6 +115,11 @@ bool kafka_ticket_valid(const struct kafka_ticket *ticket);
 void kafka_partition_pause(struct kafka_consumer *consumer, struct kafka_partition *partition);
 void kafka_partition_resume(struct kafka_consumer *consumer, struct kafka_partition *partition);
 
+/* True from the moment the group takes the partition away until it is assigned again. Any thread: what was not begun is to
+ * be given back rather than begun. */
+bool kafka_partition_is_leaving(const struct kafka_partition *partition);
+/* The highest offset completed in this assignment; start - 1 when none was. */
+int64_t kafka_partition_highest_complete(const struct kafka_partition *partition);
 const char *kafka_partition_topic(const struct kafka_partition *partition);
 int32_t kafka_partition_id(const struct kafka_partition *partition);
 size_t kafka_partition_open_tickets(const struct kafka_partition *partition);

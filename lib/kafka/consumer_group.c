@@ -77,6 +77,8 @@ static void partition_begin(struct kafka_consumer *consumer, struct kafka_partit
     partition->epoch = ++consumer->epoch;
     partition->position = start;
     partition->committed = start;
+    partition->highest_complete = start - 1;
+    atomic_store(&partition->leaving, false);
     partition->misplaced = false;
     offsets_init(&partition->offsets, start);
     consumer->queues[partition->topic->source].assigned++;
@@ -186,6 +188,9 @@ static void revoke(struct kafka_consumer *consumer, bool lost)
     struct fault fault;
     size_t count;
     struct kafka_partition **all = partition_array(consumer, &count);
+    for (size_t i = 0; i < count; i++) {
+        atomic_store(&all[i]->leaving, true);
+    }
     if (count > 0) {
         if (!consumer->closing && consumer->ops->revoked != NULL) {
             consumer->ops->revoked(consumer->owner, all, count, lost);

@@ -12,6 +12,8 @@
 
 #include "base/list.h"
 
+#include <stdatomic.h>
+
 #define CONSUMER_MAGIC 0x6b636f6eu
 #define PARTITION_MAGIC 0x6b706172u
 
@@ -27,6 +29,8 @@ struct kafka_partition {
     bool paused;       /* in librdkafka, by us, because the stash is full */
     bool misplaced;    /* its position does not exist at the broker: must be assigned anew */
     int64_t position;  /* the offset wanted next from librdkafka */
+    int64_t highest_complete;
+    atomic_bool leaving;
     int64_t committed; /* the last offset given to a commit; -1 none */
     struct offsets offsets;
     struct list stash; /* of struct stashed: taken from librdkafka, not yet handed out */

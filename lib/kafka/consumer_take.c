@@ -261,6 +261,19 @@ void kafka_ticket_complete(struct kafka_consumer *consumer, struct kafka_ticket 
     bool was_open = offsets_complete(&ticket.partition->offsets, ticket.offset);
     CHECK(was_open);
     consumer->open_tickets--;
+    if (ticket.offset > ticket.partition->highest_complete) {
+        ticket.partition->highest_complete = ticket.offset;
+    }
+}
+
+bool kafka_partition_is_leaving(const struct kafka_partition *partition)
+{
+    return atomic_load_explicit(&partition->leaving, memory_order_acquire);
+}
+
+int64_t kafka_partition_highest_complete(const struct kafka_partition *partition)
+{
+    return partition->highest_complete;
 }
 
 void kafka_partition_pause(struct kafka_consumer *consumer, struct kafka_partition *partition)

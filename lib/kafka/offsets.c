@@ -112,8 +112,7 @@ static bool imported_complete(struct offsets *offsets, int64_t offset)
            offsets->imported[offsets->imported_head].first <= offset;
 }
 
-/* The lowest open offset in blocks[at…]; `next` when nothing is open. Frees what it passes when
- * `drop`. */
+/* The lowest open offset from `from` on; `next` when there is none. */
 static int64_t lowest_open(const struct offsets *offsets, int64_t from)
 {
     for (size_t i = block_find(offsets, from / OFFSETS_BLOCK); i < offsets->tail; i++) {

@@ -20,6 +20,7 @@
 #define HEADER_ORIGIN "sluice-origin"         /* first record: "topic/partition/offset" */
 #define HEADER_PENDING "sluice-pending"       /* indexes of recipients still to deliver: "0,3-5" */
 #define HEADER_VIP "sluice-vip"       /* VIP of the last attempt, where the next should use it */
+#define HEADER_LAST "sluice-last"     /* what the last attempt met: "451 4.7.1 text" */
 #define HEADER_REASON "sluice-reason" /* dlq: "invalid", "policy"… */
 #define HEADER_DETAIL "sluice-detail" /* dlq: what was wrong, naming the field */
 
