@@ -154,6 +154,7 @@ static bool make_piece(struct smtp_content *content, struct slice *piece)
         return true;
     }
     struct slice rest = slice_skip(content->slices[content->slice_at], content->byte_at);
+    CHECK(rest.ptr != NULL && rest.len > 0);
     if (!content->verbatim) {
         struct slice inserted = insertion(content, rest.ptr[0]);
         if (inserted.len > 0) {

@@ -165,6 +165,7 @@ enum smtp_reply_status smtp_reply_take(struct smtp_reply_parser *parser, struct 
         add_bounded(&parser->partial, line);
         line = strbuf_slice(&parser->partial);
     }
+    CHECK(line.ptr != NULL);
     if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
         line.len--;
     }

@@ -169,7 +169,7 @@ static bool value_of(struct slice word, const char *name, struct slice *value)
 
 static bool is(struct slice word, const char *text)
 {
-    return slice_eq(word, slice_cstr(text));
+    return word.ptr != NULL && slice_eq(word, slice_cstr(text));
 }
 
 static bool do_config(struct driver *driver, struct slice rest, char *problem)
