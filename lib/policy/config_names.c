@@ -61,7 +61,8 @@ static bool is_label(struct slice label)
 
 bool config_is_host_name(struct slice text)
 {
-    if (text.len == 0 || text.len > HOST_NAME_MAX_BYTES || text.ptr[text.len - 1] == '.') {
+    if (text.ptr == NULL || text.len == 0 || text.len > HOST_NAME_MAX_BYTES ||
+        text.ptr[text.len - 1] == '.') {
         return false;
     }
     struct slice rest = text;
@@ -112,17 +113,14 @@ bool config_split_port(struct slice text, bool port_needed, struct slice *host, 
         return !port_needed;
     }
     ptrdiff_t colon = slice_rfind_byte(text, ':');
-    ptrdiff_t bracket = slice_rfind_byte(text, ']');
-    if (colon < 0 || colon < bracket) {
-        colon = -1;
-        if (port_needed) {
-            return false;
-        }
-    } else {
+    bool has_port = colon >= 0 && colon > slice_rfind_byte(text, ']');
+    if (has_port) {
         *host = slice_head(text, (size_t)colon);
         if (!read_port(slice_skip(text, (size_t)colon + 1), port)) {
             return false;
         }
+    } else if (port_needed) {
+        return false;
     }
     if (host->len > 2 && host->ptr[0] == '[' && host->ptr[host->len - 1] == ']') {
         *host = slice_of(host->ptr + 1, host->len - 2);

@@ -1,11 +1,7 @@
 #include "policy/config_source_private.h"
 
+#include "policy/config_secret_private.h"
 #include "policy/config_value_private.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define KEY_PATH_MAX 512
 #define LIST_MAX 100000 /* entries of one list */
@@ -130,68 +126,29 @@ static bool write_text(struct normal *normal, const struct schema_field *field, 
     return true;
 }
 
-/* What the file holds without the line end behind it. False: `why` says what went wrong, with the
- * path. */
-static bool read_secret(const char *path, struct strbuf *out, struct fault *why)
-{
-    struct stat facts;
-    ssize_t got = -1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 || fstat(fd, &facts) != 0) {
-        int error = errno;
-        if (fd >= 0) {
-            (void)close(fd);
-        }
-        return fault_set_errno(why, error, "the file %s cannot be read", path);
-    }
-    char *room = strbuf_reserve(out, out->max);
-    if (S_ISREG(facts.st_mode) && facts.st_size <= (off_t)out->max && room != NULL) {
-        got = read(fd, room, out->max);
-    }
-    (void)close(fd);
-    if (got < 0) {
-        return fault_set(why, FAULT_INVALID, 0, "the file %s is not a file of at most %zu bytes",
-                         path, out->max);
-    }
-    strbuf_commit(out, (size_t)got);
-    while (out->len > 0 && (out->ptr[out->len - 1] == '\n' || out->ptr[out->len - 1] == '\r')) {
-        out->len--;
-    }
-    return true;
-}
-
 /* {file: PATH} */
 static bool write_secret_file(struct normal *normal, const struct schema_field *field,
                               const yaml_node_t *node)
 {
     const yaml_node_t *file = source_value(normal->source, node, SLICE("file"));
     bool alone = node->data.mapping.pairs.top - node->data.mapping.pairs.start == 1;
-    struct strbuf path;
     struct strbuf secret;
     struct fault why;
-    if (file == NULL || !alone || file->type != YAML_SCALAR_NODE || file->data.scalar.length == 0 ||
-        slice_has_control(source_text(file))) {
+    if (file == NULL || !alone || file->type != YAML_SCALAR_NODE || source_is_empty(file)) {
         tell(normal, source_line(node), "is a mapping; expected text, or {file: PATH} alone");
         return false;
     }
-    strbuf_init(&path, 4096);
-    strbuf_init(&secret, 65536);
-    if (source_text(file).ptr[0] != '/') {
-        (void)strbuf_add_cstr(&path, normal->folder);
-    }
-    (void)strbuf_add_slice(&path, source_text(file));
-    bool good = path.overflow ? fault_set(&why, FAULT_INVALID, 0, "the path is too long")
-                              : read_secret(path.ptr, &secret, &why);
-    if (!good) {
-        tell(normal, source_line(file), why.text);
-    } else {
+    strbuf_init(&secret, CONFIG_SECRET_MAX);
+    bool good = config_secret_read(normal->folder, source_text(file), &secret, &why);
+    if (good) {
         good = write_text(normal, field, strbuf_slice(&secret), source_line(file));
+    } else {
+        tell(normal, source_line(file), why.text);
     }
     if (secret.ptr != NULL) {
         explicit_bzero(secret.ptr, secret.capacity);
     }
     strbuf_free(&secret);
-    strbuf_free(&path);
     return good;
 }
 
@@ -373,8 +330,10 @@ static bool write_present(struct normal *normal, const struct schema_field *fiel
     if (node->type == YAML_SEQUENCE_NODE || source_is_empty(node)) {
         bool empty = source_is_empty(node) ||
                      node->data.sequence.items.start == node->data.sequence.items.top;
-        if (empty &&
-            (field->required || (field->fallback != NULL && field->kind != SCHEMA_MAPPING))) {
+        if (empty && field->kind == SCHEMA_MAPPING && field->fallback != NULL) {
+            return false; /* as if the key were absent */
+        }
+        if (empty && (field->required || field->fallback != NULL)) {
             tell(normal, source_line(node), "is empty; expected at least one");
             return false;
         }

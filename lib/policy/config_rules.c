@@ -149,9 +149,12 @@ static void check_vips(struct rules *rules)
     const struct config *config = rules->config;
     check_twice(rules, "vips", config->vips, sizeof(*config->vips), config->vip_count);
     for (size_t i = 0; i < config->vip_count; i++) {
+        at(rules, "vips[%zu].source-ipv4", i);
+        bool has_ipv4 = config_source_has(rules->source, rules->path);
+        at(rules, "vips[%zu].source-ipv6", i);
+        bool has_ipv6 = config_source_has(rules->source, rules->path);
         at(rules, "vips[%zu]", i);
-        if (config->vips[i].source_ipv4 == NULL && config->vips[i].source_ipv6 == NULL &&
-            !problems_in(rules->problems, rules->path)) {
+        if (!has_ipv4 && !has_ipv6) {
             tell(rules, "has no address; expected source-ipv4, source-ipv6 or both");
         }
     }
@@ -300,7 +303,9 @@ static void check_producer(struct rules *rules)
         tell(rules, "takes mail from loopback without login; expected default-tenant, in whose "
                     "name it goes");
     }
-    if (producer->default_stream != NULL && rules->streams_clean &&
+    bool stream_used =
+        producer->listener_count > 0 || config_source_has(rules->source, "producer.default-stream");
+    if (producer->default_stream != NULL && rules->streams_clean && stream_used &&
         config_stream_named(config, slice_cstr(producer->default_stream)) == NULL) {
         at(rules, "producer.default-stream");
         tell(rules, "\"%s\" is not a stream of this file", producer->default_stream);

@@ -318,6 +318,5 @@ bool config_value_read(const struct schema_field *field, struct slice text,
     case SCHEMA_MAPPING:
     case SCHEMA_PROPERTIES: break;
     }
-    CHECK(!"a mapping is not a scalar");
-    return false;
+    return refuse(field, text, why);
 }

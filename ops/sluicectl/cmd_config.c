@@ -9,9 +9,9 @@ static void print_problem(void *owner, const char *path, unsigned line, const ch
 {
     (void)owner;
     if (line > 0) {
-        (void)fprintf(stderr, "%s:%u: %s: %s\n", path, line, key, problem);
+        (void)printf("%s:%u: %s: %s\n", path, line, key, problem);
     } else {
-        (void)fprintf(stderr, "%s: %s: %s\n", path, key, problem);
+        (void)printf("%s: %s: %s\n", path, key, problem);
     }
 }
 
@@ -19,7 +19,7 @@ static int check(const char *path)
 {
     size_t problems = config_check(path, print_problem, NULL);
     if (problems > 0) {
-        (void)fprintf(stderr, "%s: %zu problem%s\n", path, problems, problems == 1 ? "" : "s");
+        (void)printf("%s: %zu problem%s\n", path, problems, problems == 1 ? "" : "s");
         return 1;
     }
     struct fault fault;
@@ -28,13 +28,10 @@ static int check(const char *path)
         (void)fprintf(stderr, "%s\n", fault.text);
         return 1;
     }
-    (void)printf("%s: ok\n", path);
     (void)printf(
-        "  %zu VIPs, %zu pools, %zu sites, %zu tenants, %zu streams, %zu listeners; Kafka at %s, "
-        "topics %s*\n",
+        "%s: ok: %zu VIPs, %zu pools, %zu sites, %zu tenants, %zu streams, %zu listeners\n", path,
         config->vip_count, config->pool_count, config->site_count, config->tenant_count,
-        config->stream_count, config->producer.listener_count, config->kafka.bootstrap_servers,
-        config->kafka.prefix);
+        config->stream_count, config->producer.listener_count);
     config_free(&config);
     return 0;
 }
