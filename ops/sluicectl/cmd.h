@@ -7,5 +7,6 @@
 #define SLUICE_OPS_SLUICECTL_CMD_H
 
 int cmd_config(int argc, char **argv);
+int cmd_topics(int argc, char **argv);
 
 #endif

@@ -11,6 +11,8 @@ struct command {
 
 static const struct command commands[] = {
     {"config", "config check FILE             check a configuration file", cmd_config},
+    {"topics", "topics create|check --config FILE   make or verify the topics of Kafka",
+     cmd_topics},
 };
 
 static void print_usage(FILE *out)
