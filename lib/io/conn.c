@@ -251,7 +251,7 @@ static void on_task(struct io_task *task)
             conn->resume = false;
             conn->paused = false;
             conn_read_kept(conn);
-            read_on |= conn->tls != NULL;
+            read_on |= conn->tls != NULL && tls_link_pending(conn->tls);
         }
         conn->read_more = false;
         if (read_on && conn_reading(conn)) {

@@ -43,7 +43,7 @@ static size_t offer(struct io_conn *conn, struct slice bytes)
 
 static void keep(struct io_conn *conn, struct slice rest)
 {
-    CHECK(conn->kept_len == 0);
+    CHECK(conn->kept_len == 0 && rest.ptr != NULL);
     conn->paused = true;
     mem_free(conn->kept);
     conn->kept = mem_try_alloc(rest.len);

@@ -22,8 +22,8 @@ void io_loop_free(struct io_loop **loop);
 
 /* Runs until io_loop_stop(); may be called again after it. */
 void io_loop_run(struct io_loop *loop);
-/* One turn: waits for something to happen (a set timer at the latest), handles it and returns. For a thread
- * that has work to do outside the loop. Not from inside a callback. */
+/* One turn: waits for something to happen (a set timer at the latest), handles it and returns. For
+ * a thread that has work to do outside the loop. Not from inside a callback. */
 void io_loop_turn(struct io_loop *loop);
 /* From any thread; the loop leaves at the end of its turn. */
 void io_loop_stop(struct io_loop *loop);
