@@ -197,7 +197,10 @@ static void take_head(struct redis_limiter *limiter, const struct batch *batch,
             log_warn("redis-data-lost", "holder=%s", limiter->holder);
         }
         limiter->epoch = values[1];
-        limiter->share_from = mono_add_us(now, LIMITER_AHEAD_US);
+        if (limiter->state == REDIS_UP) {
+            /* Emptied under our hands: what the others hold of it reaches so far. */
+            limiter->share_from = mono_add_us(now, LIMITER_AHEAD_US);
+        }
     } else if (limiter->state == REDIS_UP) {
         limiter->share_from = mono_add_us(batch->call.sent, LIMITER_AHEAD_US);
     }

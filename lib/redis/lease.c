@@ -167,9 +167,23 @@ bool lease_add(struct lease *lease, const struct lease_pace *pace, const struct 
     return true;
 }
 
+static uint32_t share_count(const struct lease_part *part, struct mono_time end)
+{
+    return end.us == INT64_MAX ? UINT32_MAX : tokens_by(part, mono_since_us(end, part->start));
+}
+
 void lease_add_share(struct lease *lease, const struct lease_pace *share, struct mono_time start,
                      struct mono_time end, double phase)
 {
+    for (unsigned i = 0; i < lease->count; i++) {
+        struct lease_part *part = &lease->parts[i];
+        if (part->share && part->step_us >= share->step_us && part->step_us <= share->step_us) {
+            part->count = UINT32_MAX; /* so that it is counted anew */
+            part->count = share_count(part, end);
+            part->used = part->used < part->count ? part->used : part->count;
+            return;
+        }
+    }
     lease_drop_share(lease);
     struct mono_time first = mono_add_us(start, (int64_t)(phase * share->step_us));
     if (!mono_before(first, end)) {
@@ -183,11 +197,9 @@ void lease_add_share(struct lease *lease, const struct lease_pace *share, struct
     part->start = first;
     part->step_us = share->step_us;
     part->linger_us = share->linger_us;
-    part->count = UINT32_MAX;
-    if (end.us != INT64_MAX) {
-        part->count = tokens_by(part, mono_since_us(end, first));
-    }
     part->share = true;
+    part->count = UINT32_MAX;
+    part->count = share_count(part, end);
 }
 
 void lease_drop_share(struct lease *lease)

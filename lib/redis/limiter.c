@@ -42,8 +42,8 @@ static void limit_refresh_share(struct limit *limit, struct mono_time now)
     if (limit->rule.kind != LIMIT_RATE) {
         return;
     }
-    lease_drop_share(&limit->lease);
     if (limiter->state == REDIS_UP || limiter->state == REDIS_CONNECTING) {
+        lease_drop_share(&limit->lease);
         return;
     }
     struct mono_time start = mono_before(now, limiter->share_from) ? limiter->share_from : now;
