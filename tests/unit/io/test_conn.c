@@ -331,7 +331,7 @@ static void connect_times_out(void **state)
     world->address_len = len;
     for (size_t i = 0; i < ARRAY_LEN(fillers); i++) {
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        connect(fillers[i], (struct sockaddr *)&world->address, len);
+        (void)connect(fillers[i], (struct sockaddr *)&world->address, len);
     }
     assert_non_null(end_try_connect(&world->client, NULL, 200, &fault));
     world_run_until(world, client_closed);

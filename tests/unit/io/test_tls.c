@@ -1,5 +1,8 @@
 #include "unit/io/certificate.h"
 
+#include <openssl/ssl.h>
+#include <pthread.h>
+
 #define NAME "mx.example.test"
 #define HANDSHAKE_MS 10000
 
@@ -168,7 +171,36 @@ static void sessions_are_resumed(void **state)
     world_free(world);
 }
 
-static void old_versions(void **state)
+static bool name_resumes(struct world *world, unsigned number)
+{
+    struct tls_facts facts;
+    char name[32];
+    snprintf(name, sizeof(name), "mx%u.example.test", number);
+    client_name = name;
+    connect_again(world);
+    assert_true(io_conn_facts(world->client.conn, &facts));
+    io_conn_free(&world->client.conn);
+    io_conn_free(&world->server.conn);
+    return facts.resumed;
+}
+
+/* 1024 are kept; the one not used for longest goes first. */
+static void sessions_are_bounded(void **state)
+{
+    (void)state;
+    struct world *world = tls_world(TLS_VERIFY_NONE);
+    for (unsigned i = 0; i < 1024; i++) {
+        assert_false(name_resumes(world, i));
+    }
+    assert_true(name_resumes(world, 0)); /* used: 1 is the oldest now */
+    assert_false(name_resumes(world, 1024));
+    assert_true(name_resumes(world, 0));
+    assert_true(name_resumes(world, 1024));
+    assert_false(name_resumes(world, 1));
+    world_free(world);
+}
+
+static void least_versions(void **state)
 {
     (void)state;
     static const char *const versions[] = {"1.0", "1.2", "1.3"};
@@ -180,6 +212,78 @@ static void old_versions(void **state)
         assert_true(connect_facts(world, true));
         world_free(world);
     }
+}
+
+#define OLD_ROUNDS 2
+
+struct old_server {
+    int listen_fd;
+    SSL_CTX *ssl_ctx;
+};
+
+/* A blocking OpenSSL server of TLS 1.2 that echoes one read per connection. */
+static void *serve_old(void *argument)
+{
+    const struct old_server *server = argument;
+    for (int i = 0; i < OLD_ROUNDS; i++) {
+        char bytes[64];
+        int fd = accept(server->listen_fd, NULL, NULL);
+        SSL *ssl = SSL_new(server->ssl_ctx);
+        SSL_set_fd(ssl, fd);
+        int len = SSL_accept(ssl) == 1 ? SSL_read(ssl, bytes, sizeof(bytes)) : 0;
+        if (len > 0) {
+            SSL_write(ssl, bytes, len);
+        }
+        SSL_shutdown(ssl);
+        SSL_free(ssl);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void old_server_listen(struct old_server *server, struct world *world)
+{
+    struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    world->address_len = sizeof(local);
+    server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(server->listen_fd, (struct sockaddr *)&local, sizeof(local)), 0);
+    assert_int_equal(listen(server->listen_fd, 8), 0);
+    assert_int_equal(
+        getsockname(server->listen_fd, (struct sockaddr *)&world->address, &world->address_len), 0);
+    server->ssl_ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_max_proto_version(server->ssl_ctx, TLS1_2_VERSION);
+    assert_int_equal(
+        SSL_CTX_use_certificate_chain_file(server->ssl_ctx, certificate.certificate_file), 1);
+    assert_int_equal(
+        SSL_CTX_use_PrivateKey_file(server->ssl_ctx, certificate.key_file, SSL_FILETYPE_PEM), 1);
+}
+
+static void tls_1_2_with_a_plain_openssl_server(void **state)
+{
+    (void)state;
+    struct old_server server;
+    pthread_t thread;
+    struct world *world = tls_world(TLS_VERIFY_NAME);
+    old_server_listen(&server, world);
+    assert_int_equal(pthread_create(&thread, NULL, serve_old, &server), 0);
+    for (int i = 0; i < OLD_ROUNDS; i++) {
+        world->client.closed = 0;
+        world->client.connected = 0;
+        world->client.secured = 0;
+        strbuf_reset(&world->client.in);
+        world->client.on_secured = say_ten;
+        end_connect(&world->client);
+        world_run_until(world, client_closed); /* the server leaves after its echo */
+        assert_true(slice_eq(strbuf_slice(&world->client.in), SLICE("0123456789")));
+        assert_int_equal(world->client.fault.kind, FAULT_CLOSED);
+        assert_string_equal(world->client.facts.version, "TLSv1.2");
+        assert_true(world->client.facts.verified);
+        assert_int_equal(world->client.facts.resumed, i > 0);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    SSL_CTX_free(server.ssl_ctx);
+    close(server.listen_fd);
+    world_free(world);
 }
 
 static void a_wrong_name_is_refused(void **state)
@@ -497,7 +601,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(client_and_server_talk),
         cmocka_unit_test(sessions_are_resumed),
-        cmocka_unit_test(old_versions),
+        cmocka_unit_test(sessions_are_bounded),
+        cmocka_unit_test(least_versions),
+        cmocka_unit_test(tls_1_2_with_a_plain_openssl_server),
         cmocka_unit_test(a_wrong_name_is_refused),
         cmocka_unit_test(an_unknown_authority_is_refused),
         cmocka_unit_test(opportunistic_takes_any_but_says_so),
