@@ -1,14 +1,17 @@
 /*
  * SMTP client engine: one session, without I/O (style.md rules 13 to 16).
  *
- * The owner connects, then feeds what happens (bytes, time, TLS done, link lost) and after each call takes
- *   - what is to be written: smtp_client_output() / smtp_client_sent(), no copy of the body is made;
+ * The owner connects, then feeds what happens (bytes, time, TLS done, link lost) and after each
+ * call takes
+ *   - what is to be written: smtp_client_output() / smtp_client_sent(), no copy of the body is
+ * made;
  *   - what has happened: smtp_client_next_event() until it says NONE;
  *   - until when to wait: smtp_client_deadline().
  * The engine never calls back, allocates nothing per transaction, and never blocks.
  *
- * RFC 5321 (dialogue, time-outs 4.5.3.2), 2920 (PIPELINING), 3030 (CHUNKING), 1870 (SIZE), 6152 (8BITMIME),
- * 6531 (SMTPUTF8), 3461 (DSN), 3207 (STARTTLS), 2033 (LMTP), 8689 (REQUIRETLS), 4954 (AUTH PLAIN, LOGIN).
+ * RFC 5321 (dialogue, time-outs 4.5.3.2), 2920 (PIPELINING), 3030 (CHUNKING), 1870 (SIZE), 6152
+ * (8BITMIME), 6531 (SMTPUTF8), 3461 (DSN), 3207 (STARTTLS), 2033 (LMTP), 8689 (REQUIRETLS), 4954
+ * (AUTH PLAIN, LOGIN).
  */
 #ifndef SLUICE_SMTP_CLIENT_H
 #define SLUICE_SMTP_CLIENT_H
@@ -36,50 +39,54 @@ enum smtp_capability {
 
 enum smtp_tls_policy {
     SMTP_TLS_NEVER,
-    SMTP_TLS_OPPORTUNISTIC, /* when offered; a refused or failed STARTTLS ends the session with tls_failed set,
-                               and the owner may connect again with SMTP_TLS_NEVER */
+    SMTP_TLS_OPPORTUNISTIC, /* when offered; a refused or failed STARTTLS ends the session with
+                               tls_failed set, and the owner may connect again with SMTP_TLS_NEVER
+                             */
     SMTP_TLS_REQUIRED,      /* no MAIL FROM without it: outcome 4.7.10 (RFC 8689 / RFC 3207) */
 };
 
 /* RFC 5321 4.5.3.2 names and minimums; all in milliseconds. */
 struct smtp_timeouts {
-    int64_t greeting_ms;  /* 300000 */
-    int64_t ehlo_ms;      /* 300000 */
-    int64_t starttls_ms;  /* 120000: reply and handshake */
-    int64_t mail_ms;      /* 300000 */
-    int64_t rcpt_ms;      /* 300000 */
-    int64_t data_ms;      /* 120000: reply to DATA */
-    int64_t block_ms;     /* 180000: between two successful writes of content */
-    int64_t dot_ms;       /* 600000: reply to the final dot */
-    int64_t quit_ms;      /* 5000 */
+    int64_t greeting_ms; /* 300000 */
+    int64_t ehlo_ms;     /* 300000 */
+    int64_t starttls_ms; /* 120000: reply and handshake */
+    int64_t mail_ms;     /* 300000 */
+    int64_t rcpt_ms;     /* 300000 */
+    int64_t data_ms;     /* 120000: reply to DATA */
+    int64_t block_ms;    /* 180000: between two successful writes of content */
+    int64_t dot_ms;      /* 600000: reply to the final dot */
+    int64_t quit_ms;     /* 5000 */
 };
 
 void smtp_timeouts_default(struct smtp_timeouts *timeouts);
 
 /* One recipient of a transaction; the owner keeps the memory until the transaction is over. */
 struct smtp_client_rcpt {
-    struct slice address;      /* without angle brackets; validated by the owner (no CR, LF, controls, blanks) */
-    struct slice notify;       /* RFC 3461 NOTIFY value ("NEVER", "SUCCESS,FAILURE"), absent: none */
-    struct slice orcpt;        /* RFC 3461 ORCPT value, xtext-encoded already ("rfc822;…"), absent: none */
+    struct slice
+        address; /* without angle brackets; validated by the owner (no CR, LF, controls, blanks) */
+    struct slice notify; /* RFC 3461 NOTIFY value ("NEVER", "SUCCESS,FAILURE"), absent: none */
+    struct slice orcpt; /* RFC 3461 ORCPT value, xtext-encoded already ("rfc822;…"), absent: none */
     struct smtp_outcome outcome; /* set by the engine; text lies in the transaction's arena */
 };
 
 struct smtp_client_transaction {
-    struct arena *arena;      /* for reply texts */
-    struct slice mail_from;   /* empty: <> */
-    struct slice ret;         /* RFC 3461 RET: "FULL", "HDRS", absent: none */
-    struct slice envid;       /* RFC 3461 ENVID, xtext-encoded already; absent: none */
-    bool smtputf8;            /* message or an address needs RFC 6531; 5.6.7 if the peer has it not */
-    bool requiretls;          /* RFC 8689; 5.7.30 if the peer has it not */
-    bool body_8bit;           /* content has bytes >= 0x80: BODY=8BITMIME; 5.6.3 if the peer has it not */
-    const struct slice *content; /* the message in pieces, in order; kept by the owner, never copied */
+    struct arena *arena;    /* for reply texts */
+    struct slice mail_from; /* empty: <> */
+    struct slice ret;       /* RFC 3461 RET: "FULL", "HDRS", absent: none */
+    struct slice envid;     /* RFC 3461 ENVID, xtext-encoded already; absent: none */
+    bool smtputf8;          /* message or an address needs RFC 6531; 5.6.7 if the peer has it not */
+    bool requiretls;        /* RFC 8689; 5.7.30 if the peer has it not */
+    bool body_8bit; /* content has bytes >= 0x80: BODY=8BITMIME; 5.6.3 if the peer has it not */
+    const struct slice
+        *content; /* the message in pieces, in order; kept by the owner, never copied */
     size_t content_count;
     struct smtp_client_rcpt *rcpts;
     size_t rcpt_count;
 
     /* Filled by the engine while it runs: */
-    uint64_t size_bytes;       /* as sent: bare LF and bare CR made CRLF, final CRLF added, without dot-stuffing */
-    struct mono_time started;  /* MAIL FROM was given to output */
+    uint64_t size_bytes;      /* as sent: bare LF and bare CR made CRLF, final CRLF added, without
+                                 dot-stuffing */
+    struct mono_time started; /* MAIL FROM was given to output */
     struct mono_time mail_replied;
     struct mono_time rcpt_replied; /* last of them */
     struct mono_time data_replied; /* 354; for BDAT the time of the first content byte */
@@ -89,13 +96,16 @@ struct smtp_client_transaction {
 
 enum smtp_client_event_type {
     SMTP_CLIENT_EVENT_NONE,
-    SMTP_CLIENT_EVENT_STARTTLS, /* flush nothing more, begin the handshake, answer with smtp_client_tls_done() */
-    SMTP_CLIENT_EVENT_READY,    /* a transaction may be submitted (after EHLO, and after each transaction) */
-    SMTP_CLIENT_EVENT_DOT,      /* content is complete but its last piece is held back: call smtp_client_release_dot();
-                                   only when hold_dot was configured */
+    SMTP_CLIENT_EVENT_STARTTLS, /* flush nothing more, begin the handshake, answer with
+                                   smtp_client_tls_done() */
+    SMTP_CLIENT_EVENT_READY,    /* a transaction may be submitted (after EHLO, and after each
+                                   transaction) */
+    SMTP_CLIENT_EVENT_DOT,      /* content is complete but its last piece is held back: call
+                                   smtp_client_release_dot();      only when hold_dot was configured */
     SMTP_CLIENT_EVENT_DONE,     /* the transaction is over, every rcpt has its outcome */
-    SMTP_CLIENT_EVENT_CLOSED,   /* the session is over: flush output if any, then close the link; `outcome` says why
-                                   (result NONE after our QUIT). A running transaction got its DONE before. */
+    SMTP_CLIENT_EVENT_CLOSED,   /* the session is over: flush output if any, then close the link;
+                                   `outcome` says why   (result NONE after our QUIT). A running
+                                   transaction got its DONE before. */
 };
 
 struct smtp_client_event {
@@ -105,12 +115,12 @@ struct smtp_client_event {
 };
 
 struct smtp_client_config {
-    struct slice ehlo_name;  /* our name, or an address literal */
+    struct slice ehlo_name; /* our name, or an address literal */
     bool lmtp;
     enum smtp_tls_policy tls;
     bool use_pipelining; /* false: ignore the peer's offer (PowerMTA ignore-pipelining) */
     bool use_chunking;
-    bool hold_dot;       /* ask before the final dot goes out */
+    bool hold_dot;          /* ask before the final dot goes out */
     struct slice auth_user; /* absent: no AUTH */
     struct slice auth_password;
     struct smtp_timeouts timeouts;
@@ -122,13 +132,15 @@ struct smtp_client;
 struct smtp_client *smtp_client_create(const struct smtp_client_config *config);
 void smtp_client_free(struct smtp_client **client);
 
-/* The link is up (for implicit TLS: the handshake is done and secure is true): waits for the greeting. */
+/* The link is up (for implicit TLS: the handshake is done and secure is true): waits for the
+ * greeting. */
 void smtp_client_start(struct smtp_client *client, bool secure, struct mono_time now);
 
 /* Bytes from the peer. After CLOSED they are ignored. */
 void smtp_client_input(struct smtp_client *client, struct slice bytes, struct mono_time now);
 
-/* Fills up to `max` pieces to be written now; returns their number. Valid until the next call of the engine. */
+/* Fills up to `max` pieces to be written now; returns their number. Valid until the next call of
+ * the engine. */
 size_t smtp_client_output(struct smtp_client *client, struct iovec *pieces, size_t max);
 /* The transport took `len` bytes of them. */
 void smtp_client_sent(struct smtp_client *client, size_t len, struct mono_time now);
@@ -141,28 +153,31 @@ void smtp_client_timeout(struct smtp_client *client, struct mono_time now);
 void smtp_client_lost(struct smtp_client *client, struct slice reason, struct mono_time now);
 
 /* The handshake that STARTTLS asked for is over. On failure the session ends. */
-void smtp_client_tls_done(struct smtp_client *client, bool ok, struct slice reason, struct mono_time now);
+void smtp_client_tls_done(struct smtp_client *client, bool ok, struct slice reason,
+                          struct mono_time now);
 
 /* True between READY and the next submit or quit. */
 bool smtp_client_ready(const struct smtp_client *client);
 
 /* Starts a transaction; only when ready. The caller keeps it until DONE. */
-void smtp_client_submit(struct smtp_client *client, struct smtp_client_transaction *transaction, struct mono_time now);
+void smtp_client_submit(struct smtp_client *client, struct smtp_client_transaction *transaction,
+                        struct mono_time now);
 
 void smtp_client_release_dot(struct smtp_client *client, struct mono_time now);
 
-/* Ends an idle session with QUIT; in any other state it ends at once: a running transaction's recipients become
- * NONE (or UNCERTAIN past the dot). */
+/* Ends an idle session with QUIT; in any other state it ends at once: a running transaction's
+ * recipients become NONE (or UNCERTAIN past the dot). */
 void smtp_client_quit(struct smtp_client *client, struct mono_time now);
 
 /* Next thing that happened; call until NONE. */
 void smtp_client_next_event(struct smtp_client *client, struct smtp_client_event *event);
 
 /* Facts of the session, for events. */
-uint32_t smtp_client_capabilities(const struct smtp_client *client); /* of the last EHLO */
+uint32_t smtp_client_capabilities(const struct smtp_client *client);    /* of the last EHLO */
 uint64_t smtp_client_peer_size_limit(const struct smtp_client *client); /* SIZE value, 0: none */
 enum smtp_phase smtp_client_phase(const struct smtp_client *client);
-bool smtp_client_tls_failed(const struct smtp_client *client); /* the session ended because STARTTLS was refused or failed */
+bool smtp_client_tls_failed(const struct smtp_client *client); /* the session ended because STARTTLS
+                                                                  was refused or failed */
 uint32_t smtp_client_transactions(const struct smtp_client *client); /* finished on this session */
 
 #endif

@@ -133,6 +133,13 @@ void client_expect(struct smtp_client *client, enum client_verb verb, uint32_t r
 void client_arm_deadline(struct smtp_client *client, struct mono_time now);
 enum smtp_phase client_verb_phase(enum client_verb verb);
 const char *client_verb_word(enum client_verb verb);
+/* "while idle" … */
+const char *client_doing(const struct smtp_client *client);
+void client_become_ready(struct smtp_client *client);
+/* Content follows what is in `out`. */
+void client_begin_content(struct smtp_client *client, enum smtp_content_form form, bool hold);
+
+/* client_end.c */
 /* Ends the session: recipients without verdict get `outcome` with result NONE, or `lost_result`
  * where the whole message had been sent. With `polite` QUIT is said if nothing is half said. */
 void client_end(struct smtp_client *client, struct smtp_outcome outcome,
@@ -140,9 +147,10 @@ void client_end(struct smtp_client *client, struct smtp_outcome outcome,
 /* Ends the session because the peer broke the protocol. */
 void client_protocol_error(struct smtp_client *client, enum smtp_phase phase, const char *problem,
                            struct mono_time now);
-void client_become_ready(struct smtp_client *client);
-/* Content follows what is in `out`. */
-void client_begin_content(struct smtp_client *client, enum smtp_content_form form, bool hold);
+/* The same with result DEFERRED; the text is "what doing: reason". */
+void client_end_with_text(struct smtp_client *client, enum smtp_phase phase,
+                          struct smtp_enhanced enhanced, const char *what, struct slice reason,
+                          struct mono_time now);
 /* The running transaction is over, every recipient has its verdict. */
 void client_finish(struct smtp_client *client, struct mono_time now);
 

@@ -188,13 +188,22 @@ static size_t random_content(char *raw, size_t max)
         if (clean > 0 && draw(8) < clean * 2) {
             size_t line = (size_t)draw(70);
             memset(raw + len, 'x', line);
-            memcpy(raw + len + line, "\r\n", 2);
-            len += line + 2;
+            len += line;
+            raw[len++] = '\r';
+            raw[len++] = '\n';
         } else {
             raw[len++] = mix[draw(strlen(mix))];
         }
     }
     return len;
+}
+
+static bool same_bytes(const struct strbuf *a, const struct strbuf *b)
+{
+    if (a->ptr == NULL || b->ptr == NULL) {
+        return a->len == 0 && b->len == 0;
+    }
+    return slice_eq(strbuf_slice(a), strbuf_slice(b));
 }
 
 static void one_round(char *raw, size_t max)
@@ -230,9 +239,9 @@ static void one_round(char *raw, size_t max)
     assert_int_equal(out.len, content.wire_bytes);
     if (form == SMTP_CONTENT_DOT) {
         assert_true(model_receive(strbuf_slice(&out), &received));
-        assert_true(slice_eq(strbuf_slice(&received), strbuf_slice(&normal)));
+        assert_true(same_bytes(&received, &normal));
     } else {
-        assert_true(slice_eq(strbuf_slice(&out), strbuf_slice(&normal)));
+        assert_true(same_bytes(&out, &normal));
     }
     strbuf_free(&out);
     strbuf_free(&normal);

@@ -141,8 +141,12 @@ static void test_bounds(void **state)
     char line[SMTP_REPLY_LINE_MAX * 2];
     (void)state;
     memset(line, 'x', sizeof(line));
-    memcpy(line, "250 ", 4);
-    memcpy(line + sizeof(line) - 2, "\r\n", 2);
+    line[0] = '2';
+    line[1] = '5';
+    line[2] = '0';
+    line[3] = ' ';
+    line[sizeof(line) - 2] = '\r';
+    line[sizeof(line) - 1] = '\n';
     for (size_t step = 1; step <= sizeof(line); step = step * 3 + 1) {
         smtp_reply_init(&parser);
         assert_int_equal(feed(&parser, slice_of(line, sizeof(line)), step), SMTP_REPLY_DONE);
