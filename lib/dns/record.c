@@ -64,6 +64,9 @@ static bool name_from_wire(struct slice wire, char out[DNS_NAME_MAX + 1])
 {
     size_t at = 0;
     size_t len = 0;
+    if (wire.ptr == NULL) {
+        return false;
+    }
     while (at < wire.len && wire.ptr[at] != 0) {
         size_t label = (uint8_t)wire.ptr[at];
         if (label > LABEL_MAX || label >= wire.len - at || len + label + 1 > DNS_NAME_MAX) {

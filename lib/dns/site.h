@@ -65,7 +65,8 @@ void dns_options_default(struct dns_options *options);
 
 struct dns_sites *dns_sites_create(struct io_loop *loop, const struct dns_options *options,
                                    struct fault *fault);
-/* Pending look-ups are completed with DEFERRED first; their done() must not start new ones. Not from within a done(). */
+/* Pending look-ups are completed with DEFERRED first; their done() must not start new ones. Not
+ * from within a done(). */
 void dns_sites_free(struct dns_sites **sites);
 
 /* A look-up under way; lies in the caller's struct, which is zeroed before the first use. */
@@ -94,15 +95,17 @@ struct dns_addresses {
 };
 struct dns_address_lookup {
     struct list node;
-    /* `addresses` NULL: outcome as above, BOUNCED 5.1.2 only when it is certain that no host has an address. Else outcome is NULL,
-     * count > 0, and the items are the callee's if it takes them (moves them out and zeroes *addresses); what it leaves is freed. */
+    /* `addresses` NULL: outcome as above, BOUNCED 5.1.2 only when it is certain that no host has an
+     * address. Else outcome is NULL, count > 0, and the items are the callee's if it takes them
+     * (moves them out and zeroes *addresses); what it leaves is freed. */
     void (*done)(struct dns_address_lookup *lookup, struct dns_addresses *addresses,
                  const struct smtp_outcome *outcome);
     void *state; /* the resolver's */
 };
 void dns_site_addresses(struct dns_sites *sites, struct dns_site *site,
                         struct dns_address_lookup *lookup);
-/* done() does not come any more. Nothing happens when the look-up is not under way (and state is NULL). */
+/* done() does not come any more. Nothing happens when the look-up is not under way (and state is
+ * NULL). */
 void dns_address_lookup_cancel(struct dns_address_lookup *lookup);
 void dns_addresses_free(struct dns_addresses *addresses);
 

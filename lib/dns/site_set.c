@@ -82,8 +82,7 @@ static void make_name(struct dns_site *site)
     if (!shared) {
         suffix = slice_cstr(site->hosts[0].name);
     }
-    memcpy(site->name, suffix.ptr, suffix.len);
-    site->name[suffix.len] = '\0';
+    (void)snprintf(site->name, sizeof(site->name), "%.*s", SLICE_FMT(suffix));
 }
 
 struct dns_site *dns_site_make(const struct dns_host *hosts, size_t count, const char *name,

@@ -57,15 +57,16 @@ static void pause_over(struct timer *timer, struct mono_time now)
     io_loop_stop(CONTAINER_OF(timer, struct bench, pause)->loop);
 }
 
-static void bench_open_at(struct bench *bench, struct dns_options *options, const char *server)
+static void bench_open_at(struct bench *bench, const struct dns_options *wanted, const char *server)
 {
+    struct dns_options options = *wanted;
     struct fault fault;
     *bench = (struct bench){0};
     bench->loop = io_loop_create(&fault);
     assert_non_null(bench->loop);
-    options->servers = &server;
-    options->server_count = 1;
-    bench->sites = dns_sites_create(bench->loop, options, &fault);
+    options.servers = &server;
+    options.server_count = 1;
+    bench->sites = dns_sites_create(bench->loop, &options, &fault);
     if (bench->sites == NULL) {
         fail_msg("%s", fault.text);
     }
