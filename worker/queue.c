@@ -141,7 +141,8 @@ struct mail *queue_take(struct queue *queue)
     }
     struct queue_class *class_ = class_in_turn(queue);
     struct queue_tenant *tenant = tenant_in_turn(class_);
-    struct mail *mail = CONTAINER_OF(list_pop_front(&tenant->mails), struct mail, node);
+    struct mail *mail = CONTAINER_OF(tenant->mails.next, struct mail, node);
+    list_remove(&mail->node);
     tenant->deficit -= mail->pending;
     queue->since_bulk = class_ == &queue->classes[CONFIG_CLASS_BULK] ? 0 : queue->since_bulk + 1;
     removed(queue, class_, tenant);

@@ -132,6 +132,7 @@ static void reap(struct io_task *task)
     struct session *session = CONTAINER_OF(task, struct session, reaper);
     CHECK_MAGIC(session, SESSION_MAGIC);
     CHECK(session->gone && session->mail == NULL);
+    list_remove(&session->node);
     smtp_client_free(&session->client);
     mem_free(session->rcpts);
     mem_free(session->indexes);
@@ -158,8 +159,18 @@ static void session_gone(struct session *session)
     atomic_fetch_sub_explicit(&shard->worker->connections, 1, memory_order_relaxed);
     session_enter(session, SESSION_CLOSING);
     lane_session_gone(lane, session);
+    list_push_back(&shard->dying, &session->node);
     session->reaper.run = reap;
     io_loop_defer(shard->loop, &session->reaper);
+}
+
+void session_reap_all(struct shard *shard)
+{
+    list_foreach_safe (node, after, &shard->dying) {
+        struct session *session = CONTAINER_OF(node, struct session, node);
+        io_task_cancel(&session->reaper);
+        reap(&session->reaper);
+    }
 }
 
 static void session_over(struct session *session, const struct smtp_outcome *outcome)

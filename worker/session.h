@@ -72,6 +72,9 @@ void session_flush(struct session *session);
 void session_idle(struct session *session);
 /* Closes at once; a running transaction's mail is settled as lost. */
 void session_close(struct session *session);
+/* Frees sessions that are gone now rather than at the end of the turn: not from inside one of their
+ * callbacks. */
+void session_reap_all(struct shard *shard);
 /* Ready and idle: says QUIT. */
 void session_quit(struct session *session);
 

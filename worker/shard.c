@@ -3,6 +3,7 @@
 #include "worker/intake.h"
 #include "worker/lane.h"
 #include "worker/route.h"
+#include "worker/session.h"
 #include "worker/worker.h"
 
 #include "base/log.h"
@@ -170,6 +171,7 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
     map_init(&shard->lanes);
     list_init(&shard->routing);
     list_init(&shard->starved);
+    list_init(&shard->dying);
     shard->loop = io_loop_create(fault);
     if (shard->loop == NULL) {
         mem_free(shard);
@@ -206,6 +208,7 @@ void shard_free(struct shard **handle)
         lane_free(&lane);
         cursor = 0;
     }
+    session_reap_all(shard);
     map_free(&shard->lanes);
     dns_sites_free(&shard->sites);
     redis_limiter_free(&shard->limiter);

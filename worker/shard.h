@@ -29,6 +29,7 @@ struct shard {
     struct tls_context *tls_verified; /* … are checked against the host's name */
     struct map lanes;                 /* key -> struct lane */
     struct list routing;              /* mails whose site is being looked up */
+    struct list dying;                /* sessions that are gone, until the end of the turn */
     struct list starved;              /* lanes that wait for a connection of the worker */
     struct timer tick;                /* each second: spilling, idle lanes */
     bool draining;
