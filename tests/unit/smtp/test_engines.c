@@ -246,6 +246,14 @@ static bool delivered_by_server(const struct world *world, const struct record *
            accepted(answer_of_phase(world, record, i, SMTP_PHASE_MESSAGE));
 }
 
+/* LMTP: a 421 to one recipient leaves those behind him without an answer. */
+static bool lmtp_left_alone(const struct world *world, const struct record *record)
+{
+    struct answer last =
+        record->answered > 0 ? record->message[record->answered - 1] : record->data;
+    return world->server_config.lmtp && last.code == 421;
+}
+
 static void check_rcpt(const struct world *world, const struct record *record, size_t i)
 {
     const struct smtp_outcome *outcome = &record->rcpts[i].outcome;
@@ -258,9 +266,7 @@ static void check_rcpt(const struct world *world, const struct record *record, s
         break;
     case SMTP_RESULT_UNCERTAIN:
         seen_uncertain++;
-        /* LMTP: a 421 to one recipient leaves those behind him without an answer. */
-        assert_true(world->broken || (world->server_config.lmtp && record->answered > 0 &&
-                                      record->message[record->answered - 1].code == 421));
+        assert_true(world->broken || lmtp_left_alone(world, record));
         return;
     case SMTP_RESULT_NONE:
         seen_none++;
