@@ -418,13 +418,6 @@ static void plain_text_behind_starttls_ends_it(void **state)
     world_free(world);
 }
 
-static void send_plain_then_nothing(struct world *world, struct io_conn *conn)
-{
-    world->server.conn = conn;
-    io_conn_set_owner(conn, &end_ops, &world->server);
-    world->server.out = SLICE("250 injected\r\n");
-}
-
 static void start_when_plain_is_there(struct timer *timer, struct mono_time now)
 {
     struct end *end = CONTAINER_OF(timer, struct end, timer);
@@ -432,24 +425,50 @@ static void start_when_plain_is_there(struct timer *timer, struct mono_time now)
     connected_tls(end);
 }
 
-static size_t pause_here(struct end *end, struct slice bytes)
+static void inject(struct timer *timer, struct mono_time now)
 {
-    strbuf_add_slice(&end->in, bytes);
-    return end->inputs == 1 ? 0 : bytes.len;
+    struct end *end = CONTAINER_OF(timer, struct end, timer);
+    (void)now;
+    end->out = SLICE("250 injected\r\n");
+    io_conn_flush(end->conn);
 }
 
+/* Reads the 220 twice, once as what was left, and then does not read on until the injected reply
+ * has come. */
+static size_t leave_the_go(struct end *end, struct slice bytes)
+{
+    struct wheel *wheel = io_loop_wheel(end->world->loop);
+    if (end->inputs == 1) {
+        struct end *server = &end->world->server;
+        wheel_set(wheel, &server->timer, mono_add_ms(mono_now(), 5), inject);
+        wheel_set(wheel, &end->timer, mono_add_ms(mono_now(), 50), start_when_plain_is_there);
+        return 0;
+    }
+    strbuf_add_slice(&end->in, bytes);
+    return bytes.len;
+}
+
+static void say_go(struct world *world, struct io_conn *conn)
+{
+    world->server.conn = conn;
+    io_conn_set_owner(conn, &end_ops, &world->server);
+    world->server.out = SLICE("220 go\r\n");
+}
+
+/* CVE-2011-0411 the other way round: replies that an attacker put in before the handshake. */
 static void a_server_that_speaks_before_the_handshake_is_refused(void **state)
 {
     (void)state;
     struct world *world = tls_world(TLS_VERIFY_NONE);
-    world->on_accept = send_plain_then_nothing;
+    world->on_accept = say_go;
     world->client.on_connected = NULL;
-    world->client.on_input = pause_here;
+    world->client.on_input = leave_the_go;
     end_connect(&world->client);
-    wheel_set(io_loop_wheel(world->loop), &world->client.timer, mono_add_ms(mono_now(), 50),
-              start_when_plain_is_there);
     world_run_until(world, client_closed);
+    assert_true(slice_eq(strbuf_slice(&world->client.in), SLICE("220 go\r\n250 injected\r\n")));
+    assert_int_equal(world->client.secured, 1);
     assert_false(world->client.secured_ok);
+    assert_int_equal(world->client.fault.kind, FAULT_INVALID);
     world_free(world);
 }
 
