@@ -388,3 +388,8 @@ void kafka_consumer_stop_intake(struct kafka_consumer *consumer)
     CHECK_MAGIC(consumer, CONSUMER_MAGIC);
     consumer->stopped = true;
 }
+
+uint64_t kafka_consumer_pauses(const struct kafka_consumer *consumer)
+{
+    return consumer->pauses;
+}

@@ -115,8 +115,8 @@ bool kafka_ticket_valid(const struct kafka_ticket *ticket);
 void kafka_partition_pause(struct kafka_consumer *consumer, struct kafka_partition *partition);
 void kafka_partition_resume(struct kafka_consumer *consumer, struct kafka_partition *partition);
 
-/* True from the moment the group takes the partition away until it is assigned again. Any thread: what was not begun is to
- * be given back rather than begun. */
+/* True from the moment the group takes the partition away until it is assigned again. Any thread:
+ * what was not begun is to be given back rather than begun. */
 bool kafka_partition_is_leaving(const struct kafka_partition *partition);
 /* The highest offset completed in this assignment; start - 1 when none was. */
 int64_t kafka_partition_highest_complete(const struct kafka_partition *partition);
@@ -129,5 +129,9 @@ bool kafka_consumer_idle(const struct kafka_consumer *consumer);
 bool kafka_consumer_commit(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault);
 /* Stops handing out records (drain); group membership stays. */
 void kafka_consumer_stop_intake(struct kafka_consumer *consumer);
+
+/* How often librdkafka itself had to be paused because much was held back (what it had fetched is
+ * fetched again): a metric. */
+uint64_t kafka_consumer_pauses(const struct kafka_consumer *consumer);
 
 #endif

@@ -25,10 +25,10 @@ struct kafka_partition {
     struct kafka_topic *topic;
     int32_t id;
     bool assigned;
-    bool held;         /* by the owner: nothing is handed out */
-    bool paused;       /* in librdkafka, by us, because the stash is full */
-    bool misplaced;    /* its position does not exist at the broker: must be assigned anew */
-    int64_t position;  /* the offset wanted next from librdkafka */
+    bool held;        /* by the owner: nothing is handed out */
+    bool paused;      /* in librdkafka, by us, because the stash is full */
+    bool misplaced;   /* its position does not exist at the broker: must be assigned anew */
+    int64_t position; /* the offset wanted next from librdkafka */
     int64_t highest_complete;
     atomic_bool leaving;
     int64_t committed; /* the last offset given to a commit; -1 none */
@@ -67,6 +67,7 @@ struct kafka_consumer {
     bool reassign; /* some partition is misplaced */
     size_t assigned_count;
     size_t open_tickets;
+    uint64_t pauses;
     uint32_t epoch;
     int commit_interval_ms;
     struct mono_time next_commit;

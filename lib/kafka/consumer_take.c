@@ -87,6 +87,7 @@ static void flow_control(struct kafka_consumer *consumer, struct kafka_partition
     }
     if (list->elems[0].err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         partition->paused = pause;
+        consumer->pauses += pause;
     }
     rd_kafka_topic_partition_list_destroy(list);
 }
