@@ -74,7 +74,8 @@ struct dns_lookup {
     struct list node;
     /* Exactly once, never before dns_site_lookup() returns unless it returned true. `site` NULL:
      * outcome (phase DNS) says DEFERRED 4.4.3 (no answer, SERVFAIL), BOUNCED 5.1.2 (no such domain,
-     * or no address), 5.1.10 (null MX, RFC 7505), 4.4.3 for answers that make no sense. */
+     * or no address), 5.1.10 (null MX, RFC 7505), 4.4.3 for answers that make no sense; the
+     * outcome and its text are lent until done() returns. With a site outcome is NULL. */
     void (*done)(struct dns_lookup *lookup, struct dns_site *site,
                  const struct smtp_outcome *outcome);
 };
@@ -88,7 +89,8 @@ void dns_lookup_cancel(struct dns_lookup *lookup);
 
 /* Addresses of a site's hosts, in the order to try: by preference, equal preference shuffled anew
  * for each call (RFC 5321 5.1), A and AAAA interleaved per host as the families allow. Hosts that
- * do not resolve are skipped. Asynchronous as above. */
+ * do not resolve are skipped; 8 hosts are asked at a time, more only if these have no address.
+ * done() comes exactly once, always after dns_site_addresses() returned. */
 struct dns_addresses {
     struct dns_address *items; /* freed by dns_addresses_free */
     size_t count;

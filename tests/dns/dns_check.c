@@ -669,10 +669,18 @@ static void test_refused_settings(void **state)
     options.server_count = 2;
     assert_null(dns_sites_create(loop, &options, &fault));
     assert_int_equal(fault.kind, FAULT_INVALID);
+    options.servers = both;
     options.server_count = 1;
     options.ipv4 = options.ipv6 = false;
     assert_null(dns_sites_create(loop, &options, &fault));
     assert_int_equal(fault.kind, FAULT_INVALID);
+    /* Own recursion is a setting that is taken; no question is asked here. */
+    dns_options_default(&options);
+    options.servers = both + 1;
+    options.server_count = 1;
+    struct dns_sites *sites = dns_sites_create(loop, &options, &fault);
+    assert_non_null(sites);
+    dns_sites_free(&sites);
     io_loop_free(&loop);
 }
 
