@@ -3,8 +3,7 @@
  *
  * The owner connects, then feeds what happens (bytes, time, TLS done, link lost) and after each
  * call takes
- *   - what is to be written: smtp_client_output() / smtp_client_sent(), no copy of the body is
- * made;
+ *   - what is to be written: smtp_client_output() / smtp_client_sent(), the body is not copied;
  *   - what has happened: smtp_client_next_event() until it says NONE;
  *   - until when to wait: smtp_client_deadline().
  * The engine never calls back, allocates nothing per transaction, and never blocks.
@@ -40,8 +39,7 @@ enum smtp_capability {
 enum smtp_tls_policy {
     SMTP_TLS_NEVER,
     SMTP_TLS_OPPORTUNISTIC, /* when offered; a refused or failed STARTTLS ends the session with
-                               tls_failed set, and the owner may connect again with SMTP_TLS_NEVER
-                             */
+                               tls_failed set; the owner may connect again with SMTP_TLS_NEVER */
     SMTP_TLS_REQUIRED,      /* no MAIL FROM without it: outcome 4.7.10 (RFC 8689 / RFC 3207) */
 };
 
@@ -62,8 +60,10 @@ void smtp_timeouts_default(struct smtp_timeouts *timeouts);
 
 /* One recipient of a transaction; the owner keeps the memory until the transaction is over. */
 struct smtp_client_rcpt {
-    struct slice
-        address; /* without angle brackets; validated by the owner (no CR, LF, controls, blanks) */
+    /* Without angle brackets, validated by the owner. One that would break the command line
+     * (controls, over 1024 bytes, empty) is BOUNCED 5.1.3 without being said; a sender like
+     * that: 5.1.7. */
+    struct slice address;
     struct slice notify; /* RFC 3461 NOTIFY value ("NEVER", "SUCCESS,FAILURE"), absent: none */
     struct slice orcpt; /* RFC 3461 ORCPT value, xtext-encoded already ("rfc822;…"), absent: none */
     struct smtp_outcome outcome; /* set by the engine; text lies in the transaction's arena */
@@ -77,8 +77,8 @@ struct smtp_client_transaction {
     bool smtputf8;          /* message or an address needs RFC 6531; 5.6.7 if the peer has it not */
     bool requiretls;        /* RFC 8689; 5.7.30 if the peer has it not */
     bool body_8bit; /* content has bytes >= 0x80: BODY=8BITMIME; 5.6.3 if the peer has it not */
-    const struct slice
-        *content; /* the message in pieces, in order; kept by the owner, never copied */
+    /* The message in pieces, in order; kept by the owner, never copied. */
+    const struct slice *content;
     size_t content_count;
     struct smtp_client_rcpt *rcpts;
     size_t rcpt_count;
@@ -96,16 +96,23 @@ struct smtp_client_transaction {
 
 enum smtp_client_event_type {
     SMTP_CLIENT_EVENT_NONE,
-    SMTP_CLIENT_EVENT_STARTTLS, /* flush nothing more, begin the handshake, answer with
-                                   smtp_client_tls_done() */
-    SMTP_CLIENT_EVENT_READY,    /* a transaction may be submitted (after EHLO, and after each
-                                   transaction) */
-    SMTP_CLIENT_EVENT_DOT,      /* content is complete but its last piece is held back: call
-                                   smtp_client_release_dot();      only when hold_dot was configured */
-    SMTP_CLIENT_EVENT_DONE,     /* the transaction is over, every rcpt has its outcome */
-    SMTP_CLIENT_EVENT_CLOSED,   /* the session is over: flush output if any, then close the link;
-                                   `outcome` says why   (result NONE after our QUIT). A running
-                                   transaction got its DONE before. */
+    /* Flush nothing more, begin the handshake, answer with smtp_client_tls_done(). Bytes that are
+     * fed before that answer end the session: they came behind the reply to STARTTLS. */
+    SMTP_CLIENT_EVENT_STARTTLS,
+    /* A transaction may be submitted (after EHLO, and after each transaction). */
+    SMTP_CLIENT_EVENT_READY,
+    /* Content is sent but its last bytes (DATA: the dot line, BDAT: two bytes): call
+     * smtp_client_release_dot(). Only when hold_dot was configured. With BDAT under PIPELINING it
+     * comes before MAIL and RCPT are answered. No deadline runs while nothing but the release is
+     * awaited. */
+    SMTP_CLIENT_EVENT_DOT,
+    /* The transaction is over, every rcpt has its outcome. A result of NONE has the session's
+     * trouble as code, text, phase and scope, and comes only when the session is over too. */
+    SMTP_CLIENT_EVENT_DONE,
+    /* The session is over: flush output if any (a QUIT), then close the link; `outcome` says why:
+     * NONE after our own end, else BOUNCED for a 5xx greeting, EHLO or HELO, else DEFERRED. A
+     * running transaction got its DONE before. */
+    SMTP_CLIENT_EVENT_CLOSED,
 };
 
 struct smtp_client_event {

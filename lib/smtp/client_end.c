@@ -110,7 +110,7 @@ void smtp_client_lost(struct smtp_client *client, struct slice reason, struct mo
 void smtp_client_timeout(struct smtp_client *client, struct mono_time now)
 {
     CHECK_MAGIC(client, SMTP_CLIENT_MAGIC);
-    if (client->state == CLIENT_CLOSED || mono_before(now, client->deadline)) {
+    if (client->deadline.us == MONO_NEVER.us || mono_before(now, client->deadline)) {
         return;
     }
     if (client->state == CLIENT_QUIT) {

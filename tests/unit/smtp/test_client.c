@@ -200,6 +200,20 @@ static void test_after_end(void **state)
     fixture_end(&fixture);
 }
 
+/* A session that waits for nothing has no deadline that could pass. */
+static void test_no_deadline(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    fixture_begin(&fixture);
+    open_session(&fixture, pipelining);
+    assert_int_equal(smtp_client_deadline(fixture.client).us, MONO_NEVER.us);
+    smtp_client_timeout(fixture.client, MONO_NEVER);
+    assert_int_equal(event_of(&fixture), SMTP_CLIENT_EVENT_NONE);
+    assert_true(smtp_client_ready(fixture.client));
+    fixture_end(&fixture);
+}
+
 /* Lost before it was up: a matter of the site. */
 static void test_never_connected(void **state)
 {
@@ -222,7 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_times),           cmocka_unit_test(test_times_chunking),
         cmocka_unit_test(test_arena_full),      cmocka_unit_test(test_after_end),
-        cmocka_unit_test(test_never_connected),
+        cmocka_unit_test(test_never_connected), cmocka_unit_test(test_no_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,6 +158,7 @@ static void model_normalise(struct slice raw, struct strbuf *out)
 /* A receiver of DATA: lines until the lone dot, one leading dot removed. False: not well-formed. */
 static bool model_receive(struct slice wire, struct strbuf *out)
 {
+    CHECK(wire.ptr != NULL);
     while (wire.len > 0) {
         ptrdiff_t end = slice_find(wire, SLICE("\r\n"));
         if (end < 0) {
