@@ -1,0 +1,206 @@
+/*
+ * libsluice against the cluster that librdkafka plays in memory: what is refused, what is reported,
+ * who may do what.
+ */
+#include "sluice/sluice.h"
+
+#include "base/uuid.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+/* cmocka wants the three above it */
+#include <cmocka.h>
+
+static const struct sluice_property mock[] = {
+    {"bootstrap.servers", "127.0.0.1:1"}, /* the mock cluster replaces it */
+    {"test.mock.num.brokers", "1"},
+};
+static const struct sluice_recipient one[] = {{.address = "a@Example.com"}};
+
+static struct sluice_message good(void)
+{
+    struct sluice_message message = SLUICE_MESSAGE_INIT;
+    static const char content[] = "Subject: x\r\n\r\nHello\r\n";
+    message.tenant = "acme";
+    message.recipients = one;
+    message.recipient_count = 1;
+    message.content = content;
+    message.content_bytes = sizeof(content) - 1;
+    return message;
+}
+
+struct seen {
+    int calls, good;
+    char id[37];
+    struct sluice *again; /* publish once more from inside the callback */
+};
+
+static void on_delivered(void *opaque, const struct sluice_delivery *delivery)
+{
+    struct seen *seen = opaque;
+    seen->calls++;
+    seen->good += delivery->result == SLUICE_OK && delivery->offset >= 0 &&
+                  delivery->partition >= 0 && delivery->text[0] == '\0';
+    snprintf(seen->id, sizeof(seen->id), "%s", delivery->id);
+    if (seen->again != NULL) {
+        struct sluice_message message = good();
+        struct sluice *sluice = seen->again;
+        seen->again = NULL;
+        assert_int_equal(sluice_publish(sluice, &message, on_delivered, seen, NULL), SLUICE_OK);
+    }
+}
+
+static void test_publish(void **state)
+{
+    struct sluice_error error;
+    struct sluice *sluice = sluice_open(mock, ARRAY_LEN(mock), NULL, &error);
+    struct sluice_message message = good();
+    struct seen seen = {.again = sluice};
+    struct uuid id;
+    (void)state;
+    assert_non_null(sluice);
+    assert_int_equal(sluice_publish(sluice, &message, on_delivered, &seen, &error), SLUICE_OK);
+    assert_int_equal(seen.calls, 0); /* never inside the call */
+    assert_int_equal(sluice_flush(sluice, 60000), 0);
+    assert_int_equal(seen.calls, 2);
+    assert_int_equal(seen.good, 2);
+    assert_true(uuid_parse(slice_cstr(seen.id), &id));
+    message.id = "018f0000-0000-7000-8000-000000000001";
+    assert_int_equal(sluice_publish(sluice, &message, on_delivered, &seen, &error), SLUICE_OK);
+    assert_int_equal(sluice_flush(sluice, 60000), 0);
+    assert_string_equal(seen.id, message.id);
+    assert_int_equal(sluice_publish(sluice, &message, NULL, NULL, NULL), SLUICE_OK);
+    sluice_close(&sluice, 60000);
+    assert_null(sluice);
+    sluice_close(&sluice, 0);
+}
+
+struct publisher {
+    struct sluice *sluice;
+    struct seen *seen;
+};
+
+static void *publish_many(void *argument)
+{
+    struct publisher *publisher = argument;
+    for (int i = 0; i < 500; i++) {
+        struct sluice_message message = good();
+        assert_int_equal(
+            sluice_publish(publisher->sluice, &message, on_delivered, publisher->seen, NULL),
+            SLUICE_OK);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct seen seen = {0};
+    struct sluice *sluice = sluice_open(mock, ARRAY_LEN(mock), "x.", NULL);
+    struct publisher publisher = {sluice, &seen};
+    pthread_t threads[4];
+    (void)state;
+    assert_non_null(sluice);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, publish_many, &publisher), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        sluice_poll(sluice, 10);
+        pthread_join(threads[i], NULL);
+    }
+    assert_int_equal(sluice_flush(sluice, 60000), 0);
+    assert_int_equal(seen.calls, 2000);
+    assert_int_equal(seen.good, 2000);
+    sluice_close(&sluice, 1000);
+}
+
+/* Each refusal names the field. */
+static void test_refused(void **state)
+{
+    const struct sluice_recipient bad[] = {{.address = "a@example.com"},
+                                           {.address = "x@y.example\r\nDATA"}};
+    const struct sluice_recipient mixed[] = {{.address = "a@example.com"},
+                                             {.address = "x@other.example"}};
+    const struct sluice_pair twice[] = {{"k", "1"}, {"k", "2"}};
+    struct sluice_pair many[70];
+    struct sluice_error error;
+    struct sluice_message message = good();
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+        many[i] = (struct sluice_pair){"k", "v"};
+    }
+#define REFUSED(begins)                                                                            \
+    assert_int_equal(sluice_check(&message, &error), SLUICE_INVALID);                              \
+    assert_memory_equal(error.text, begins, strlen(begins));                                       \
+    message = good()
+
+    assert_int_equal(sluice_check(&message, &error), SLUICE_OK);
+    message.tenant = NULL;
+    REFUSED("tenant: ");
+    message.recipients = bad;
+    message.recipient_count = 2;
+    REFUSED("recipients[1].address: ");
+    message.recipients = mixed;
+    message.recipient_count = 2;
+    REFUSED("recipients[1].address: domain other.example");
+    message.recipient_count = 0;
+    REFUSED("recipients: none");
+    message.recipient_count = 1001;
+    REFUSED("recipients: more than 1000");
+    message.content_bytes = 0;
+    REFUSED("content: ");
+    message.metadata = twice;
+    message.metadata_count = 2;
+    REFUSED("metadata: \"k\" is given twice");
+    message.metadata = many;
+    message.metadata_count = 70;
+    REFUSED("metadata: ");
+    message.mail_from = "a b@example.com";
+    REFUSED("mail_from: ");
+    message.struct_size = 0;
+    REFUSED("struct_size: ");
+}
+
+static void test_stream_and_open(void **state)
+{
+    struct sluice_error error;
+    struct sluice *sluice = sluice_open(mock, ARRAY_LEN(mock), NULL, &error);
+    struct sluice_message message = good();
+    const struct sluice_property wrong[] = {{"no.such.property", "1"}};
+    (void)state;
+    message.stream = "a/b";
+    assert_int_equal(sluice_publish(sluice, &message, NULL, NULL, &error), SLUICE_INVALID);
+    assert_memory_equal(error.text, "stream: ", 8);
+    sluice_close(&sluice, 0);
+    assert_null(sluice_open(wrong, 1, NULL, &error));
+    assert_non_null(strstr(error.text, "no.such.property"));
+    assert_null(sluice_open_config("/nonexistent/sluice.yaml", &error));
+    assert_int_not_equal(error.result, SLUICE_OK);
+    assert_string_equal(sluice_version(), SLUICE_VERSION);
+}
+
+/* Nobody listens: the callback still comes, once, with the reason. */
+static void test_no_kafka(void **state)
+{
+    const struct sluice_property dead[] = {{"bootstrap.servers", "127.0.0.1:1"}};
+    struct sluice *sluice = sluice_open(dead, 1, NULL, NULL);
+    struct sluice_message message = good();
+    struct seen seen = {0};
+    (void)state;
+    assert_non_null(sluice);
+    assert_int_equal(sluice_publish(sluice, &message, on_delivered, &seen, NULL), SLUICE_OK);
+    assert_int_equal(sluice_flush(sluice, 50), 1);
+    sluice_close(&sluice, 50);
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.good, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_publish),  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_stream_and_open),
+        cmocka_unit_test(test_no_kafka),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
