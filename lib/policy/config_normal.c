@@ -1,3 +1,5 @@
+#include "policy/config_normal_private.h"
+
 #include "policy/config_source_private.h"
 
 #include "policy/config_secret_private.h"
