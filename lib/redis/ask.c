@@ -18,7 +18,7 @@ struct item {
     struct limit *limit;
     unsigned version;
     char op; /* as in limiter.lua */
-    double args[4];
+    double args[5];
 };
 
 struct batch {
@@ -36,6 +36,16 @@ static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
     return value < least ? least : value > most ? most : value;
 }
 
+/* Tokens that the first waiter needs together: fewer would lapse while it waits for the rest. */
+static uint64_t rate_least(const struct limit *limit)
+{
+    if (list_empty(&limit->waiters)) {
+        return 1;
+    }
+    const struct limit_waiter *first = CONTAINER_OF(limit->waiters.next, struct limit_waiter, node);
+    return lease_needed(&limit->pace, first->n);
+}
+
 static uint64_t rate_wants(struct limit *limit, struct mono_time now)
 {
     const struct redis_limiter *limiter = limit->limiter;
@@ -43,7 +53,8 @@ static uint64_t rate_wants(struct limit *limit, struct mono_time now)
         limit->lease.count + 2 > LEASE_PARTS) {
         return 0;
     }
-    uint64_t largest = limit->pace.largest;
+    uint64_t least = rate_least(limit);
+    uint64_t largest = limit->pace.largest > least ? limit->pace.largest : least;
     uint64_t demand = limit->waiting + limit->lease.debt + (limit->poked ? 1 : 0);
     uint64_t recent = limit_recent_use(limit, now);
     uint64_t left = lease_left(&limit->lease, now);
@@ -51,7 +62,7 @@ static uint64_t rate_wants(struct limit *limit, struct mono_time now)
                mono_since_us(lease_end(&limit->lease, now), now) < LIMITER_PREFETCH_US;
     if (demand > 0) {
         bool more = left < clamp(demand, 1, largest) || low;
-        return more ? clamp(demand > 2 * recent ? demand : 2 * recent, 1, largest) : 0;
+        return more ? clamp(demand > 2 * recent ? demand : 2 * recent, least, largest) : 0;
     }
     return recent > 0 && low && largest >= LIMITER_SCARCE ? clamp(recent, 1, largest) : 0;
 }
@@ -63,7 +74,7 @@ static bool rate_item(struct limit *limit, struct mono_time now, struct item *it
         limit->give_back = false;
         if (lease_cut_tail(&limit->lease, now, &end_us, &length_us)) {
             *item = (struct item){
-                limit, limit->version, 'g', {(double)end_us, (double)length_us, 0, 0}};
+                limit, limit->version, 'g', {(double)end_us, (double)length_us, 0, 0, 0}};
             return true;
         }
     }
@@ -76,7 +87,7 @@ static bool rate_item(struct limit *limit, struct mono_time now, struct item *it
                           limit->version,
                           'r',
                           {limit->pace.step_us, (double)limit->pace.slack_us, (double)want,
-                           (double)LIMITER_AHEAD_US}};
+                           (double)LIMITER_AHEAD_US, (double)rate_least(limit)}};
     return true;
 }
 
@@ -121,7 +132,7 @@ static bool slots_item(struct limit *limit, struct mono_time now, struct item *i
                           limit->version,
                           's',
                           {(double)limit->rule.amount, (double)limit->held, (double)want,
-                           (double)LIMITER_SLOT_TTL_US}};
+                           (double)LIMITER_SLOT_TTL_US, 0}};
     return true;
 }
 
@@ -268,7 +279,7 @@ static struct slice number(char out[NUMBER_MAX], double value)
 static void send_batch(struct batch *batch)
 {
     struct redis_limiter *limiter = batch->limiter;
-    char numbers[BATCH * 4 + 1][NUMBER_MAX];
+    char numbers[BATCH * 5 + 1][NUMBER_MAX];
     struct slice args[REDIS_LINK_ARGS];
     size_t n = 0, used = 0;
     args[n++] = slice_cstr(limiter->epoch_key);
@@ -285,7 +296,6 @@ static void send_batch(struct batch *batch)
         for (size_t k = 0; k < ARRAY_LEN(item->args); k++) {
             args[n++] = number(numbers[used++], item->args[k]);
         }
-        args[n++] = SLICE("0");
     }
     batch->epoch = limiter->epoch;
     batch->call.done = on_done;
@@ -348,13 +358,13 @@ void limiter_give_all_back(struct redis_limiter *limiter)
     list_foreach (node, &limiter->limits) {
         struct limit *limit = CONTAINER_OF(node, struct limit, node);
         int64_t end_us, length_us;
-        struct item item = {limit, limit->version, 's', {(double)limit->rule.amount, 0, 0, 0}};
+        struct item item = {limit, limit->version, 's', {(double)limit->rule.amount, 0, 0, 0, 0}};
         if (limit->rule.kind == LIMIT_RATE) {
             if (!lease_cut_tail(&limit->lease, now, &end_us, &length_us)) {
                 continue;
             }
             item = (struct item){
-                limit, limit->version, 'g', {(double)end_us, (double)length_us, 0, 0}};
+                limit, limit->version, 'g', {(double)end_us, (double)length_us, 0, 0, 0}};
         } else if (limit->held == 0 && !limit->in_flight) {
             continue;
         }

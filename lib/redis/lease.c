@@ -4,6 +4,8 @@
 
 #define SECOND_US 1000000.0
 #define LINGER_MOST_US 500000.0
+/* A holder wakes within this time after a token has come. */
+#define WAKE_US 5000.0
 #define STEP_MOST_US 3.0e14 /* ten years: never */
 /* Clocks of two machines drift apart by less than this. */
 #define DRIFT_PPM 100
@@ -34,7 +36,7 @@ static void pace_of(struct lease_pace *pace, double amount, int64_t interval_ms,
     pace->step_us = step * (interval_us + linger - burst_us) / interval_us;
     pace->linger_us = (int64_t)linger;
     pace->slack_us = (int64_t)larger(0, linger - tolerance);
-    pace->at_once = clamp_count(burst / 2.0);
+    pace->at_once = clamp_count(larger(burst / 2.0, burst - 1.0 - WAKE_US / pace->step_us));
     pace->largest = 1;
 }
 

@@ -7,7 +7,8 @@
 -- KEYS[3..]        the limits
 -- ARGV[1] holder, ARGV[2] holders there are, ARGV[3] "1": this holder has reported all its slots
 -- then six for each limit:
---   r step slack want ahead 0    rate: `want` tokens, `step` apart, at most `ahead` into the future, burst of `slack`
+--   r step slack want ahead least  rate: `want` tokens, `step` apart, burst of `slack`; the first at most `ahead` into the
+--                                future, and as many as come up to there, but no fewer than `least`
 --   g end length 0 0 0           rate: gives back the tail of a lease, which ended at `end`
 --   s amount have want ttl 0     slots: I hold `have`, and would hold `want`
 -- Reply: now, epoch id, till, then three for each limit:
@@ -22,6 +23,7 @@ local LEARN_US = 15000000
 local LEARN_LEAST_US = 3000000
 local HEAR_US = 1500000
 local IDLE_MS = 600000
+local TOLERANCE_US = 500000 -- most that lease.c adds to the use of a token
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -64,20 +66,24 @@ local function put(key, tat, slack)
     redis.call('SET', key, text(tat), 'PX', text(math.max(0, tat - now) / 1000 + slack / 1000 + IDLE_MS))
 end
 
-local function rate(key, step, slack, want, ahead)
+local function rate(key, step, slack, want, ahead, least)
     local tat = tonumber(redis.call('GET', key) or now)
     tat = math.max(tat, now - slack)
-    if tat > now + ahead + step then
+    local furthest = now + ahead + slack + TOLERANCE_US + 2 * step
+    if tat > furthest then
         -- the clock was set back, or the limit was lower before
-        tat = math.ceil(now + ahead + step)
+        tat = math.ceil(furthest)
         put(key, tat, slack)
     end
     -- Less than half of what is wanted is not worth a call.
-    local room = now + ahead - tat - (math.ceil(want / 2) - 1) * step
+    local room = now + ahead - tat
+    if want > least then
+        room = room - (math.ceil(want / 2) - 1) * step
+    end
     if room < 0 then
         return 0, 0, math.ceil(-room)
     end
-    local granted = math.min(want, math.floor((now + ahead - tat) / step) + 1)
+    local granted = math.min(want, math.max(least, math.floor((now + ahead - tat) / step) + 1))
     local first = math.ceil(tat)
     local length = math.ceil(granted * step)
     put(key, first + length, slack)
@@ -123,8 +129,8 @@ local learning = now < till
 local reply = {now, id, till}
 for i = 3, #KEYS do
     local at = 4 + (i - 3) * 6
-    local op, a, b, c, d = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]),
-        tonumber(ARGV[at + 4])
+    local op, a, b, c, d, e = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]),
+        tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
     local x, y, z
     if op == 's' then
         x, y, z = slots(KEYS[i], a, b, c, d, learning)
@@ -133,7 +139,7 @@ for i = 3, #KEYS do
     elseif learning then
         x, y, z = 0, 0, till - now
     else
-        x, y, z = rate(KEYS[i], a, b, c, d)
+        x, y, z = rate(KEYS[i], a, b, c, d, e)
     end
     reply[#reply + 1] = x
     reply[#reply + 1] = y

@@ -39,8 +39,10 @@ static struct {
           .hold_ms = 100,
           .n = 1};
 
+/* A grant was given between these two times. A window is judged by the longest that it can have
+ * been, so that a test thread that lost its processor in between accuses nobody. */
 struct grant {
-    int64_t us;
+    int64_t before_us, us;
     uint32_t n;
     uint32_t thread;
 };
@@ -74,11 +76,11 @@ struct session {
 
 static void work(struct session *session);
 
-static void note_grant(const struct worker *worker)
+static void note_grant(const struct worker *worker, struct mono_time before)
 {
     size_t at = atomic_fetch_add(&grant_count, 1);
     CHECK(at < MAX_GRANTS);
-    grants[at] = (struct grant){mono_now().us, (uint32_t)plan.n, worker->id};
+    grants[at] = (struct grant){before.us, mono_now().us, (uint32_t)plan.n, worker->id};
 }
 
 static void on_hold_over(struct timer *timer, struct mono_time now)
@@ -94,14 +96,14 @@ static void on_hold_over(struct timer *timer, struct mono_time now)
     }
 }
 
-static void on_slot(struct session *session)
+static void on_slot(struct session *session, struct mono_time before)
 {
     long now_used = atomic_fetch_add(&slots_in_use, 1) + 1;
     long most = atomic_load(&slots_most);
     while (now_used > most && !atomic_compare_exchange_weak(&slots_most, &most, now_used)) {
     }
     session->holds = true;
-    note_grant(session->worker);
+    note_grant(session->worker, before);
     wheel_set(io_loop_wheel(session->worker->loop), &session->timer,
               mono_add_ms(mono_now(), 1 + random_below((uint32_t)plan.hold_ms * 2)), on_hold_over);
 }
@@ -109,13 +111,15 @@ static void on_slot(struct session *session)
 static void work(struct session *session)
 {
     struct worker *worker = session->worker;
+    struct mono_time before = mono_now();
     while (
         redis_limits_take(worker->limiter, &worker->limit, 1, (uint32_t)plan.n, &session->waiter)) {
         if (plan.slots) {
-            on_slot(session);
+            on_slot(session, before);
             return;
         }
-        note_grant(worker);
+        note_grant(worker, before);
+        before = mono_now();
     }
 }
 
@@ -217,7 +221,7 @@ static uint64_t most_in_window(size_t count, int64_t window_us)
     uint64_t sum = 0, most = 0;
     for (size_t from = 0, to = 0; to < count; to++) {
         sum += grants[to].n;
-        while (grants[to].us - grants[from].us >= window_us) {
+        while (grants[to].us - grants[from].before_us >= window_us) {
             sum -= grants[from++].n;
         }
         most = sum > most ? sum : most;
@@ -230,10 +234,11 @@ static double worst_excess(size_t count, double step_us, double burst)
 {
     double least = 1e300, worst = -1e300, before = 0;
     for (size_t i = 0; i < count; i++) {
-        double budget = (double)(grants[i].us - grants[0].us) / step_us;
-        least = before - budget < least ? before - budget : least;
+        double from = (double)(grants[i].before_us - grants[0].us) / step_us;
+        double to = (double)(grants[i].us - grants[0].us) / step_us;
+        least = before - from < least ? before - from : least;
         before += grants[i].n;
-        double excess = before - budget - least - burst;
+        double excess = before - to - least - burst;
         worst = excess > worst ? excess : worst;
     }
     return worst;
@@ -256,7 +261,9 @@ static int judge_rate(int64_t end_us)
     double burst = plan.burst > 0 ? (double)plan.burst : 1e6 / step_us < 1 ? 1 : 1e6 / step_us;
     struct lease_pace pace;
     lease_pace_set(&pace, plan.amount, (int64_t)plan.interval_ms, plan.burst, 1);
-    double tolerance = (double)pace.linger_us / step_us - (burst - 1) + 1e-3 + (double)plan.n - 1;
+    /* Messages with more recipients than the burst: each holder may be that far in debt. */
+    double debt = plan.n > pace.at_once ? (double)((plan.n - pace.at_once) * plan.threads) : 0;
+    double tolerance = (double)pace.linger_us / step_us - (burst - 1) + 1e-3 + debt;
     uint64_t most = most_in_window(count, (int64_t)plan.interval_ms * 1000);
     double excess = worst_excess(count, step_us, burst);
     int64_t up_us = atomic_load(&all_up_us);
@@ -268,11 +275,11 @@ static int judge_rate(int64_t end_us)
            "excess=%.2f (at most %.2f) calls=%llu calls_per_s=%.1f\n",
            (unsigned long long)plan.amount, (unsigned long long)plan.interval_ms, burst,
            (unsigned long long)plan.threads, count, use, (unsigned long long)most,
-           (double)plan.amount + burst - 1 + (double)plan.n - 1, excess, tolerance,
+           (double)plan.amount + burst - 1 + debt, excess, tolerance,
            (unsigned long long)atomic_load(&calls),
            (double)atomic_load(&calls) / (double)plan.seconds);
-    bool good = (double)most <= (double)plan.amount + burst - 1 + (double)plan.n - 1 + 1e-6 &&
-                excess <= tolerance;
+    bool good =
+        (double)most <= (double)plan.amount + burst - 1 + debt + 1e-6 && excess <= tolerance;
     if (!good) {
         printf("FAILED: above the limit\n");
     }

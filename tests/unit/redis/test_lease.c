@@ -59,9 +59,8 @@ static uint32_t redis_grant(struct model_redis *redis, const struct lease_pace *
     double oldest = (double)(now - pace->slack_us);
     tat = tat < oldest ? oldest : tat;
     double furthest = (double)now + AHEAD_US;
-    if (tat > furthest + pace->step_us) {
-        tat = furthest + pace->step_us;
-    }
+    double most = furthest + (double)pace->slack_us + 500000 + 2 * pace->step_us;
+    tat = tat > most ? most : tat;
     redis->has_key = true;
     redis->tat = tat;
     if (tat > furthest) {
@@ -84,8 +83,9 @@ struct holder {
     struct lease_clock clock;
     int64_t skew_us; /* its monotonic clock - true time */
     int64_t stalled_until;
-    bool under_way;
-    int64_t arrives_us, sent_us, redis_us, first_us, length_us;
+    bool under_way, answered, lost;
+    uint32_t want;
+    int64_t reaches_us, way_back_us, arrives_us, sent_us, redis_us, first_us, length_us;
     uint32_t granted;
 };
 
@@ -109,20 +109,31 @@ static struct mono_time holder_now(const struct world *world, const struct holde
 
 static void holder_ask(struct world *world, struct holder *holder)
 {
-    int64_t out = between(50, world->bad_link ? 30000 : 500),
-            back = between(50, world->bad_link ? 30000 : 500);
+    int64_t longest = world->bad_link ? 30000 : 500;
     holder->under_way = true;
+    holder->answered = false;
     holder->sent_us = holder_now(world, holder).us;
-    holder->redis_us = redis_now(&world->redis, world->now + out);
-    holder->granted = redis_grant(&world->redis, &world->pace, holder->redis_us,
-                                  (uint32_t)between(1, world->pace.largest), &holder->first_us,
-                                  &holder->length_us);
-    holder->arrives_us = world->now + out + back;
+    holder->want = (uint32_t)between(1, world->pace.largest);
+    holder->reaches_us = world->now + between(50, longest);
+    holder->way_back_us = between(50, longest);
+    holder->lost = world->bad_link && between(0, 9) == 0;
     if (world->bad_link && between(0, 9) == 0) {
-        holder->granted = 0; /* the reply is lost; Redis keeps its part */
-    } else if (world->bad_link && between(0, 9) == 0) {
-        holder->arrives_us += between(0, 3000000); /* very late */
+        holder->way_back_us += between(0, 3000000); /* very late */
     }
+}
+
+/* The request reaches Redis; what a lost reply granted is gone. */
+static void redis_step(struct world *world, struct holder *holder)
+{
+    if (!holder->under_way || holder->answered || world->now < holder->reaches_us) {
+        return;
+    }
+    holder->answered = true;
+    holder->redis_us = redis_now(&world->redis, world->now);
+    holder->granted = redis_grant(&world->redis, &world->pace, holder->redis_us, holder->want,
+                                  &holder->first_us, &holder->length_us);
+    holder->granted = holder->lost ? 0 : holder->granted;
+    holder->arrives_us = world->now + holder->way_back_us;
 }
 
 static void holder_step(struct world *world, struct holder *holder)
@@ -131,7 +142,7 @@ static void holder_step(struct world *world, struct holder *holder)
     if (world->now < holder->stalled_until) {
         return;
     }
-    if (holder->under_way && world->now >= holder->arrives_us) {
+    if (holder->under_way && holder->answered && world->now >= holder->arrives_us) {
         holder->under_way = false;
         if (holder->granted > 0) {
             (void)lease_clock_learn(&holder->clock, (struct mono_time){holder->sent_us}, now,
@@ -201,8 +212,12 @@ static void run_scenario(const struct scenario *scenario, double use_least)
     }
     int64_t end = world.now + scenario->true_us;
     int64_t begin = world.now;
+    CHECK(world.holder_count > 0);
     while (world.now < end) {
         world.now += between(100, 2000);
+        for (unsigned i = 0; i < world.holder_count; i++) {
+            redis_step(&world, &world.holders[i]);
+        }
         holder_step(&world, &world.holders[next_random() % world.holder_count]);
         if (scenario->clock_back && between(0, 3000) == 0) {
             world.redis.offset_us -= between(0, 20000000);
