@@ -6,6 +6,17 @@
 
 #include "smtp/address.h"
 
+static struct slice trim_blanks(struct slice s)
+{
+    while (s.len > 0 && s.ptr[0] == ' ') {
+        s = slice_skip(s, 1);
+    }
+    while (s.len > 0 && s.ptr[s.len - 1] == ' ') {
+        s.len--;
+    }
+    return s;
+}
+
 static bool parse_nothing(struct smtp_command *command, struct smtp_command_error *error)
 {
     return command->argument.len == 0 ||
@@ -114,10 +125,7 @@ static bool parse_path(struct slice *rest, struct slice keyword, struct smtp_com
                                   rcpt ? "Syntax: RCPT TO:<address>"
                                        : "Syntax: MAIL FROM:<address>");
     }
-    *rest = slice_skip(*rest, keyword.len);
-    while (rest->len > 0 && rest->ptr[0] == ' ') {
-        *rest = slice_skip(*rest, 1);
-    }
+    *rest = trim_blanks(slice_skip(*rest, keyword.len));
     size_t end = rest->len > 0 && rest->ptr[0] == '<' ? find_path_end(*rest) : 0;
     if (end == 0) {
         return smtp_command_wrong(error, 501, "5.5.4", "Angle brackets are needed");
@@ -180,17 +188,6 @@ bool smtp_command_wrong(struct smtp_command_error *error, uint16_t code, const c
 {
     *error = (struct smtp_command_error){.code = code, .enhanced = enhanced, .text = text};
     return false;
-}
-
-static struct slice trim_blanks(struct slice s)
-{
-    while (s.len > 0 && s.ptr[0] == ' ') {
-        s = slice_skip(s, 1);
-    }
-    while (s.len > 0 && s.ptr[s.len - 1] == ' ') {
-        s.len--;
-    }
-    return s;
 }
 
 bool smtp_command_parse(struct slice line, struct smtp_command *command,

@@ -73,7 +73,7 @@ static size_t hold_append(struct smtp_server *server, struct slice bytes)
         server->hold_end = len;
     }
     bytes = slice_head(bytes, sizeof(server->hold) - server->hold_end);
-    if (bytes.len > 0) {
+    if (bytes.ptr != NULL) {
         memcpy(server->hold + server->hold_end, bytes.ptr, bytes.len);
         server->hold_end += bytes.len;
     }
@@ -94,26 +94,57 @@ static void line_too_long(struct smtp_server *server)
                  "Line is too long"); /* RFC 4954 section 6 */
 }
 
+/* Looks at a part of a line that is too long to be kept. */
+static void swallow(struct smtp_server *server, size_t start, size_t end)
+{
+    server->skip_line = true;
+    for (size_t i = start; i < end; i++) {
+        if (server->skip_cr) {
+            server->skip_wrong = "Bare CR is not allowed";
+        } else if (server->hold[i] == '\0') {
+            server->skip_wrong = "NUL is not allowed";
+        }
+        server->skip_cr = server->hold[i] == '\r';
+    }
+}
+
+/* What is wrong with the bytes of a line that ends with a LF; NULL: nothing. */
+static const char *wrong_bytes(const struct smtp_server *server, struct slice line)
+{
+    bool cr = server->skip_line ? server->skip_cr : line.len > 0 && line.ptr[line.len - 1] == '\r';
+    if (!cr) {
+        return "Bare LF is not allowed";
+    }
+    if (server->skip_line) {
+        return server->skip_wrong;
+    }
+    if (memchr(line.ptr, '\r', line.len - 1) != NULL) {
+        return "Bare CR is not allowed";
+    }
+    return memchr(line.ptr, '\0', line.len) != NULL ? "NUL is not allowed" : NULL;
+}
+
 /* A line in [start, end), where end is the LF. */
 static void take_line(struct smtp_server *server, size_t start, size_t end)
 {
     struct slice line = slice_of(server->hold + start, end - start);
-    bool cr = line.len > 0 ? line.ptr[line.len - 1] == '\r' : server->skip_line && server->skip_cr;
-    if (!cr) {
-        server_bye(server, 500, "5.5.2", "Bare LF is not allowed");
+    if (server->skip_line) {
+        swallow(server, start, end);
+    }
+    const char *wrong = wrong_bytes(server, line);
+    bool skipped = server->skip_line;
+    server->skip_line = server->skip_cr = false;
+    server->skip_wrong = NULL;
+    if (wrong != NULL) {
+        server_bye(server, 500, "5.5.2", wrong);
         return;
     }
-    if (server->skip_line || line.len + 1 > SERVER_LINE_MAX) {
-        server->skip_line = false;
+    if (skipped || line.len + 1 > SERVER_LINE_MAX) {
         line_too_long(server);
         return;
     }
     line.len--;
-    if (line.len > 0 && memchr(line.ptr, '\r', line.len) != NULL) {
-        server_bye(server, 500, "5.5.2", "Bare CR is not allowed");
-    } else if (line.len > 0 && memchr(line.ptr, '\0', line.len) != NULL) {
-        server_bye(server, 500, "5.5.2", "NUL is not allowed");
-    } else if (in_auth(server)) {
+    if (in_auth(server)) {
         server_auth_line(server, line);
     } else {
         server_take_command(server, line);
@@ -128,10 +159,7 @@ static bool next_line(struct smtp_server *server)
     if (lf == NULL) {
         server->hold_scanned = server->hold_end;
         if (server->skip_line || server->hold_end - server->hold_start > SERVER_LINE_MAX) {
-            if (server->hold_end > server->hold_start) {
-                server->skip_cr = server->hold[server->hold_end - 1] == '\r';
-            }
-            server->skip_line = true;
+            swallow(server, server->hold_start, server->hold_end);
             server->hold_start = server->hold_end;
         }
         return false;

@@ -20,8 +20,9 @@
 #include "smtp/unstuff.h"
 
 #define SMTP_SERVER_MAGIC 0x53525652U
-#define SERVER_LINE_MAX 2048 /* with CRLF: RFC 5321 4.5.3.1.4 and all extensions that lengthen it  \
-                              */
+#define SERVER_LINE_MAX                                                                            \
+    2048 /* with CRLF: RFC 5321 4.5.3.1.4 and all extensions that lengthen it                      \
+          */
 #define SERVER_HOLD_BYTES 4096 /* more than a line, so that a full one always makes progress */
 #define SERVER_REPLY_TEXT_MAX 400
 #define SERVER_OUTPUT_MAX (1U << 20)
@@ -93,17 +94,18 @@ struct smtp_server {
     uint64_t content_bytes;
     uint64_t chunk_bytes;
     uint64_t chunk_left;
+    struct strbuf after; /* reply lines for when swallowed content is over */
+    bool discard;        /* content is swallowed */
     bool chunk_last;
-    bool discard;        /* content is swallowed; then `after` is the reply */
-    struct strbuf after; /* reply lines */
 
     /* Input */
+    bool unread;            /* the owner has more bytes than were taken */
+    bool skip_line;         /* the line is too long and is being swallowed */
+    bool skip_cr;           /* the last swallowed byte was a CR */
+    const char *skip_wrong; /* what was wrong in it; NULL: nothing */
     size_t hold_start;
     size_t hold_end;
     size_t hold_scanned; /* no LF before here */
-    bool skip_line;      /* the line is too long and is being swallowed */
-    bool skip_cr;        /* the last swallowed byte was a CR */
-    bool unread;         /* the owner has more bytes than were taken */
 
     /* Events */
     struct server_event events[SERVER_EVENTS];

@@ -354,19 +354,18 @@ static void test_starttls_injection(void **state)
     rig_close(&rig);
 
     rig_hello(&rig, &config, false); /* what the owner still holds counts */
-    char *flood = malloc(4096 + 100);
-    assert_non_null(flood);
-    memset(flood, ' ', 4096);
-    for (size_t i = 0; i < 4; i++) {
-        memcpy(flood + i * 1024, "NOOP ", 5);
-        memcpy(flood + i * 1024 + 1022, "\r\n", 2);
+    struct strbuf flood;
+    strbuf_init(&flood, 5000);
+    while (flood.len < 4096 - 10) { /* STARTTLS ends where the engine's own room does */
+        strbuf_add_cstr(&flood, "RSET\r\n");
     }
-    memcpy(flood + 4096 - 10, "\r\nSTARTTLS", 10);
-    memcpy(flood + 4096 - 12, "\r\nSTARTTLS\r\n", 12);
-    memcpy(flood + 4096, "RSET\r\n", 6);
-    rig_feed(&rig, slice_of(flood, 4096 + 6));
+    assert_int_equal(flood.len, 4096 - 10);
+    strbuf_add_cstr(&flood, "STARTTLS\r\nRSET\r\n");
+    rig_feed(&rig, strbuf_slice(&flood));
+    assert_true(slice_ends_with_nocase(strbuf_slice(&rig.out),
+                                       SLICE("554 5.5.0 Commands were sent behind STARTTLS\r\n")));
     rig_expect(&rig, NULL, "CLOSED\n");
-    free(flood);
+    strbuf_free(&flood);
     rig_close(&rig);
 }
 
@@ -394,20 +393,50 @@ static void test_long_lines(void **state)
             struct smtp_server_config config = rig_config();
             rig_hello(&rig, &config, false);
             rig.step = step;
-            char *line = malloc(len + 8);
-            assert_non_null(line);
-            memset(line, 'x', len);
-            memcpy(line, "NOOP ", 5);
-            memcpy(line + len - 2, "\r\nNOOP\r\n", 8);
-            rig_feed(&rig, slice_of(line, len + 6));
+            struct strbuf line;
+            strbuf_init(&line, 10000);
+            strbuf_add_cstr(&line, "NOOP ");
+            while (line.len < len - 2) {
+                strbuf_add_byte(&line, 'x');
+            }
+            strbuf_add_cstr(&line, "\r\nNOOP\r\n");
+            rig_feed(&rig, strbuf_slice(&line));
             rig_expect(&rig,
                        len <= 2048 ? "250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n"
                                    : "500 5.5.2 Line is too long\r\n250 2.0.0 Ok\r\n",
                        "");
-            line[len - 2] = 'x'; /* a bare LF in the end */
-            rig_feed(&rig, slice_of(line, len));
+            line.ptr[len - 2] = 'x'; /* a bare LF in the end */
+            rig_feed(&rig, slice_head(strbuf_slice(&line), len));
             rig_expect(&rig, "500 5.5.2 Bare LF is not allowed\r\n", "CLOSED\n");
-            free(line);
+            strbuf_free(&line);
+            rig_close(&rig);
+        }
+    }
+}
+
+/* Also where the line is too long to be kept. */
+static void test_bad_bytes_in_long_lines(void **state)
+{
+    (void)state;
+    for (size_t at = 1; at < 8990; at += 299) {
+        for (size_t step = 0; step < 5000; step += 1 + step * 3) {
+            struct rig rig;
+            struct smtp_server_config config = rig_config();
+            struct strbuf line;
+            strbuf_init(&line, 10000);
+            while (line.len < 8998) {
+                strbuf_add_byte(&line, 'x');
+            }
+            strbuf_add_cstr(&line, "\r\n");
+            line.ptr[at] = step % 2 == 0 ? '\r' : '\0';
+            rig_hello(&rig, &config, false);
+            rig.step = step;
+            rig_feed(&rig, strbuf_slice(&line));
+            rig_expect(&rig,
+                       step % 2 == 0 ? "500 5.5.2 Bare CR is not allowed\r\n"
+                                     : "500 5.5.2 NUL is not allowed\r\n",
+                       "CLOSED\n");
+            strbuf_free(&line);
             rig_close(&rig);
         }
     }
@@ -567,6 +596,7 @@ int main(void)
         cmocka_unit_test(test_errors_end),
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_bad_line_ends),
+        cmocka_unit_test(test_bad_bytes_in_long_lines),
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_flood_is_bounded),

@@ -121,15 +121,19 @@ static void test_too_big(void **state)
         for (size_t step = 0; step < 2000; step += 1 + step * 2) {
             struct rig rig;
             struct smtp_server_config config = rig_config();
-            char body[1100];
+            struct strbuf body;
             rig_hello(&rig, &config, false);
-            memset(body, '.', len);
-            memcpy(body + len - 2, "\r\n.\r\nNOOP\r\n", 11);
-            body[0] = 'x';
+            strbuf_init(&body, 1100);
+            strbuf_add_byte(&body, 'x');
+            while (body.len < len - 2) {
+                strbuf_add_byte(&body, '.');
+            }
+            strbuf_add_cstr(&body, "\r\n.\r\nNOOP\r\n");
             rig_say(&rig, ENVELOPE "DATA\r\n");
             rig_expect(&rig, NULL, NULL);
             rig.step = step;
-            rig_feed(&rig, slice_of(body, len + 9));
+            rig_feed(&rig, strbuf_slice(&body));
+            strbuf_free(&body);
             rig_flush_content(&rig);
             bool fits = len <= 1000;
             assert_true((slice_find(strbuf_slice(&rig.log), SLICE("MESSAGE\n")) >= 0) == fits);
