@@ -45,10 +45,10 @@ static size_t returned_of(const struct intake *intake, struct kafka_partition *c
 /* Loop turns without intake until `open` tickets at most are left beside the returned ones, or the
  * time is over. */
 static void wait_for(struct intake *intake, struct kafka_partition *const *partitions, size_t count,
-                     int64_t wait_ms)
+                     size_t forgotten, int64_t wait_ms)
 {
     struct mono_time until = mono_add_ms(mono_now(), wait_ms);
-    while (open_tickets(partitions, count) > returned_of(intake, partitions, count) &&
+    while (open_tickets(partitions, count) > returned_of(intake, partitions, count) + forgotten &&
            mono_before(mono_now(), until)) {
         io_loop_turn(intake->loop);
         kafka_producer_poll(intake->worker->events, 0);
@@ -96,11 +96,11 @@ void evict_partitions(struct intake *intake, struct kafka_partition *const *part
         shard_ask(worker->shards[i], intake->draining ? SHARD_DRAIN : SHARD_RETURN, 0);
     }
     tiers_return(intake);
-    wait_for(intake, partitions, count, lost ? 0 : wait_ms);
+    wait_for(intake, partitions, count, 0, lost ? 0 : wait_ms);
     size_t returned = returned_of(intake, partitions, count);
     size_t moved = settle_returned(intake, partitions, count, lost);
     if (moved > 0) {
-        wait_for(intake, partitions, count, MOVE_WAIT_MS);
+        wait_for(intake, partitions, count, returned - moved, MOVE_WAIT_MS);
     }
     log_info("partitions-emptied", "count=%zu returned=%zu moved=%zu still_open=%zu", count,
              returned, moved, open_tickets(partitions, count));
