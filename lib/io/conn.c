@@ -154,15 +154,23 @@ void conn_set_timer(struct io_conn *conn, int64_t timeout_ms)
               on_timer);
 }
 
+static bool drained(const struct io_conn *conn)
+{
+    return conn->state == CONN_OPEN && !conn->write_blocked && !conn->write_more;
+}
+
 void conn_settle(struct io_conn *conn)
 {
     if (conn->state == CONN_OPEN) {
         conn_write(conn);
     }
-    bool drained = !conn->write_blocked && !conn->write_more;
-    if (conn->state == CONN_OPEN && drained && conn->next_tls != NULL) {
+    if (drained(conn) && conn->next_tls != NULL) {
         conn_tls_begin(conn);
-    } else if (conn->state == CONN_OPEN && drained && conn->finishing) {
+        if (conn->state == CONN_OPEN) {
+            conn_write(conn); /* a resumed handshake with a quick server is over already */
+        }
+    }
+    if (drained(conn) && conn->finishing) {
         conn_finish_link(conn);
     }
     if (conn->state == CONN_OPEN && conn->finishing && !timer_is_set(&conn->timer)) {

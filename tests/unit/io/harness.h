@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#define WATCHDOG_MS 30000
+#define WATCHDOG_MS 60000
 #define TICK_MS 5
 
 struct world;
@@ -206,9 +206,13 @@ static inline void world_accepted(struct io_listener *listener, void *owner, str
 
 static inline void world_watchdog(struct timer *timer, struct mono_time now)
 {
-    (void)timer;
+    struct world *world = CONTAINER_OF(timer, struct world, watchdog);
     (void)now;
-    fail_msg("the test hangs");
+    fail_msg("the test hangs: client connected=%u secured=%u inputs=%u closed=%u (%s), server "
+             "accepted=%u secured=%u inputs=%u closed=%u (%s)",
+             world->client.connected, world->client.secured, world->client.inputs,
+             world->client.closed, world->client.fault.text, world->accepted, world->server.secured,
+             world->server.inputs, world->server.closed, world->server.fault.text);
 }
 
 static inline void world_tick(struct timer *timer, struct mono_time now)
