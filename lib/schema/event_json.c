@@ -4,6 +4,7 @@
  * What is not UTF-8 becomes '?'.
  */
 #include "schema/event_private.h"
+#include "schema/json.h"
 
 #include "smtp/outcome.h"
 
@@ -11,50 +12,6 @@ struct writer {
     struct strbuf *out;
     bool first; /* no member of the open object yet */
 };
-
-static bool plain(char c)
-{
-    return (uint8_t)c >= 0x20 && c != '"' && c != '\\' && c != 0x7f;
-}
-
-static void add_escaped(struct strbuf *out, struct slice text)
-{
-    for (size_t at = 0; at < text.len;) {
-        size_t run = at;
-        while (run < text.len && plain(text.ptr[run])) {
-            run++;
-        }
-        strbuf_add(out, text.ptr + at, run - at);
-        at = run;
-        if (at == text.len) {
-            break;
-        }
-        char c = text.ptr[at++];
-        if (c == '"' || c == '\\') {
-            strbuf_add_byte(out, '\\');
-            strbuf_add_byte(out, c);
-        } else {
-            strbuf_addf(out, "\\u%04x", (unsigned)(uint8_t)c);
-        }
-    }
-}
-
-static void add_string(struct strbuf *out, struct slice text)
-{
-    strbuf_add_byte(out, '"');
-    if (wire_text_valid(text)) {
-        add_escaped(out, text);
-    } else {
-        struct strbuf copy;
-        strbuf_init(&copy, text.len);
-        if (strbuf_add_slice(&copy, text)) {
-            wire_text_sanitise(copy.ptr, copy.len);
-            add_escaped(out, strbuf_slice(&copy));
-        }
-        strbuf_free(&copy);
-    }
-    strbuf_add_byte(out, '"');
-}
 
 static void add_key(struct writer *writer, const char *name)
 {
@@ -76,37 +33,17 @@ static void close_object(struct writer *writer)
     writer->first = false;
 }
 
-/* Decimal, without the cost of printf: an event has a dozen of them. */
-static void add_number(struct strbuf *out, uint64_t value, bool negative)
-{
-    char digits[24];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    if (negative) {
-        digits[--at] = '-';
-    }
-    strbuf_add(out, digits + at, sizeof(digits) - at);
-}
-
-static void add_signed(struct strbuf *out, int64_t value)
-{
-    add_number(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, value < 0);
-}
-
 static void add_enum(struct writer *writer, const char *name, int value)
 {
     bool phase = strcmp(name, "phase") == 0;
     bool known = phase ? value <= SMTP_PHASE_IDLE : value <= SMTP_SCOPE_SITE;
     add_key(writer, name);
     if (value < 0 || !known) { /* a later version's */
-        add_signed(writer->out, value);
+        json_add_signed(writer->out, value);
         return;
     }
-    add_string(writer->out, slice_cstr(phase ? smtp_phase_name((enum smtp_phase)value)
-                                             : smtp_scope_name((enum smtp_scope)value)));
+    json_add_string(writer->out, slice_cstr(phase ? smtp_phase_name((enum smtp_phase)value)
+                                                  : smtp_scope_name((enum smtp_scope)value)));
 }
 
 static void add_member(struct writer *writer, const struct wire_rule *rule, const void *base)
@@ -123,7 +60,7 @@ static void add_member(struct writer *writer, const struct wire_rule *rule, cons
         memcpy(&text, member, sizeof(text));
         if (text.len > 0) {
             add_key(writer, rule->name);
-            add_string(writer->out, text);
+            json_add_string(writer->out, text);
         }
         return;
     case WIRE_KIND_BOOL:
@@ -154,8 +91,11 @@ static void add_member(struct writer *writer, const struct wire_rule *rule, cons
     }
     if (number != 0) {
         add_key(writer, rule->name);
-        bool below = number < 0 && rule->kind != WIRE_KIND_UINT64;
-        add_number(writer->out, below ? 0 - (uint64_t)number : (uint64_t)number, below);
+        if (rule->kind == WIRE_KIND_UINT64) {
+            json_add_unsigned(writer->out, (uint64_t)number);
+        } else {
+            json_add_signed(writer->out, number);
+        }
     }
 }
 
@@ -169,9 +109,9 @@ static void add_table(struct writer *writer, const struct wire_table *table, con
 static void add_pair(struct writer *writer, const struct message_pair *pair)
 {
     strbuf_add_cstr(writer->out, writer->first ? "" : ",");
-    add_string(writer->out, pair->name);
+    json_add_string(writer->out, pair->name);
     strbuf_add_byte(writer->out, ':');
-    add_string(writer->out, pair->value);
+    json_add_string(writer->out, pair->value);
     writer->first = false;
 }
 
@@ -220,11 +160,11 @@ bool event_to_json(const struct event *event, struct strbuf *out)
     struct writer writer = {.out = out};
     open_object(&writer);
     add_key(&writer, "event_id");
-    add_string(out, event->event_id);
+    json_add_string(out, event->event_id);
     add_key(&writer, "time_ms");
-    add_signed(out, event->time_ms);
+    json_add_signed(out, event->time_ms);
     add_key(&writer, "type");
-    add_string(out, slice_cstr(event_type_name(event->type)));
+    json_add_string(out, slice_cstr(event_type_name(event->type)));
     for (uint32_t n = 3; n < event_table.count; n++) {
         add_member(&writer, &event_table.rules[n], event);
     }

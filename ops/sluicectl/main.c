@@ -11,6 +11,9 @@ struct command {
 
 static const struct command commands[] = {
     {"config", "config check FILE             check a configuration file", cmd_config},
+    {"log", "log --config FILE [--follow] …   print events as JSON lines", cmd_log},
+    {"publish", "publish --config FILE …           send a message to a list of recipients",
+     cmd_publish},
     {"topics", "topics create|check --config FILE   make or verify the topics of Kafka",
      cmd_topics},
 };
