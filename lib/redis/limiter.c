@@ -382,17 +382,21 @@ static void set_rule(struct limit *limit, const struct limit_rule *rule)
     limit_pump(limit);
 }
 
-static struct limit *limit_create(struct redis_limiter *limiter, struct slice key)
+/* The kind stands in Redis' key, so that a rate never meets the hash of slots of the same name. */
+static struct limit *limit_create(struct redis_limiter *limiter, struct slice key,
+                                  enum limit_kind kind)
 {
     struct limit *limit = mem_zalloc(sizeof(*limit));
     size_t before = strlen(limiter->prefix);
     limit->magic = LIMIT_MAGIC;
     limit->limiter = limiter;
-    limit->redis_key = mem_zalloc(before + key.len + 1);
-    memcpy(limit->redis_key, limiter->prefix, before);
-    memcpy(limit->redis_key + before, key.ptr, key.len);
-    limit->whole = slice_of(limit->redis_key, before + key.len);
-    limit->key = slice_skip(limit->whole, before);
+    limit->rule.kind = kind;
+    size_t size = before + 2 + key.len + 1;
+    limit->redis_key = mem_zalloc(size);
+    (void)snprintf(limit->redis_key, size, "%s%s%.*s", limiter->prefix,
+                   kind == LIMIT_RATE ? "r:" : "s:", SLICE_FMT(key));
+    limit->whole = slice_of(limit->redis_key, size - 1);
+    limit->key = slice_skip(limit->whole, before + 2);
     list_init(&limit->waiters);
     list_init(&limit->woken);
     limit->wake.run = on_wake;
@@ -420,11 +424,10 @@ struct limit *redis_limit_get(struct redis_limiter *limiter, struct slice key,
                               const struct limit_rule *rule)
 {
     CHECK_MAGIC(limiter, LIMITER_MAGIC);
-    CHECK(key.len > 0 && key.len <= KEY_MAX);
+    CHECK(key.len > 0 && key.len <= KEY_MAX && !slice_has_control(key));
     struct limit *limit = map_get(&limiter->by_key, key);
     if (limit == NULL) {
-        limit = limit_create(limiter, key);
-        limit->rule.kind = rule->kind;
+        limit = limit_create(limiter, key, rule->kind);
     }
     if (limit->version == 0 || !rule_equal(&limit->rule, rule)) {
         set_rule(limit, rule);

@@ -4,12 +4,13 @@
  * meanwhile stop, kill or empty that Redis.
  *
  *   redis_limits PORT rate  key=K amount=N interval=MS burst=N threads=N seconds=N waiters=N [n=N]
- *   redis_limits PORT slots key=K amount=N threads=N seconds=N waiters=N [hold=MS]
+ * [second=N] redis_limits PORT slots key=K amount=N threads=N seconds=N waiters=N [hold=MS]
  *   redis_limits PORT bench     ns per grant from a lease in hand
  *
  * Rates: asserted is that no sliding interval saw more than amount + burst - 1, and no window of
  * any length more than its length brings + burst (+ what the tolerance of a small burst allows, see
- * lease.h). Use is printed, and asserted with least=PERCENT. Slots: asserted is that never more
+ * lease.h). Use is printed, and asserted with least=PERCENT. second=N: every take needs a
+ * token of another limit as well. Slots: asserted is that never more
  * than amount were held. Exit 0: all held.
  */
 #include "base/clock.h"
@@ -29,7 +30,7 @@ static struct {
     uint16_t port;
     bool slots;
     const char *key;
-    uint64_t amount, interval_ms, burst, threads, seconds, waiters, hold_ms, least, n;
+    uint64_t amount, interval_ms, burst, threads, seconds, waiters, hold_ms, least, n, second;
 } plan = {.key = "test",
           .amount = 1000,
           .interval_ms = 1000,
@@ -59,7 +60,8 @@ struct worker {
     pthread_t thread;
     struct io_loop *loop;
     struct redis_limiter *limiter;
-    struct limit *limit;
+    struct limit *limits[2]; /* the one that is judged, and perhaps another one */
+    size_t limit_count;
     struct timer tick;
     struct mono_time end;
     enum redis_state state;
@@ -90,7 +92,7 @@ static void on_hold_over(struct timer *timer, struct mono_time now)
     (void)now;
     session->holds = false;
     atomic_fetch_sub(&slots_in_use, 1);
-    redis_limits_return(worker->limiter, &worker->limit, 1, 1);
+    redis_limits_return(worker->limiter, worker->limits, worker->limit_count, 1);
     if (!worker->ending) {
         work(session);
     }
@@ -112,8 +114,8 @@ static void work(struct session *session)
 {
     struct worker *worker = session->worker;
     struct mono_time before = mono_now();
-    while (
-        redis_limits_take(worker->limiter, &worker->limit, 1, (uint32_t)plan.n, &session->waiter)) {
+    while (redis_limits_take(worker->limiter, worker->limits, worker->limit_count, (uint32_t)plan.n,
+                             &session->waiter)) {
         if (plan.slots) {
             on_slot(session, before);
             return;
@@ -139,7 +141,9 @@ static void stop_worker(struct worker *worker)
             on_hold_over(&session->timer, mono_now());
         }
     }
-    redis_limit_put(&worker->limit);
+    for (size_t i = 0; i < worker->limit_count; i++) {
+        redis_limit_put(&worker->limits[i]);
+    }
     io_loop_stop(worker->loop);
 }
 
@@ -190,7 +194,13 @@ static void *run_worker(void *argument)
     redis_limiter_set_holders(worker->limiter, (unsigned)plan.threads);
     struct limit_rule rule = {plan.slots ? LIMIT_SLOTS : LIMIT_RATE, plan.amount,
                               (int64_t)plan.interval_ms, plan.burst};
-    worker->limit = redis_limit_get(worker->limiter, slice_cstr(plan.key), &rule);
+    worker->limits[worker->limit_count++] =
+        redis_limit_get(worker->limiter, slice_cstr(plan.key), &rule);
+    if (plan.second > 0) {
+        rule.amount = plan.second;
+        worker->limits[worker->limit_count++] =
+            redis_limit_get(worker->limiter, SLICE("second"), &rule);
+    }
     worker->sessions = mem_calloc(plan.waiters, sizeof(*worker->sessions));
     worker->end = mono_add_ms(mono_now(), (int64_t)plan.seconds * 1000);
     for (size_t i = 0; i < plan.waiters; i++) {
@@ -380,7 +390,8 @@ static bool set_option(struct slice name, struct slice value)
     } numbers[] = {
         {"amount", &plan.amount},   {"interval", &plan.interval_ms}, {"burst", &plan.burst},
         {"threads", &plan.threads}, {"seconds", &plan.seconds},      {"waiters", &plan.waiters},
-        {"hold", &plan.hold_ms},    {"least", &plan.least},          {"n", &plan.n}};
+        {"hold", &plan.hold_ms},    {"least", &plan.least},          {"n", &plan.n},
+        {"second", &plan.second}};
     if (slice_eq(name, SLICE("key"))) {
         plan.key = value.ptr;
         return true;
