@@ -212,13 +212,14 @@ static void run_scenario(const struct scenario *scenario, double use_least)
     }
     int64_t end = world.now + scenario->true_us;
     int64_t begin = world.now;
-    CHECK(world.holder_count > 0);
+    unsigned count = world.holder_count;
+    CHECK(count > 0);
     while (world.now < end) {
         world.now += between(100, 2000);
         for (unsigned i = 0; i < world.holder_count; i++) {
             redis_step(&world, &world.holders[i]);
         }
-        holder_step(&world, &world.holders[next_random() % world.holder_count]);
+        holder_step(&world, &world.holders[next_random() % count]);
         if (scenario->clock_back && between(0, 3000) == 0) {
             world.redis.offset_us -= between(0, 20000000);
         }
