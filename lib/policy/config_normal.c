@@ -176,17 +176,18 @@ static bool tell_shape(struct normal *normal, const yaml_node_t *node, const cha
 static bool write_scalar(struct normal *normal, const struct schema_field *field,
                          const yaml_node_t *node)
 {
+    char wanted[CONFIG_WANTED_MAX];
     if (field->kind == SCHEMA_SECRET && node->type == YAML_MAPPING_NODE) {
         return write_secret_file(normal, field, node);
     }
     if (node->type != YAML_SCALAR_NODE) {
-        return tell_shape(normal, node, config_kind_wanted(field->kind));
+        return tell_shape(normal, node, config_field_wanted(field, wanted));
     }
     struct slice text = source_is_empty(node) ? SLICE("") : source_text(node);
     if (text.len == 0 && (field->kind > SCHEMA_MATCH || source_is_empty(node))) {
         struct fault why;
         (void)fault_set(&why, FAULT_INVALID, 0, "has no value; expected %s",
-                        config_kind_wanted(field->kind));
+                        config_field_wanted(field, wanted));
         tell(normal, source_line(node), why.text);
         return false;
     }
@@ -403,8 +404,9 @@ static bool write_field(struct normal *normal, const struct schema_type *type,
     }
     if (field->required) {
         char text[FAULT_TEXT_MAX];
+        char wanted[CONFIG_WANTED_MAX];
         (void)snprintf(text, sizeof(text), "is missing; expected %s",
-                       field->list ? "a list of at least one" : config_kind_wanted(field->kind));
+                       field->list ? "a list of at least one" : config_field_wanted(field, wanted));
         tell(normal, line == 0 ? 1 : line, text);
         return field->kind == SCHEMA_MAPPING && !field->list && write_fallback(normal, field);
     }

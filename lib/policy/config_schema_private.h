@@ -8,7 +8,8 @@
 
 #include "base/slice.h"
 
-/* What a value is, and by which parser of config_value.c it is read. */
+/* What a value is, and by which parser of config_value.c it is read. The kinds that are text come
+ * first, up to MATCH. */
 enum schema_kind {
     SCHEMA_TEXT,   /* any text of min to max bytes without control characters */
     SCHEMA_SECRET, /* TEXT, or {file: PATH}: the file's content */

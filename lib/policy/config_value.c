@@ -41,7 +41,7 @@ const char *config_kind_wanted(enum schema_kind kind)
     case SCHEMA_RESOLVER: return "an IP address, ADDRESS@PORT, or \"recursive\"";
     case SCHEMA_MATCH: return "a site name, a recipient domain, or \"*.suffix\" of an MX host name";
     case SCHEMA_WORD:
-    case SCHEMA_ENUM: return "one of the known words";
+    case SCHEMA_ENUM: return "a word";
     case SCHEMA_BOOL:
     case SCHEMA_BOOL_NOT: return "true or false";
     case SCHEMA_COUNT: return "a whole number";
@@ -53,6 +53,22 @@ const char *config_kind_wanted(enum schema_kind kind)
     case SCHEMA_PROPERTIES: return "a mapping of keys and values";
     }
     return "";
+}
+
+const char *config_field_wanted(const struct schema_field *field, char out[CONFIG_WANTED_MAX])
+{
+    size_t used = 0;
+    if (field->words == NULL) {
+        return config_kind_wanted(field->kind);
+    }
+    for (size_t i = 0; field->words[i] != NULL; i++) {
+        bool last = field->words[i + 1] == NULL;
+        const char *joint = i == 0 ? "" : last ? " or " : ", ";
+        int more = snprintf(out + used, CONFIG_WANTED_MAX - used, "%s%s", joint, field->words[i]);
+        CHECK(more > 0 && (size_t)more < CONFIG_WANTED_MAX - used);
+        used += (size_t)more;
+    }
+    return out;
 }
 
 static bool refuse(const struct schema_field *field, struct slice text, struct fault *why)
@@ -243,8 +259,7 @@ static bool read_word(const struct schema_field *field, struct slice text,
                       struct config_value *value, struct fault *why)
 {
     char shown[CONFIG_SHOWN_MAX];
-    char known[128] = "";
-    size_t used = 0;
+    char wanted[CONFIG_WANTED_MAX];
     for (size_t i = 0; field->words[i] != NULL; i++) {
         if (is_word(text, field->words[i])) {
             value->form = field->kind == SCHEMA_ENUM ? CONFIG_FORM_NUMBER : CONFIG_FORM_TEXT;
@@ -252,16 +267,9 @@ static bool read_word(const struct schema_field *field, struct slice text,
             value->text = slice_cstr(field->words[i]);
             return true;
         }
-        int more = snprintf(known + used, sizeof(known) - used, "%s%s",
-                            i == 0                        ? ""
-                            : field->words[i + 1] == NULL ? " or "
-                                                          : ", ",
-                            field->words[i]);
-        CHECK(more > 0 && (size_t)more < sizeof(known) - used);
-        used += (size_t)more;
     }
     return fault_set(why, FAULT_INVALID, 0, "%s is not valid; expected %s",
-                     config_shown(shown, text), known);
+                     config_shown(shown, text), config_field_wanted(field, wanted));
 }
 
 /* What holds for every text: length, UTF-8, no control characters. */

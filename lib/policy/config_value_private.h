@@ -26,6 +26,10 @@ bool config_value_read(const struct schema_field *field, struct slice text,
 /* "a duration such as 90s, 15m or 2h": what the kind wants, for messages. */
 const char *config_kind_wanted(enum schema_kind kind);
 
+#define CONFIG_WANTED_MAX 128
+/* The same for a field: its words, if it has some ("never, opportunistic or required"). */
+const char *config_field_wanted(const struct schema_field *field, char out[CONFIG_WANTED_MAX]);
+
 /* The pieces of names and addresses (config_names.c). */
 bool config_is_ipv4(struct slice text);
 bool config_is_ipv6(struct slice text);

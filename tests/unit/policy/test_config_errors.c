@@ -77,7 +77,7 @@ static void test_keys(void **state)
         {KAFKA VIP "pools:\n - name: p\n   members: []\n",
          ":5: pools[0].members: is empty; expected at least one"},
         {KAFKA "streams:\n - name: x\n",
-         ":3: streams[0].class: is missing; expected one of the known words"},
+         ":3: streams[0].class: is missing; expected transactional or bulk"},
         {"kafka:\n  bootstrap-servers: a:1\n  properties:\n    linger.ms: 1\n    linger.ms: 2\n",
          ":5: kafka.properties.linger.ms: stands here a second time"},
     };
