@@ -133,10 +133,10 @@ static void test_numbers(void **state)
                                                "expected a size such as 65536, 512K, 25M or 2G"},
         {KAFKA "worker: {memory-max: -1M}\n", ":2: worker.memory-max: \"-1M\" is negative; "
                                               "expected a size such as 65536, 512K, 25M or 2G"},
-        {KAFKA "worker: {memory-max: 1M}\n",
-         ":2: worker.memory-max: \"1M\" is out of range; expected 33554432 to 1099511627776 bytes"},
+        {KAFKA "worker: {memory-max: 1K}\n",
+         ":2: worker.memory-max: \"1K\" is out of range; expected 1048576 to 1099511627776 bytes"},
         {KAFKA "worker: {memory-max: 99999999999999T}\n",
-         ":2: worker.memory-max: \"99999999999999T\" is out of range; expected 33554432 to "
+         ":2: worker.memory-max: \"99999999999999T\" is out of range; expected 1048576 to "
          "1099511627776 bytes"},
         {KAFKA "worker: {received-events: maybe}\n",
          ":2: worker.received-events: \"maybe\" is not valid; expected true or false"},
