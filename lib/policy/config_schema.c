@@ -16,31 +16,24 @@
 #define TYPE(what, table, owner)                                                                   \
     .noun = (what), .fields = (table), .field_count = ARRAY_LEN(table), .size = sizeof(struct owner)
 
-/* clang-format off: one key a line, as a table */
+/* One key a line, as a table. */
+/* clang-format off */
 static const char *const tls_words[] = {"never", "opportunistic", "required", NULL};
 static const char *const class_words[] = {"transactional", "bulk", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
 
 static const struct schema_field kafka_fields[] = {
-    {"bootstrap-servers", SCHEMA_BROKERS, AT(config_kafka, bootstrap_servers), ANY_TEXT,
-     .required = true},
+    {"bootstrap-servers", SCHEMA_BROKERS, AT(config_kafka, bootstrap_servers), ANY_TEXT, .required = true},
     {"prefix", SCHEMA_TOPIC, AT(config_kafka, prefix), .min = 0, .max = 100, .fallback = "sluice."},
-    {"group", SCHEMA_TOPIC, AT(config_kafka, group), .min = 1, .max = 200,
-     .fallback = "sluice-worker"},
-    {"properties", SCHEMA_PROPERTIES, LIST(config_kafka, properties, property_count), .min = 0,
-     .max = 4096},
+    {"group", SCHEMA_TOPIC, AT(config_kafka, group), .min = 1, .max = 200, .fallback = "sluice-worker"},
+    {"properties", SCHEMA_PROPERTIES, LIST(config_kafka, properties, property_count), .min = 0, .max = 4096},
     {"shards", SCHEMA_COUNT, AT(config_kafka, shards), .min = 1, .max = 10000, .fallback = "16"},
     {"slots", SCHEMA_COUNT, AT(config_kafka, slots), .min = 1, .max = 10000, .fallback = "16"},
-    {"event-partitions", SCHEMA_COUNT, AT(config_kafka, event_partitions), .min = 1, .max = 10000,
-     .fallback = "16"},
-    {"replication-factor", SCHEMA_COUNT, AT(config_kafka, replication_factor), .min = 1, .max = 100,
-     .fallback = "1"},
-    {"min-insync-replicas", SCHEMA_COUNT, AT(config_kafka, min_insync_replicas), .min = 1,
-     .max = 100, .fallback = "1"},
-    {"tier-unit", SCHEMA_DURATION, AT(config_kafka, tier_unit_ms), .min = 10, .max = HOUR,
-     .fallback = "30s"},
-    {"retention", SCHEMA_DURATION, AT(config_kafka, retention_ms), .min = MINUTE, .max = 3650 * DAY,
-     .fallback = "7d"},
+    {"event-partitions", SCHEMA_COUNT, AT(config_kafka, event_partitions), .min = 1, .max = 10000, .fallback = "16"},
+    {"replication-factor", SCHEMA_COUNT, AT(config_kafka, replication_factor), .min = 1, .max = 100, .fallback = "1"},
+    {"min-insync-replicas", SCHEMA_COUNT, AT(config_kafka, min_insync_replicas), .min = 1, .max = 100, .fallback = "1"},
+    {"tier-unit", SCHEMA_DURATION, AT(config_kafka, tier_unit_ms), .min = 10, .max = HOUR, .fallback = "30s"},
+    {"retention", SCHEMA_DURATION, AT(config_kafka, retention_ms), .min = MINUTE, .max = 3650 * DAY, .fallback = "7d"},
 };
 static const struct schema_type kafka_type = {
     TYPE("the Kafka settings", kafka_fields, config_kafka)};
@@ -52,24 +45,18 @@ static const struct schema_field redis_fields[] = {
     {"user", SCHEMA_TEXT, AT(config_redis, user), ANY_TEXT},
     {"password", SCHEMA_SECRET, AT(config_redis, password), ANY_TEXT},
     {"database", SCHEMA_COUNT, AT(config_redis, database), .min = 0, .max = 65535, .fallback = "0"},
-    {"key-prefix", SCHEMA_TEXT, AT(config_redis, key_prefix), .min = 0, .max = 100,
-     .fallback = "sluice:"},
-    {"connect-timeout", SCHEMA_DURATION, AT(config_redis, connect_timeout_ms), .min = 1,
-     .max = HOUR, .fallback = "1s"},
-    {"command-timeout", SCHEMA_DURATION, AT(config_redis, command_timeout_ms), .min = 1,
-     .max = HOUR, .fallback = "500ms"},
+    {"key-prefix", SCHEMA_TEXT, AT(config_redis, key_prefix), .min = 0, .max = 100, .fallback = "sluice:"},
+    {"connect-timeout", SCHEMA_DURATION, AT(config_redis, connect_timeout_ms), .min = 1, .max = HOUR, .fallback = "1s"},
+    {"command-timeout", SCHEMA_DURATION, AT(config_redis, command_timeout_ms), .min = 1, .max = HOUR, .fallback = "500ms"},
 };
 static const struct schema_type redis_type = {
     TYPE("the Redis settings", redis_fields, config_redis)};
 
 static const struct schema_field dns_fields[] = {
     {"servers", SCHEMA_RESOLVER, LIST(config_dns, servers, server_count), ANY_TEXT},
-    {"timeout", SCHEMA_DURATION, AT(config_dns, timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "10s"},
-    {"negative-ttl-max", SCHEMA_DURATION, AT(config_dns, negative_ttl_max_ms), .min = 0,
-     .max = 7 * DAY, .fallback = "60s"},
-    {"ttl-max", SCHEMA_DURATION, AT(config_dns, ttl_max_ms), .min = SECOND, .max = 7 * DAY,
-     .fallback = "1h"},
+    {"timeout", SCHEMA_DURATION, AT(config_dns, timeout_ms), .min = 1, .max = HOUR, .fallback = "10s"},
+    {"negative-ttl-max", SCHEMA_DURATION, AT(config_dns, negative_ttl_max_ms), .min = 0, .max = 7 * DAY, .fallback = "60s"},
+    {"ttl-max", SCHEMA_DURATION, AT(config_dns, ttl_max_ms), .min = SECOND, .max = 7 * DAY, .fallback = "1h"},
     {"dnssec", SCHEMA_BOOL, AT(config_dns, dnssec), .fallback = "false"},
 };
 static const struct schema_type dns_type = {TYPE("the DNS settings", dns_fields, config_dns)};
@@ -84,72 +71,47 @@ static const struct schema_type vip_type = {TYPE("a VIP", vip_fields, config_vip
 
 static const struct schema_field member_fields[] = {
     {"vip", SCHEMA_NAME, AT(config_pool_member, vip), .min = 1, .max = 200, .required = true},
-    {"weight", SCHEMA_COUNT, AT(config_pool_member, weight), .min = 1, .max = 1000000,
-     .fallback = "1"},
+    {"weight", SCHEMA_COUNT, AT(config_pool_member, weight), .min = 1, .max = 1000000, .fallback = "1"},
 };
 static const struct schema_type member_type = {
     TYPE("a pool member", member_fields, config_pool_member), .shorthand = "vip"};
 
 static const struct schema_field pool_fields[] = {
     {"name", SCHEMA_NAME, AT(config_pool, name), .min = 1, .max = 200, .required = true},
-    {"members", SCHEMA_MAPPING, LIST(config_pool, members, member_count), .type = &member_type,
-     .required = true},
+    {"members", SCHEMA_MAPPING, LIST(config_pool, members, member_count), .type = &member_type, .required = true},
 };
 static const struct schema_type pool_type = {TYPE("a pool", pool_fields, config_pool)};
 
 static const struct schema_field site_fields[] = {
-    {"name", SCHEMA_NAME, AT(config_site, name), .min = 1, .max = 255, .required = true,
-     .own = true},
-    {"match", SCHEMA_MATCH, LIST(config_site, match, match_count), .min = 1, .max = 255,
-     .own = true},
+    {"name", SCHEMA_NAME, AT(config_site, name), .min = 1, .max = 255, .required = true, .own = true},
+    {"match", SCHEMA_MATCH, LIST(config_site, match, match_count), .min = 1, .max = 255, .own = true},
     {"max-smtp-out", SCHEMA_LIMIT, AT(config_site, max_smtp_out), .max = 1000000, .fallback = "0"},
     {"max-msg-rate", SCHEMA_RATE, AT(config_site, max_msg_rate), .fallback = "unlimited"},
-    {"source-ip-max-smtp-out", SCHEMA_LIMIT, AT(config_site, source_ip_max_smtp_out),
-     .max = 1000000, .fallback = "0"},
-    {"source-ip-max-msg-rate", SCHEMA_RATE, AT(config_site, source_ip_max_msg_rate),
-     .fallback = "unlimited"},
-    {"max-msg-per-connection", SCHEMA_LIMIT, AT(config_site, max_msg_per_connection),
-     .max = 1000000, .fallback = "1000"},
-    {"max-rcpt-per-transaction", SCHEMA_COUNT, AT(config_site, max_rcpt_per_transaction), .min = 1,
-     .max = 10000, .fallback = "100"},
-    {"max-connections-per-lane", SCHEMA_COUNT, AT(config_site, max_connections_per_lane), .min = 1,
-     .max = 100000, .fallback = "20"},
-    {"connection-idle-timeout", SCHEMA_DURATION, AT(config_site, connection_idle_timeout_ms),
-     .min = 0, .max = HOUR, .fallback = "5s"},
-    {"retry", SCHEMA_DURATION, LIST(config_site, retry_ms, retry_count), .min = 100,
-     .max = 30 * DAY, .fallback = "15m 30m 1h 2h 4h"},
-    {"bounce-after", SCHEMA_DURATION, AT(config_site, bounce_after_ms), .min = 100,
-     .max = 365 * DAY, .fallback = "72h"},
-    {"use-starttls", SCHEMA_ENUM, AT(config_site, tls), .words = tls_words,
-     .fallback = "opportunistic"},
+    {"source-ip-max-smtp-out", SCHEMA_LIMIT, AT(config_site, source_ip_max_smtp_out), .max = 1000000, .fallback = "0"},
+    {"source-ip-max-msg-rate", SCHEMA_RATE, AT(config_site, source_ip_max_msg_rate), .fallback = "unlimited"},
+    {"max-msg-per-connection", SCHEMA_LIMIT, AT(config_site, max_msg_per_connection), .max = 1000000, .fallback = "1000"},
+    {"max-rcpt-per-transaction", SCHEMA_COUNT, AT(config_site, max_rcpt_per_transaction), .min = 1, .max = 10000, .fallback = "100"},
+    {"max-connections-per-lane", SCHEMA_COUNT, AT(config_site, max_connections_per_lane), .min = 1, .max = 100000, .fallback = "20"},
+    {"connection-idle-timeout", SCHEMA_DURATION, AT(config_site, connection_idle_timeout_ms), .min = 0, .max = HOUR, .fallback = "5s"},
+    {"retry", SCHEMA_DURATION, LIST(config_site, retry_ms, retry_count), .min = 100, .max = 30 * DAY, .fallback = "15m 30m 1h 2h 4h"},
+    {"bounce-after", SCHEMA_DURATION, AT(config_site, bounce_after_ms), .min = 100, .max = 365 * DAY, .fallback = "72h"},
+    {"use-starttls", SCHEMA_ENUM, AT(config_site, tls), .words = tls_words, .fallback = "opportunistic"},
     {"tls-verify", SCHEMA_BOOL, AT(config_site, tls_verify), .fallback = "false"},
     {"ignore-pipelining", SCHEMA_BOOL_NOT, AT(config_site, use_pipelining), .fallback = "false"},
     {"ignore-chunking", SCHEMA_BOOL_NOT, AT(config_site, use_chunking), .fallback = "false"},
     {"smtp-hosts", SCHEMA_PEER, LIST(config_site, smtp_hosts, smtp_host_count), ANY_TEXT},
-    {"default-smtp-port", SCHEMA_COUNT, AT(config_site, smtp_port), .min = 1, .max = 65535,
-     .fallback = "25"},
-    {"connect-timeout", SCHEMA_DURATION, AT(config_site, connect_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "30s"},
-    {"greeting-timeout", SCHEMA_DURATION, AT(config_site, greeting_timeout_ms), .min = 1,
-     .max = HOUR, .fallback = "5m"},
-    {"ehlo-timeout", SCHEMA_DURATION, AT(config_site, ehlo_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "5m"},
-    {"starttls-timeout", SCHEMA_DURATION, AT(config_site, starttls_timeout_ms), .min = 1,
-     .max = HOUR, .fallback = "2m"},
-    {"mail-timeout", SCHEMA_DURATION, AT(config_site, mail_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "5m"},
-    {"rcpt-timeout", SCHEMA_DURATION, AT(config_site, rcpt_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "5m"},
-    {"data-timeout", SCHEMA_DURATION, AT(config_site, data_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "2m"},
-    {"block-timeout", SCHEMA_DURATION, AT(config_site, block_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "3m"},
-    {"dot-timeout", SCHEMA_DURATION, AT(config_site, dot_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "10m"},
-    {"quit-timeout", SCHEMA_DURATION, AT(config_site, quit_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "10s"},
-    {"dead-host-time", SCHEMA_DURATION, AT(config_site, dead_host_ms), .min = 0, .max = DAY,
-     .fallback = "60s"},
+    {"default-smtp-port", SCHEMA_COUNT, AT(config_site, smtp_port), .min = 1, .max = 65535, .fallback = "25"},
+    {"connect-timeout", SCHEMA_DURATION, AT(config_site, connect_timeout_ms), .min = 1, .max = HOUR, .fallback = "30s"},
+    {"greeting-timeout", SCHEMA_DURATION, AT(config_site, greeting_timeout_ms), .min = 1, .max = HOUR, .fallback = "5m"},
+    {"ehlo-timeout", SCHEMA_DURATION, AT(config_site, ehlo_timeout_ms), .min = 1, .max = HOUR, .fallback = "5m"},
+    {"starttls-timeout", SCHEMA_DURATION, AT(config_site, starttls_timeout_ms), .min = 1, .max = HOUR, .fallback = "2m"},
+    {"mail-timeout", SCHEMA_DURATION, AT(config_site, mail_timeout_ms), .min = 1, .max = HOUR, .fallback = "5m"},
+    {"rcpt-timeout", SCHEMA_DURATION, AT(config_site, rcpt_timeout_ms), .min = 1, .max = HOUR, .fallback = "5m"},
+    {"data-timeout", SCHEMA_DURATION, AT(config_site, data_timeout_ms), .min = 1, .max = HOUR, .fallback = "2m"},
+    {"block-timeout", SCHEMA_DURATION, AT(config_site, block_timeout_ms), .min = 1, .max = HOUR, .fallback = "3m"},
+    {"dot-timeout", SCHEMA_DURATION, AT(config_site, dot_timeout_ms), .min = 1, .max = HOUR, .fallback = "10m"},
+    {"quit-timeout", SCHEMA_DURATION, AT(config_site, quit_timeout_ms), .min = 1, .max = HOUR, .fallback = "10s"},
+    {"dead-host-time", SCHEMA_DURATION, AT(config_site, dead_host_ms), .min = 0, .max = DAY, .fallback = "60s"},
 };
 static const struct schema_type site_type = {TYPE("a site", site_fields, config_site),
                                              .inherits = true};
@@ -173,17 +135,12 @@ static const struct schema_field worker_fields[] = {
     {"name", SCHEMA_NAME, AT(config_worker, name), .min = 1, .max = 200},
     {"vips", SCHEMA_NAME, LIST(config_worker, vips, vip_count), .min = 1, .max = 200},
     {"threads", SCHEMA_COUNT, AT(config_worker, threads), .min = 0, .max = 1024, .fallback = "0"},
-    {"max-connections", SCHEMA_COUNT, AT(config_worker, max_connections), .min = 1, .max = 1000000,
-     .fallback = "10000"},
-    {"memory-max", SCHEMA_SIZE, AT(config_worker, memory_max_bytes), .min = 32 * MIB,
-     .max = 1024 * 1024 * MIB, .fallback = "128M"},
-    {"max-messages", SCHEMA_COUNT, AT(config_worker, max_messages), .min = 1, .max = 100000000,
-     .fallback = "50000"},
-    {"drain-timeout", SCHEMA_DURATION, AT(config_worker, drain_timeout_ms), .min = 0, .max = HOUR,
-     .fallback = "30s"},
+    {"max-connections", SCHEMA_COUNT, AT(config_worker, max_connections), .min = 1, .max = 1000000, .fallback = "10000"},
+    {"memory-max", SCHEMA_SIZE, AT(config_worker, memory_max_bytes), .min = MIB, .max = 1024 * 1024 * MIB, .fallback = "128M"},
+    {"max-messages", SCHEMA_COUNT, AT(config_worker, max_messages), .min = 1, .max = 100000000, .fallback = "50000"},
+    {"drain-timeout", SCHEMA_DURATION, AT(config_worker, drain_timeout_ms), .min = 0, .max = HOUR, .fallback = "30s"},
     {"received-events", SCHEMA_BOOL, AT(config_worker, received_events), .fallback = "true"},
-    {"log-level", SCHEMA_WORD, AT(config_worker, log_level), .words = level_words,
-     .fallback = "info"},
+    {"log-level", SCHEMA_WORD, AT(config_worker, log_level), .words = level_words, .fallback = "info"},
 };
 static const struct schema_type worker_type = {
     TYPE("the worker settings", worker_fields, config_worker)};
@@ -196,33 +153,22 @@ static const struct schema_type listener_type = {
     TYPE("a listener", listener_fields, config_listener), .shorthand = "address"};
 
 static const struct schema_field producer_fields[] = {
-    {"listeners", SCHEMA_MAPPING, LIST(config_producer, listeners, listener_count),
-     .type = &listener_type},
+    {"listeners", SCHEMA_MAPPING, LIST(config_producer, listeners, listener_count), .type = &listener_type},
     {"host-name", SCHEMA_EHLO, AT(config_producer, host_name), .min = 1, .max = 255},
     {"users-file", SCHEMA_PATH, AT(config_producer, users_file), ANY_TEXT},
     {"tls-certificate-file", SCHEMA_PATH, AT(config_producer, tls_certificate_file), ANY_TEXT},
     {"tls-key-file", SCHEMA_PATH, AT(config_producer, tls_key_file), ANY_TEXT},
-    {"auth-required", SCHEMA_BOOL,
-     AT(config_producer, auth_required)}, /* absent: see config_rules.c */
-    {"max-message-size", SCHEMA_SIZE, AT(config_producer, max_message_bytes), .min = 1024,
-     .max = 1024 * MIB, .fallback = "25M"},
-    {"max-recipients", SCHEMA_COUNT, AT(config_producer, max_recipients), .min = 1, .max = 1000000,
-     .fallback = "1000"},
-    {"max-connections", SCHEMA_COUNT, AT(config_producer, max_connections), .min = 1,
-     .max = 1000000, .fallback = "1000"},
-    {"max-connections-per-peer", SCHEMA_COUNT, AT(config_producer, max_connections_per_peer),
-     .min = 1, .max = 1000000, .fallback = "100"},
-    {"command-timeout", SCHEMA_DURATION, AT(config_producer, command_timeout_ms), .min = 1,
-     .max = HOUR, .fallback = "5m"},
-    {"data-timeout", SCHEMA_DURATION, AT(config_producer, data_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "5m"},
-    {"kafka-timeout", SCHEMA_DURATION, AT(config_producer, kafka_timeout_ms), .min = 1, .max = HOUR,
-     .fallback = "30s"},
-    {"default-stream", SCHEMA_TOPIC, AT(config_producer, default_stream), .min = 1, .max = 100,
-     .fallback = "bulk"},
+    {"auth-required", SCHEMA_BOOL, AT(config_producer, auth_required)}, /* absent: config.c, complete() */
+    {"max-message-size", SCHEMA_SIZE, AT(config_producer, max_message_bytes), .min = 1024, .max = 1024 * MIB, .fallback = "25M"},
+    {"max-recipients", SCHEMA_COUNT, AT(config_producer, max_recipients), .min = 1, .max = 1000000, .fallback = "1000"},
+    {"max-connections", SCHEMA_COUNT, AT(config_producer, max_connections), .min = 1, .max = 1000000, .fallback = "1000"},
+    {"max-connections-per-peer", SCHEMA_COUNT, AT(config_producer, max_connections_per_peer), .min = 1, .max = 1000000, .fallback = "100"},
+    {"command-timeout", SCHEMA_DURATION, AT(config_producer, command_timeout_ms), .min = 1, .max = HOUR, .fallback = "5m"},
+    {"data-timeout", SCHEMA_DURATION, AT(config_producer, data_timeout_ms), .min = 1, .max = HOUR, .fallback = "5m"},
+    {"kafka-timeout", SCHEMA_DURATION, AT(config_producer, kafka_timeout_ms), .min = 1, .max = HOUR, .fallback = "30s"},
+    {"default-stream", SCHEMA_TOPIC, AT(config_producer, default_stream), .min = 1, .max = 100, .fallback = "bulk"},
     {"default-tenant", SCHEMA_NAME, AT(config_producer, default_tenant), .min = 1, .max = 200},
-    {"log-level", SCHEMA_WORD, AT(config_producer, log_level), .words = level_words,
-     .fallback = "info"},
+    {"log-level", SCHEMA_WORD, AT(config_producer, log_level), .words = level_words, .fallback = "info"},
 };
 static const struct schema_type producer_type = {
     TYPE("the producer settings", producer_fields, config_producer)};
@@ -236,8 +182,7 @@ static const struct schema_field config_fields[] = {
     {"sites", SCHEMA_MAPPING, LIST(config, sites, site_count), .type = &site_type},
     {"tenants", SCHEMA_MAPPING, LIST(config, tenants, tenant_count), .type = &tenant_type},
     {"streams", SCHEMA_MAPPING, LIST(config, streams, stream_count), .type = &stream_type,
-     /* enum config_class in numbers, as in the normal form */
-     .fallback = "[{\"name\": \"tx\", \"class\": 0}, {\"name\": \"bulk\", "
+     /* enum config_class in numbers, as in the normal form */ .fallback = "[{\"name\": \"tx\", \"class\": 0}, {\"name\": \"bulk\", "
                  "\"class\": 1}]"},
     {"worker", SCHEMA_MAPPING, AT(config, worker), .type = &worker_type},
     {"producer", SCHEMA_MAPPING, AT(config, producer), .type = &producer_type},
