@@ -108,6 +108,9 @@ class Stack:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
     def service_pid(self, script):
+        env = read_env(self.path(script, "env"))
+        if "REDIS_PID" in env:
+            return int(env["REDIS_PID"])
         with open(self.path(script, "pid"), encoding="ascii") as file:
             return int(file.read())
 
