@@ -46,7 +46,8 @@ struct kafka_log_limit {
 /* True: log now; *suppressed says how many were left out before. */
 bool kafka_log_allowed(struct kafka_log_limit *limit, unsigned burst, unsigned *suppressed);
 
-/* Header of a consumed message; the last of that name wins. */
+/* Header of a consumed message, or of its headers (may be NULL); the last of that name wins. */
+bool kafka_header_last(const rd_kafka_headers_t *headers, const char *name, struct slice *value);
 bool kafka_message_header(const rd_kafka_message_t *message, const char *name, struct slice *value);
 
 /*

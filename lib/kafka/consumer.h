@@ -44,7 +44,8 @@ struct kafka_record {
     int64_t timestamp_ms; /* of the record (for tiers LogAppendTime); -1 none */
     struct slice key;
     struct slice value;
-    void *handle; /* librdkafka's message; NULL after kafka_record_free */
+    void *handle; /* what kafka_record_free() gives back; NULL after it */
+    bool copied;  /* was held back: `handle` is a copy of ours, which pins nothing beside itself */
 };
 void kafka_record_free(struct kafka_record *record); /* only the payload and headers; idempotent */
 /* A header of a record not yet freed; false: absent. The last one of that name wins. */

@@ -97,7 +97,6 @@ void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
 void consumer_group_serve(struct kafka_consumer *consumer, struct mono_time now);
 
 /* consumer_take.c */
-void consumer_stash_message(struct kafka_partition *partition, rd_kafka_message_t *message);
 void consumer_stash_drop(struct kafka_partition *partition);
 struct kafka_consumer *consumer_of(rd_kafka_t *rk);
 

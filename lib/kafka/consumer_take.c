@@ -3,11 +3,11 @@
  *
  * librdkafka's pause throws away what was fetched, and resume fetches it again: at one record held
  * after the other that would be a fetch of up to 1 MB for each. So a partition that the owner holds
- * is not paused: its records that come up in the queue of its class are set aside in its stash, and
- * handed out first when it is resumed. Only when the stash is full (a share of 16 MB) librdkafka is
- * told to pause, and to resume when the stash has been emptied to a quarter. Since librdkafka goes
- * on behind the record that it last gave us, nothing is lost or seen twice; were it, the offset
- * tracker would find out (OFFSETS_BEHIND).
+ * is not paused: its records that come up in the queue of its class are copied aside into its
+ * stash, and handed out first when it is resumed. Only when the stash is full (a share of 16 MB)
+ * librdkafka is told to pause, and to resume when the stash has been emptied to a quarter. Since
+ * librdkafka goes on behind the record that it last gave us, nothing is lost or seen twice; were
+ * it, the offset tracker would find out (OFFSETS_BEHIND).
  */
 #include "kafka/consumer_private.h"
 
@@ -18,12 +18,21 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a record costs in memory beside its bytes. */
-#define RECORD_OVERHEAD_BYTES 512
+/* What a copy costs in memory beside its bytes, and a header of it. */
+#define RECORD_OVERHEAD_BYTES 160
+#define HEADER_OVERHEAD_BYTES 96
 
+/* A record held back: copied, because librdkafka's message pins the batch, up to 1 MB, in which it
+ * came. Where there is no memory for a copy the message itself is kept. */
 struct stashed {
     struct list node;
-    rd_kafka_message_t *message;
+    rd_kafka_message_t *message; /* NULL: copied */
+    char *bytes;                 /* key and value */
+    int64_t offset;
+    int64_t timestamp_ms;
+    rd_kafka_headers_t *headers; /* own; NULL none */
+    size_t memory_bytes;         /* estimate */
+    struct slice key, value;
 };
 
 struct kafka_consumer *consumer_of(rd_kafka_t *rk)
@@ -64,11 +73,6 @@ struct kafka_partition *consumer_partition(struct kafka_topic *topic, int32_t id
     return topic->partitions[at];
 }
 
-static size_t message_bytes(const rd_kafka_message_t *message)
-{
-    return message->len + message->key_len + RECORD_OVERHEAD_BYTES;
-}
-
 /* Pauses or resumes in librdkafka as the stash demands. */
 static void flow_control(struct kafka_consumer *consumer, struct kafka_partition *partition)
 {
@@ -102,67 +106,139 @@ static void ready_update(struct kafka_consumer *consumer, struct kafka_partition
     }
 }
 
-void consumer_stash_message(struct kafka_partition *partition, rd_kafka_message_t *message)
+static int64_t message_time_ms(const rd_kafka_message_t *message)
 {
-    struct stashed *one = mem_zalloc(sizeof(*one));
-    one->message = message;
-    list_push_back(&partition->stash, &one->node);
-    partition->stash_bytes += message_bytes(message);
+    rd_kafka_timestamp_type_t type;
+    return rd_kafka_message_timestamp(message, &type);
 }
 
-static rd_kafka_message_t *stash_pop(struct kafka_partition *partition)
+static struct slice maybe_slice(const void *bytes, size_t len)
+{
+    return bytes == NULL ? SLICE_NULL : slice_of(bytes, len);
+}
+
+static struct slice copy_slice(char *to, struct slice from)
+{
+    if (from.len > 0) {
+        memcpy(to, from.ptr, from.len);
+    }
+    return from.ptr == NULL ? SLICE_NULL : slice_of(to, from.len);
+}
+
+/* Takes the message. What a partition may hold is bounded by flow_control(), but for one record of
+ * whatever size. */
+static void stash_push(struct kafka_partition *partition, rd_kafka_message_t *message)
+{
+    struct stashed *one = mem_zalloc(sizeof(*one));
+    one->offset = message->offset;
+    one->timestamp_ms = message_time_ms(message);
+    one->key = maybe_slice(message->key, message->key_len);
+    one->value = maybe_slice(message->payload, message->len);
+    one->memory_bytes = sizeof(*one) + one->key.len + one->value.len + RECORD_OVERHEAD_BYTES;
+    if (rd_kafka_message_detach_headers(message, &one->headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        one->memory_bytes += rd_kafka_header_cnt(one->headers) * HEADER_OVERHEAD_BYTES;
+    } else {
+        one->headers = NULL;
+    }
+    one->bytes = mem_try_alloc(one->key.len + one->value.len + 1);
+    if (one->bytes != NULL) {
+        one->key = copy_slice(one->bytes, one->key);
+        one->value = copy_slice(one->bytes + one->key.len, one->value);
+        rd_kafka_message_destroy(message);
+    } else {
+        one->message = message;
+    }
+    list_push_back(&partition->stash, &one->node);
+    partition->stash_bytes += one->memory_bytes;
+}
+
+static struct stashed *stash_pop(struct kafka_partition *partition)
 {
     struct list *node = list_pop_front(&partition->stash);
     if (node == NULL) {
         return NULL;
     }
     struct stashed *one = CONTAINER_OF(node, struct stashed, node);
-    rd_kafka_message_t *message = one->message;
-    partition->stash_bytes -= message_bytes(message);
+    partition->stash_bytes -= one->memory_bytes;
+    return one;
+}
+
+static void stashed_free(struct stashed *one)
+{
+    if (one->headers != NULL) {
+        rd_kafka_headers_destroy(one->headers);
+    }
+    if (one->message != NULL) {
+        rd_kafka_message_destroy(one->message);
+    }
+    mem_free(one->bytes);
     mem_free(one);
-    return message;
 }
 
 void consumer_stash_drop(struct kafka_partition *partition)
 {
-    rd_kafka_message_t *message;
-    while ((message = stash_pop(partition)) != NULL) {
-        rd_kafka_message_destroy(message);
+    struct stashed *one;
+    while ((one = stash_pop(partition)) != NULL) {
+        stashed_free(one);
     }
     list_remove(&partition->ready);
 }
 
-/* Opens the ticket. False: not to be handed out (complete already, or seen before), and destroyed.
- */
-static bool hand_out(struct kafka_consumer *consumer, struct kafka_partition *partition,
-                     rd_kafka_message_t *message, struct kafka_record *record)
+/* Opens the ticket and begins the record. False: it is not to be handed out (complete already, or
+ * seen before). */
+static bool open_record(struct kafka_consumer *consumer, struct kafka_partition *partition,
+                        int64_t offset, struct kafka_record *record)
 {
-    enum offsets_opened opened = offsets_open(&partition->offsets, message->offset);
+    enum offsets_opened opened = offsets_open(&partition->offsets, offset);
     if (opened != OFFSETS_OPENED) {
         unsigned suppressed;
         if (opened == OFFSETS_BEHIND && kafka_log_allowed(&consumer->error_limit, 5, &suppressed)) {
             log_error("record-again",
                       "topic=%s partition=%d offset=%" PRId64 " expected=%" PRId64 " suppressed=%u",
-                      partition->topic->name, partition->id, message->offset,
-                      partition->offsets.next, suppressed);
+                      partition->topic->name, partition->id, offset, partition->offsets.next,
+                      suppressed);
         }
-        rd_kafka_message_destroy(message);
         return false;
     }
     consumer->open_tickets++;
-    rd_kafka_timestamp_type_t type;
     *record = (struct kafka_record){
         .partition = partition,
         .source = partition->topic->source,
         .index = partition->topic->index,
         .topic = partition->topic->name,
         .partition_id = partition->id,
-        .offset = message->offset,
-        .timestamp_ms = rd_kafka_message_timestamp(message, &type),
-        .key = message->key == NULL ? SLICE_NULL : slice_of(message->key, message->key_len),
-        .value = message->payload == NULL ? SLICE_NULL : slice_of(message->payload, message->len),
-        .handle = message,
+        .offset = offset,
     };
+    return true;
+}
+
+/* Both take what they are given. */
+static bool hand_out_message(struct kafka_consumer *consumer, struct kafka_partition *partition,
+                             rd_kafka_message_t *message, struct kafka_record *record)
+{
+    if (!open_record(consumer, partition, message->offset, record)) {
+        rd_kafka_message_destroy(message);
+        return false;
+    }
+    record->timestamp_ms = message_time_ms(message);
+    record->key = maybe_slice(message->key, message->key_len);
+    record->value = maybe_slice(message->payload, message->len);
+    record->handle = message;
+    return true;
+}
+
+static bool hand_out_stashed(struct kafka_consumer *consumer, struct kafka_partition *partition,
+                             struct stashed *one, struct kafka_record *record)
+{
+    if (!open_record(consumer, partition, one->offset, record)) {
+        stashed_free(one);
+        return false;
+    }
+    record->timestamp_ms = one->timestamp_ms;
+    record->key = one->key;
+    record->value = one->value;
+    record->handle = one;
+    record->copied = true;
     return true;
 }
 
@@ -197,10 +273,11 @@ bool kafka_consumer_take(struct kafka_consumer *consumer, enum kafka_source sour
         if (!list_empty(&queue->ready)) {
             struct kafka_partition *partition =
                 CONTAINER_OF(queue->ready.next, struct kafka_partition, ready);
-            rd_kafka_message_t *message = stash_pop(partition);
+            struct stashed *one = stash_pop(partition);
+            CHECK(one != NULL);
             ready_update(consumer, partition);
             flow_control(consumer, partition);
-            if (hand_out(consumer, partition, message, record)) {
+            if (hand_out_stashed(consumer, partition, one, record)) {
                 return true;
             }
             continue;
@@ -218,9 +295,9 @@ bool kafka_consumer_take(struct kafka_consumer *consumer, enum kafka_source sour
         if (partition == NULL) {
             rd_kafka_message_destroy(message); /* was on its way when the partition was revoked */
         } else if (partition->held) {
-            consumer_stash_message(partition, message);
+            stash_push(partition, message);
             flow_control(consumer, partition);
-        } else if (hand_out(consumer, partition, message, record)) {
+        } else if (hand_out_message(consumer, partition, message, record)) {
             return true;
         }
     }
@@ -229,16 +306,25 @@ bool kafka_consumer_take(struct kafka_consumer *consumer, enum kafka_source sour
 
 void kafka_record_free(struct kafka_record *record)
 {
-    if (record->handle != NULL) {
-        rd_kafka_message_destroy(record->handle);
-        record->handle = NULL;
-        record->key = SLICE_NULL;
-        record->value = SLICE_NULL;
+    if (record->handle == NULL) {
+        return;
     }
+    if (record->copied) {
+        stashed_free(record->handle);
+    } else {
+        rd_kafka_message_destroy(record->handle);
+    }
+    record->handle = NULL;
+    record->key = SLICE_NULL;
+    record->value = SLICE_NULL;
 }
 
 bool kafka_record_header(const struct kafka_record *record, const char *name, struct slice *value)
 {
+    if (record->copied && record->handle != NULL) {
+        const struct stashed *one = record->handle;
+        return kafka_header_last(one->headers, name, value);
+    }
     return kafka_message_header(record->handle, name, value);
 }
 

@@ -183,18 +183,24 @@ bool kafka_fault_set(struct fault *fault, rd_kafka_resp_err_t error, const char 
                      rd_kafka_err2str(error));
 }
 
-bool kafka_message_header(const rd_kafka_message_t *message, const char *name, struct slice *value)
+bool kafka_header_last(const rd_kafka_headers_t *headers, const char *name, struct slice *value)
 {
-    rd_kafka_headers_t *headers;
     const void *bytes;
     size_t size;
-    if (message == NULL ||
-        rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+    if (headers == NULL ||
         rd_kafka_header_get_last(headers, name, &bytes, &size) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return false;
     }
     *value = slice_of(bytes, size);
     return true;
+}
+
+bool kafka_message_header(const rd_kafka_message_t *message, const char *name, struct slice *value)
+{
+    rd_kafka_headers_t *headers;
+    return message != NULL &&
+           rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+           kafka_header_last(headers, name, value);
 }
 
 bool kafka_list_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms,

@@ -1,9 +1,10 @@
 /*
- * kafka_bench produce N SIZE | backlog N SIZE | idle SECONDS: CPU per record of our side and
+ * kafka_bench produce N SIZE | backlog N SIZE [slow] | idle SECONDS: CPU per record of our side and
  * memory, against $KAFKA_BOOTSTRAP. produce  from one thread at full speed, linger 50 ms: µs of
  * this process's CPU per record backlog  N records of SIZE bytes over all 14 queue topics with 16
- * partitions each; takes the streams while every tier head is held: resident memory and pace idle
- * nothing to do: CPU per second of a consumer of 224 empty partitions
+ * partitions each; takes the streams while every tier head is held: resident memory and pace; slow:
+ * at most 100 records per 5 ms and class idle nothing to do: CPU per second of a consumer of 224
+ * empty partitions
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -17,11 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct kafka_property property = {"bootstrap.servers", NULL};
 static struct kafka_properties properties = {&property, 1};
 static char names[14][40];
+static const char *const streams[] = {"tx", "bulk"};
 
 static double cpu_us(void)
 {
@@ -49,13 +53,16 @@ static long rss_kb(const char *field)
 
 static void make_topics(const char *prefix)
 {
-    static const char *const streams[] = {"tx", "bulk"};
     struct fault fault;
     struct kafka_topic_plan plan = {prefix, streams, 2, 16, 16, 16, 1, 1, 26 << 20, 86400000};
     if (!kafka_topics_create(&properties, &plan, NULL, NULL, &fault)) {
         (void)fprintf(stderr, "%s\n", fault.text);
         exit(1);
     }
+}
+
+static void name_topics(const char *prefix)
+{
     for (int i = 0; i < 14; i++) {
         if (i < 2) {
             snprintf(names[i], sizeof(names[i]), "%sq.%s", prefix, streams[i]);
@@ -118,7 +125,7 @@ static void assigned(void *owner, struct kafka_partition *const *partitions, siz
     assigned_total = count;
 }
 
-static void consume(long count, int hold, int seconds)
+static void consume(long count, int hold, int seconds, bool slow)
 {
     static const struct kafka_consumer_ops ops = {assigned, NULL, NULL};
     struct kafka_subscription subscriptions[14];
@@ -132,6 +139,9 @@ static void consume(long count, int hold, int seconds)
     }
     struct kafka_consumer_options options;
     kafka_consumer_options_default(&options);
+    if (getenv("QUEUED_KBYTES") != NULL) {
+        options.queued_max_kbytes = strtol(getenv("QUEUED_KBYTES"), NULL, 10);
+    }
     options.group_id = "bench";
     options.subscriptions = subscriptions;
     options.subscription_count = 14;
@@ -166,7 +176,7 @@ static void consume(long count, int hold, int seconds)
                 kafka_record_free(&record);
             }
         }
-        if (!any) {
+        if (!any || slow) {
             nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
         }
     }
@@ -191,14 +201,28 @@ int main(int argc, char **argv)
     }
     char prefix[24];
     snprintf(prefix, sizeof(prefix), "b%08" PRIx32 ".", (uint32_t)random_u64());
-    make_topics(prefix);
+    name_topics(prefix);
+    if (strcmp(what, "backlog") != 0) {
+        make_topics(prefix);
+    }
     if (strcmp(what, "produce") == 0) {
         produce(count, size, 1);
     } else if (strcmp(what, "backlog") == 0) {
-        produce(count, size, 14);
-        consume(count / 14 * 2, 1, 30);
+        /* By a process of its own: its memory is not the consumer's. */
+        pid_t child = fork();
+        if (child == 0) {
+            make_topics(prefix);
+            produce(count, size, 14);
+            (void)fflush(stdout);
+            _exit(0);
+        }
+        int status;
+        if (waitpid(child, &status, 0) != child || status != 0) {
+            return 1;
+        }
+        consume(count / 14 * 2, 1, 30, argc > 4);
     } else {
-        consume(0, 0, (int)count);
+        consume(0, 0, (int)count, false);
     }
     return 0;
 }

@@ -72,7 +72,10 @@ void live_send_numbers(const char *topic, int partition, int64_t first, int64_t 
     for (int64_t i = first; i < first + count;) {
         int len = snprintf(text, sizeof(text), "%" PRId64, i);
         struct slice value = slice_of(text, (size_t)len);
-        struct kafka_record_out record = {.topic = topic,
+        struct kafka_header header = {"number", value};
+        struct kafka_record_out record = {.headers = &header,
+                                          .header_count = 1,
+                                          .topic = topic,
                                           .partition = partition,
                                           .key = partition < 0 ? value : SLICE_NULL,
                                           .value = value};
@@ -199,7 +202,11 @@ bool live_take(struct live_consumer *live, struct kafka_record *record)
 int64_t live_number(const struct kafka_record *record)
 {
     uint64_t value = 0;
+    struct slice header;
     assert_true(slice_to_u64(record->value, &value));
+    assert_true(kafka_record_header(record, "number", &header) && slice_eq(header, record->value));
+    assert_false(kafka_record_header(record, "absent", &header));
+    assert_true(record->timestamp_ms > 0);
     return (int64_t)value;
 }
 

@@ -50,7 +50,10 @@ static void send_next(struct kafka_producer *producer, const char *topic, struct
         struct sent *one = &sent[*next];
         int len = snprintf(one->text, sizeof(one->text), "%d", *next);
         one->delivery.done = on_sent;
+        struct kafka_header header = {"number", slice_of(one->text, (size_t)len)};
         struct kafka_record_out record = {.topic = topic,
+                                          .headers = &header,
+                                          .header_count = 1,
                                           .partition = -1,
                                           .key = slice_of(one->text, (size_t)len),
                                           .value = slice_of(one->text, (size_t)len),
