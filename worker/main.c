@@ -3,6 +3,7 @@
  * signal, drains.
  */
 #include "worker/intake.h"
+#include "worker/report.h"
 #include "worker/shard.h"
 #include "worker/worker.h"
 
@@ -199,6 +200,7 @@ static int serve(struct worker *worker, const sigset_t *signals)
     CHECK(pthread_create(&intake, NULL, intake_thread, worker->intake) == 0);
     log_info("started", "name=%s threads=%u vips=%zu", worker->name, worker->shard_count,
              worker->vip_count);
+    report_admin(worker, "worker-started", SLUICE_VERSION);
     sigwait(signals, &number);
     log_info("stopping", "signal=%d", number);
     intake_drain(worker->intake);
@@ -208,6 +210,7 @@ static int serve(struct worker *worker, const sigset_t *signals)
         pthread_join(shards[i], NULL);
     }
     mem_free(shards);
+    report_admin(worker, "worker-stopped", drained != NULL ? "drained" : "failed");
     return drained != NULL ? 0 : 1;
 }
 

@@ -3,6 +3,7 @@
 #include "worker/classify.h"
 #include "worker/worker.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #define REPORTER_MAGIC 0x5245504fu
@@ -212,4 +213,36 @@ void report_dropped(struct reporter *reporter, struct mail *mail, struct slice r
         emit(reporter, mail, &event, NULL, false);
     }
     worker_count(reporter->worker, WORKER_DROPPED, (uint32_t)(told > 0 ? told : 1));
+}
+
+void report_admin(struct worker *worker, const char *action, const char *detail)
+{
+    char id_text[UUID_TEXT_LEN + 1];
+    struct strbuf encoded;
+    struct fault fault;
+    struct wall_time now = wall_now();
+    struct uuid id = uuid_v7(now);
+    uuid_format(&id, id_text);
+    const struct event event = {
+        .type = EVENT_ADMIN,
+        .event_id = slice_of(id_text, UUID_TEXT_LEN),
+        .time_ms = now.ms,
+        .node = slice_cstr(worker->node),
+        .worker = slice_cstr(worker->name),
+        .action = slice_cstr(action),
+        .actor = SLICE("sluice-worker"),
+        .detail = slice_cstr(detail),
+    };
+    strbuf_init(&encoded, EVENT_MAX_BYTES);
+    CHECK(event_encode(&event, &encoded));
+    const struct kafka_record_out record = {
+        .topic = worker->topics.log,
+        .partition = -1,
+        .key = event.worker,
+        .value = strbuf_slice(&encoded),
+    };
+    if (!kafka_producer_send(worker->events, &record, &fault)) {
+        log_warn("event-lost", "action=%s reason=\"%s\"", action, fault.text);
+    }
+    strbuf_free(&encoded);
 }
