@@ -68,9 +68,11 @@ struct smtp_server_config {
     uint32_t max_recipients;    /* per transaction: 452 4.5.3 beyond; 0: no bound */
     uint32_t max_errors; /* that many 5xx of syntax, sequence or AUTH are answered, the next gets
                             421 4.7.0; 0: no bound */
-    uint32_t max_transactions;  /* per session, 0: no bound; then 421 */
-    int64_t command_timeout_ms; /* 300000 */
-    int64_t data_timeout_ms;    /* 180000 between two reads of content */
+    uint32_t max_transactions;     /* per session, 0: no bound; then 421 */
+    struct slice starttls_refusal; /* a whole reply line such as "454 4.7.0 not now": the answer to
+                                      STARTTLS, which is offered all the same; absent: none */
+    int64_t command_timeout_ms;    /* 300000 */
+    int64_t data_timeout_ms;       /* 180000 between two reads of content */
 };
 
 struct smtp_server;

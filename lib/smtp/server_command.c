@@ -195,6 +195,9 @@ static void do_starttls(struct smtp_server *server)
         server_error(server, 502, "5.5.1", "STARTTLS is not offered");
     } else if (server->secure) {
         server_error(server, 503, "5.5.1", "TLS is active already");
+    } else if (server->config.starttls_refusal.ptr != NULL) {
+        server_write_raw(server, server->config.starttls_refusal);
+        server_write_raw(server, SLICE("\r\n"));
     } else if (server_more_input(server)) {
         server_bye(server, 554, "5.5.0", "Commands were sent behind STARTTLS");
     } else {
