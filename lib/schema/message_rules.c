@@ -111,7 +111,7 @@ static bool check_address(struct slice text, struct smtp_address *address, struc
 
 static bool check_sender(struct message *message, struct fault *fault)
 {
-    struct smtp_address address;
+    struct smtp_address address = {0};
     if (message->mail_from.len == 0) {
         return true;
     }
@@ -226,7 +226,7 @@ static bool check_recipients(struct message *message, struct arena *arena, struc
                          MESSAGE_RECIPIENTS_MAX);
     }
     for (size_t i = 0; i < message->recipient_count; i++) {
-        struct smtp_address address;
+        struct smtp_address address = {0};
         if (!check_recipient(&message->recipients[i], &address, fault) ||
             !check_domain(message, first, address.domain, arena, fault)) {
             return message_recipient_fault(fault, i);

@@ -21,6 +21,11 @@ static void skip(struct csv *csv, size_t bytes)
     csv->rest = slice_skip(csv->rest, bytes);
 }
 
+static bool next_is(const struct csv *csv, char byte)
+{
+    return csv->rest.ptr != NULL && csv->rest.len > 0 && csv->rest.ptr[0] == byte;
+}
+
 /* True at a line end or the end of the text, and passes over it. */
 static bool take_line_end(struct csv *csv)
 {
@@ -61,7 +66,7 @@ static const char *read_quoted(struct csv *csv)
         }
         strbuf_add_slice(&csv->text, part);
         skip(csv, part.len + 1);
-        if (csv->rest.len == 0 || csv->rest.ptr[0] != '"') {
+        if (!next_is(csv, '"')) {
             return NULL;
         }
         strbuf_add_byte(&csv->text, '"');
@@ -78,15 +83,13 @@ static const char *read_plain(struct csv *csv)
     }
     strbuf_add(&csv->text, csv->rest.ptr, len);
     skip(csv, len);
-    return csv->rest.len > 0 && csv->rest.ptr[0] == '"'
-               ? "quote inside of a field that is not quoted"
-               : NULL;
+    return next_is(csv, '"') ? "quote inside of a field that is not quoted" : NULL;
 }
 
 static enum field_end read_field(struct csv *csv, struct csv_row *row)
 {
     size_t from = csv->text.len;
-    bool quoted = csv->rest.len > 0 && csv->rest.ptr[0] == '"';
+    bool quoted = next_is(csv, '"');
     row->problem = quoted ? read_quoted(csv) : read_plain(csv);
     if (row->problem != NULL) {
         return FIELD_WRONG;
@@ -100,7 +103,7 @@ static enum field_end read_field(struct csv *csv, struct csv_row *row)
         row->problem = "row is longer than 1 MB";
         return FIELD_WRONG;
     }
-    if (csv->rest.len > 0 && csv->rest.ptr[0] == ',') {
+    if (next_is(csv, ',')) {
         skip(csv, 1);
         return FIELD_COMMA;
     }

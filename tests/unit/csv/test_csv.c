@@ -63,6 +63,11 @@ static void test_wrong_rows(void **state)
     csv_free(&csv);
 }
 
+static void put(char *at, struct slice bytes)
+{
+    memcpy(at, bytes.ptr, bytes.len);
+}
+
 static void test_bounds(void **state)
 {
     static char text[CSV_ROW_MAX_BYTES + 10];
@@ -70,7 +75,7 @@ static void test_bounds(void **state)
     struct csv_row row;
     (void)state;
     memset(text, ',', CSV_FIELDS_MAX);
-    memcpy(text + CSV_FIELDS_MAX, "\ny", 2);
+    put(text + CSV_FIELDS_MAX, SLICE("\ny"));
     csv_init(&csv, slice_of(text, CSV_FIELDS_MAX + 2));
     assert_int_equal(csv_next(&csv, &row), CSV_WRONG);
     check_row(&csv, 2, 1, (const char *const[]){"y"});
@@ -80,7 +85,7 @@ static void test_bounds(void **state)
     assert_int_equal(row.count, CSV_FIELDS_MAX);
     csv_free(&csv);
     memset(text, 'x', sizeof(text));
-    memcpy(text + sizeof(text) - 2, "\nz", 2);
+    put(text + sizeof(text) - 2, SLICE("\nz"));
     csv_init(&csv, slice_of(text, sizeof(text)));
     assert_int_equal(csv_next(&csv, &row), CSV_WRONG);
     check_row(&csv, 2, 1, (const char *const[]){"z"});

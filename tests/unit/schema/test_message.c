@@ -399,6 +399,11 @@ static void test_counts_and_times(void **state)
     check_fault(&sample, "expires_ms: negative");
 }
 
+static void put(char *at, struct slice bytes)
+{
+    memcpy(at, bytes.ptr, bytes.len);
+}
+
 static void test_sizes(void **state)
 {
     size_t most = MESSAGE_CONTENT_MAX_BYTES;
@@ -409,7 +414,7 @@ static void test_sizes(void **state)
     (void)state;
     assert_non_null(content);
     memset(content, 'x', most + 1);
-    memcpy(content, "A: b\n\n", 6);
+    put(content, SLICE("A: b\n\n"));
     sample_init(&sample);
     sample.message.content = slice_of(content, most);
     assert_true(message_validate(&sample.message, arena, &fault));
@@ -417,7 +422,7 @@ static void test_sizes(void **state)
     check_fault(&sample, "content: longer");
     memset(content, 'x', 300000);
     for (size_t i = 0; i < 300000; i += 100) {
-        memcpy(content + i, "A: b", 4);
+        put(content + i, SLICE("A: b"));
         content[i + 99] = '\r'; /* also quick when no LF is near */
     }
     sample.message.content.len = 300000;

@@ -45,6 +45,7 @@ static void test_known(void **state)
     assert_int_equal(count, 2);
     assert_string_equal(first[0].address, "b@Y.example");
     first = sluice_groups_get(groups, 2, &count, &indexes);
+    assert_string_equal(first[0].address, "d@x.example");
     assert_int_equal(count, 1);
     assert_int_equal(indexes[0], 5);
     sluice_groups_free(&groups);
