@@ -94,9 +94,11 @@ struct sluice_message {
     size_t metadata_count;
     enum sluice_class class_;
 };
+/* Every member is listed, so that no compiler warns, C++ neither. */
 #define SLUICE_MESSAGE_INIT                                                                        \
     {                                                                                              \
-        .struct_size = sizeof(struct sluice_message)                                               \
+        sizeof(struct sluice_message), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    \
+            SLUICE_CLASS_OF_STREAM                                                                 \
     }
 
 /* What became of one published record. Valid during the callback. */
