@@ -33,6 +33,9 @@ void kafka_conf_must(struct kafka_conf *builder, const char *name, const char *v
  * case. */
 rd_kafka_t *kafka_conf_create_client(struct kafka_conf *builder, rd_kafka_type_t type);
 
+/* Does nothing: a reference to it links tsan_threads.c. */
+void kafka_tsan_threads(void);
+
 enum fault_kind kafka_fault_kind(rd_kafka_resp_err_t error);
 /* "what: librdkafka's words". Returns false. */
 bool kafka_fault_set(struct fault *fault, rd_kafka_resp_err_t error, const char *what);

@@ -85,7 +85,8 @@ struct kafka_consumer *kafka_consumer_create(const struct kafka_properties *prop
                                              const struct kafka_consumer_options *options,
                                              const struct kafka_consumer_ops *ops, void *owner,
                                              struct fault *fault);
-/* Commits the watermarks, leaves the group, frees. Open tickets become void. */
+/* Commits the watermarks, leaves the group, frees. Open tickets become void. Every record must have
+ * been freed before: librdkafka waits for them. ops are not called any more. */
 void kafka_consumer_free(struct kafka_consumer **consumer);
 
 /* eventfd written when anything waits after there was nothing. */

@@ -206,6 +206,7 @@ static void revoke(struct kafka_consumer *consumer, bool lost)
     }
     mem_free(all);
     consumer->reassign = false;
+    consumer->reforward = false;
     rd_kafka_assign(consumer->rk, NULL);
 }
 
@@ -257,8 +258,13 @@ static bool find_place(struct kafka_consumer *consumer, struct kafka_partition *
     return ok;
 }
 
-/* librdkafka 2.0.2 stops a partition whose offset is out of range and takes no seek for it then:
- * all are assigned anew, each at its own position. */
+/*
+ * librdkafka 2.0.2 stops a partition whose offset is out of range and takes no seek for it then:
+ * all are assigned anew, each at its own position. Stopping them, which happens later on
+ * librdkafka's thread, ends their forwarding; what comes then waits in the partition's own queue (a
+ * queue that was forwarded once is not forwarded to the consumer's by itself) and moves over with
+ * the next forwarding. So that is repeated from then on.
+ */
 static void reassign(struct kafka_consumer *consumer)
 {
     size_t count;
@@ -269,10 +275,10 @@ static void reassign(struct kafka_consumer *consumer)
     }
     if (ok) {
         consumer->reassign = false;
+        consumer->reforward = true;
         unpause_all(consumer, all, count);
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
         for (size_t i = 0; i < count; i++) {
-            forward_queue(consumer, all[i]);
             rd_kafka_topic_partition_list_add(list, all[i]->topic->name, all[i]->id)->offset =
                 all[i]->position;
         }
@@ -292,5 +298,13 @@ void consumer_group_serve(struct kafka_consumer *consumer, struct mono_time now)
     } else if (consumer->reassign) {
         consumer->pending_retry = mono_add_ms(now, OFFSETS_RETRY_MS);
         reassign(consumer);
+    } else if (consumer->reforward) {
+        consumer->pending_retry = mono_add_ms(now, OFFSETS_RETRY_MS);
+        size_t count;
+        struct kafka_partition **all = partition_array(consumer, &count);
+        for (size_t i = 0; i < count; i++) {
+            forward_queue(consumer, all[i]);
+        }
+        mem_free(all);
     }
 }

@@ -8,6 +8,7 @@
 
 #include "kafka/conf_private.h"
 #include "kafka/consumer.h"
+#include "kafka/misplace_private.h"
 #include "kafka/offsets.h"
 
 #include "base/list.h"
@@ -64,7 +65,8 @@ struct kafka_consumer {
     struct source_queue queues[KAFKA_SOURCES];
     rd_kafka_topic_partition_list_t *pending; /* given by the group, not yet assigned */
     struct mono_time pending_retry;
-    bool reassign; /* some partition is misplaced */
+    bool reassign;  /* some partition is misplaced */
+    bool reforward; /* assigned anew since the last rebalance */
     size_t assigned_count;
     size_t open_tickets;
     uint64_t pauses;

@@ -57,7 +57,8 @@ struct kafka_partition *consumer_partition(struct kafka_topic *topic, int32_t id
     CHECK(id >= 0);
     size_t at = (size_t)id;
     if (at >= topic->partition_count) {
-        topic->partitions = mem_realloc(topic->partitions, (at + 1) * sizeof(*topic->partitions));
+        topic->partitions =
+            mem_realloc(topic->partitions, (at + 1) * sizeof(struct kafka_partition *));
         while (topic->partition_count <= at) {
             topic->partitions[topic->partition_count++] = NULL;
         }
@@ -400,4 +401,14 @@ int32_t kafka_partition_id(const struct kafka_partition *partition)
 size_t kafka_partition_open_tickets(const struct kafka_partition *partition)
 {
     return partition->assigned ? partition->offsets.open : 0;
+}
+
+void kafka_consumer_misplace(struct kafka_consumer *consumer, struct kafka_partition *partition,
+                             int64_t offset)
+{
+    CHECK(partition->assigned && partition->offsets.open == 0);
+    consumer_stash_drop(partition);
+    offsets_free(&partition->offsets);
+    offsets_init(&partition->offsets, offset);
+    consumer->stopped = true;
 }

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "kafka/misplace_private.h"
 
 static void complete_random(struct live_consumer *live, struct kafka_ticket *tickets, size_t *count,
                             size_t keep)
@@ -210,6 +211,50 @@ static void test_big_record(void **state)
     mem_free(bytes);
 }
 
+/* A committed offset that the broker does not have (the topic was cut or restored): loud, and from
+ * the earliest there is; the other partition goes on where it was. */
+static void test_out_of_range(void **state)
+{
+    (void)state;
+    char prefix[32];
+    live_make_topics(prefix, 2);
+    const char *topic = live_topic(prefix, "q.tx");
+    live_send_numbers(topic, 0, 0, 100);
+    live_send_numbers(topic, 1, 100, 100);
+    struct live_consumer live;
+    struct kafka_record record;
+    live_consumer_open(&live, prefix, true, NULL);
+    live_consumer_wait(&live);
+    for (size_t i = 0; i < live.partition_count; i++) {
+        if (strcmp(kafka_partition_topic(live.partitions[i]), topic) == 0) {
+            /* Partition 0 past its end, partition 1 in its middle. */
+            kafka_consumer_misplace(live.consumer, live.partitions[i],
+                                    kafka_partition_id(live.partitions[i]) == 0 ? 1000000 : 50);
+        }
+    }
+    kafka_consumer_free(&live.consumer);
+    live_consumer_open(&live, prefix, true, NULL);
+    int64_t next[2] = {0, 150};
+    while (next[0] < 100 || next[1] < 200) {
+        if (live_take(&live, &record)) {
+            assert_int_equal(live_number(&record), next[record.partition_id]);
+            next[record.partition_id]++;
+            kafka_ticket_complete(live.consumer, kafka_record_ticket(&record));
+            kafka_record_free(&record);
+        }
+    }
+    kafka_consumer_free(&live.consumer);
+    /* What was committed then is right again. */
+    live_consumer_open(&live, prefix, true, NULL);
+    live_consumer_wait(&live);
+    live_send_numbers(topic, 0, 100, 1);
+    while (!live_take(&live, &record)) {
+    }
+    assert_int_equal(live_number(&record), 100);
+    kafka_record_free(&record);
+    kafka_consumer_free(&live.consumer);
+}
+
 static void test_unknown_topic(void **state)
 {
     (void)state;
@@ -228,7 +273,7 @@ int live_consume_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_completion), cmocka_unit_test(test_watermark_restart),
         cmocka_unit_test(test_tiers_held),        cmocka_unit_test(test_big_record),
-        cmocka_unit_test(test_unknown_topic),
+        cmocka_unit_test(test_unknown_topic),     cmocka_unit_test(test_out_of_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,7 +102,7 @@ static void test_broker_restart(void **state)
     unsigned char *seen = mem_zalloc(N);
     int next = 0;
     int distinct = 0;
-    pthread_t thread;
+    pthread_t thread = 0;
     atomic_bool done = false;
     bool running = false;
     while (distinct < N || acknowledged < N) {
@@ -124,6 +124,7 @@ static void test_broker_restart(void **state)
             kafka_record_free(&record);
         }
     }
+    assert_true(running);
     pthread_join(thread, NULL);
     for (int i = 0; i < N; i++) {
         assert_int_equal(sent[i].state, 1);
