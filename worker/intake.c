@@ -187,8 +187,8 @@ static void group_assigned(void *owner, struct kafka_partition *const *partition
 {
     struct intake *intake = owner;
     CHECK_MAGIC(intake, INTAKE_MAGIC);
-    intake->assigned =
-        mem_realloc(intake->assigned, (intake->assigned_count + count) * sizeof(*intake->assigned));
+    intake->assigned = mem_realloc(intake->assigned, (intake->assigned_count + count) *
+                                                         sizeof(struct kafka_partition *));
     for (size_t i = 0; i < count; i++) {
         intake->assigned[intake->assigned_count++] = partitions[i];
     }

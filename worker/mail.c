@@ -161,7 +161,7 @@ bool mail_decode(struct mail *mail, struct fault *fault)
 bool mail_detach_payload(struct mail *mail)
 {
     struct slice old = mail->record.value;
-    if (mail->record.handle == NULL) {
+    if (mail->record.handle == NULL || mail->record.copied) {
         return true;
     }
     char *copy = mem_try_alloc(old.len);

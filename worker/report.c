@@ -94,6 +94,7 @@ static void emit(struct reporter *reporter, struct mail *mail, struct event *eve
     if (bounce) {
         outbox_send_event(reporter->outbox, mail, reporter->worker->topics.bounces, key, value);
     }
+    event->event_id = SLICE_NULL;
 }
 
 void report_received(struct reporter *reporter, struct mail *mail)

@@ -38,7 +38,8 @@ void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t ind
 void report_dropped(struct reporter *reporter, struct mail *mail, struct slice reason,
                     struct slice detail);
 
-/* "worker-started", "worker-stopped": an admin event of this worker; any thread, nobody waits for it. */
+/* "worker-started", "worker-stopped": an admin event of this worker; any thread, nobody waits for
+ * it. */
 void report_admin(struct worker *worker, const char *action, const char *detail);
 
 #endif

@@ -59,6 +59,7 @@ static struct shard *owner_of(struct shard *shard, struct slice site_key)
 static void to_lane(struct shard *shard, struct mail *mail, struct dns_site *site,
                     const struct config_site *fixed)
 {
+    CHECK(site != NULL || fixed != NULL);
     struct slice key = site != NULL ? slice_cstr(site->key) : slice_cstr(fixed->name);
     struct shard *owner = owner_of(shard, key);
     if (owner != shard && mail->kind == MAIL_LETTER_ROUTE) {
@@ -130,13 +131,7 @@ void route_mail(struct shard *shard, struct mail *mail)
     if (mail->kind == MAIL_LETTER_ROUTE && !decode(shard, mail)) {
         return;
     }
-    struct wall_time now = wall_now();
-    const struct report_facts facts = {0};
-    if (settle_is_expired(mail, now)) {
-        settle_expired(&shard->settler, &mail, &facts);
-        return;
-    }
-    if (mail->record.source != KAFKA_SOURCE_TIER && mail->due_ms > now.ms) {
+    if (mail->record.source != KAFKA_SOURCE_TIER && mail->due_ms > wall_now().ms) {
         settle_later(&shard->settler, &mail, mail->due_ms, true);
         return;
     }

@@ -1,7 +1,7 @@
 /*
- * Memory that is given back all at once: one arena per message. Blocks are chained; the first one is
- * allocated together with the arena, so that a usual message costs a single malloc. Not thread-safe: whoever
- * owns the message owns its arena.
+ * Memory that is given back all at once: one arena per message. Blocks are chained; the first one
+ * is allocated together with the arena, so that a usual message costs a single malloc. Not
+ * thread-safe: whoever owns the message owns its arena.
  */
 #ifndef SLUICE_BASE_ARENA_H
 #define SLUICE_BASE_ARENA_H
@@ -10,8 +10,10 @@
 
 struct arena;
 
-/* `first_bytes` is the room of the first block; `max_bytes` bounds the sum of all. NULL when there is no memory. */
-struct arena *arena_create(size_t first_bytes, size_t max_bytes) __attribute__((warn_unused_result));
+/* `first_bytes` is the room of the first block; `max_bytes` bounds the sum of all. NULL when there
+ * is no memory. */
+struct arena *arena_create(size_t first_bytes, size_t max_bytes)
+    __attribute__((warn_unused_result));
 
 /* Frees everything and nulls the pointer; takes NULL. */
 void arena_free(struct arena **arena);

@@ -1,8 +1,8 @@
 /*
- * Functions that must not be used in Sluice: unbounded, locale-dependent or without error reporting.
- * base/check.h includes this file, and every source includes base/check.h by way of its own header, so
- * a use fails to compile with the name of what to use instead. System headers are not affected as long
- * as they are included first by base/check.h.
+ * Functions that must not be used in Sluice: unbounded, locale-dependent or without error
+ * reporting. base/check.h includes this file, and every source includes base/check.h by way of its
+ * own header, so a use fails to compile with the name of what to use instead. System headers are
+ * not affected as long as they are included first by base/check.h.
  */
 #ifndef SLUICE_BASE_BANNED_H
 #define SLUICE_BASE_BANNED_H

@@ -1,9 +1,9 @@
 /*
  * Assertions that stay in production, and magic numbers that catch stale or foreign pointers.
  *
- * They catch our own bugs only: what a peer, a record or a user gave is an error with a fault, never an
- * assertion. A failed check writes one line to stderr and aborts, because a process whose invariants are
- * broken must not go on sending mail.
+ * They catch our own bugs only: what a peer, a record or a user gave is an error with a fault,
+ * never an assertion. A failed check writes one line to stderr and aborts, because a process whose
+ * invariants are broken must not go on sending mail.
  */
 #ifndef SLUICE_BASE_CHECK_H
 #define SLUICE_BASE_CHECK_H

@@ -33,14 +33,15 @@ struct slice wall_time_format(struct wall_time t, char out[WALL_TEXT_MAX])
     return slice_of(out, used + (size_t)more);
 }
 
-/* Milliseconds of the unit at the start of *rest, which is moved behind it; 0 when there is none. */
+/* Milliseconds of the unit at the start of *rest, which is moved behind it; 0 when there is none.
+ */
 static int64_t take_unit(struct slice *rest)
 {
     static const struct {
         struct slice name;
         int64_t ms;
     } units[] = {
-        {{"ms", 2}, 1},      {{"s", 1}, 1000},      {{"m", 1}, 60000},
+        {{"ms", 2}, 1},      {{"s", 1}, 1000},     {{"m", 1}, 60000},
         {{"h", 1}, 3600000}, {{"d", 1}, 86400000}, {{"w", 1}, 7 * (int64_t)86400000},
     };
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {

@@ -1,6 +1,7 @@
 /*
- * Two kinds of time that cannot be mixed up: monotonic time for waiting and measuring, wall time for records
- * and people. Monotonic time is CLOCK_BOOTTIME, so that a suspended machine notices that time has passed.
+ * Two kinds of time that cannot be mixed up: monotonic time for waiting and measuring, wall time
+ * for records and people. Monotonic time is CLOCK_BOOTTIME, so that a suspended machine notices
+ * that time has passed.
  */
 #ifndef SLUICE_BASE_CLOCK_H
 #define SLUICE_BASE_CLOCK_H
@@ -50,7 +51,8 @@ static inline struct mono_time mono_min(struct mono_time a, struct mono_time b)
 /* RFC 3339 in UTC with milliseconds: 2026-11-22T02:26:53.123Z. */
 struct slice wall_time_format(struct wall_time t, char out[WALL_TEXT_MAX]);
 
-/* "90s", "15m", "2h", "3d", "500ms", "1h30m"; a bare number is seconds. False: not a duration, or over 10 years. */
+/* "90s", "15m", "2h", "3d", "500ms", "1h30m"; a bare number is seconds. False: not a duration, or
+ * over 10 years. */
 bool duration_parse_ms(struct slice text, int64_t *ms);
 
 #endif

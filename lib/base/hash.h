@@ -1,6 +1,7 @@
 /*
  * SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF") with a key drawn once per
- * process for tables that outsiders can fill, and a fixed key where the same value is needed in every process.
+ * process for tables that outsiders can fill, and a fixed key where the same value is needed in
+ * every process.
  */
 #ifndef SLUICE_BASE_HASH_H
 #define SLUICE_BASE_HASH_H

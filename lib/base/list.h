@@ -1,6 +1,7 @@
 /*
- * Intrusive doubly linked list with a sentinel. An element is on at most one list by each of its nodes;
- * a node that is on no list has next == NULL, so list_linked() is true exactly while it is on one.
+ * Intrusive doubly linked list with a sentinel. An element is on at most one list by each of its
+ * nodes; a node that is on no list has next == NULL, so list_linked() is true exactly while it is
+ * on one.
  */
 #ifndef SLUICE_BASE_LIST_H
 #define SLUICE_BASE_LIST_H

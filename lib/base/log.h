@@ -1,7 +1,7 @@
 /*
- * Log lines on stderr: time, level, program and thread, event, then key=value pairs, one line per fact:
- *   2026-11-22T02:26:53.123Z info worker event=session-open site=gmail.com …
- * Values with blanks, quotes or controls are quoted and escaped, so a peer's text can never forge a line.
+ * Log lines on stderr: time, level, program and thread, event, then key=value pairs, one line per
+ * fact: 2026-11-22T02:26:53.123Z info worker event=session-open site=gmail.com … Values with
+ * blanks, quotes or controls are quoted and escaped, so a peer's text can never forge a line.
  * Thread-safe (one write(2) per line). Secrets never go in.
  */
 #ifndef SLUICE_BASE_LOG_H
@@ -33,7 +33,8 @@ void log_write(enum log_level level, const char *event, const char *format, ...)
         }                                                                                          \
     } while (0)
 
-/* `s` as one log value: as it is when it is a plain word, else quoted with \", \\ and \xNN; cut to fit. */
+/* `s` as one log value: as it is when it is a plain word, else quoted with \", \\ and \xNN; cut to
+ * fit. */
 const char *log_quote(char *out, size_t out_bytes, struct slice s);
 
 #endif

@@ -73,7 +73,8 @@ void *map_remove(struct map *map, struct slice key)
     if (value == NULL) {
         return NULL;
     }
-    /* Close the gap: an entry further on moves back unless its home lies between the hole and itself. */
+    /* Close the gap: an entry further on moves back unless its home lies between the hole and
+     * itself. */
     for (size_t i = (hole + 1) & mask; map->entries[i].value != NULL; i = (i + 1) & mask) {
         size_t home = (size_t)map->entries[i].hash & mask;
         if (((i - home) & mask) >= ((i - hole) & mask)) {

@@ -1,6 +1,7 @@
 /*
- * Hash map from byte strings to pointers: open addressing, linear probing, grows at 3/4. Keys are not copied:
- * the key's bytes must live as long as the entry (they normally lie inside the value). Not thread-safe.
+ * Hash map from byte strings to pointers: open addressing, linear probing, grows at 3/4. Keys are
+ * not copied: the key's bytes must live as long as the entry (they normally lie inside the value).
+ * Not thread-safe.
  */
 #ifndef SLUICE_BASE_MAP_H
 #define SLUICE_BASE_MAP_H

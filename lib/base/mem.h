@@ -1,6 +1,6 @@
 /*
- * Allocation. Small sizes that we choose ourselves abort on failure (mem_*); sizes that a peer or a record
- * chooses go through mem_try_*, which may return NULL. Memory is freed with mem_free.
+ * Allocation. Small sizes that we choose ourselves abort on failure (mem_*); sizes that a peer or a
+ * record chooses go through mem_try_*, which may return NULL. Memory is freed with mem_free.
  */
 #ifndef SLUICE_BASE_MEM_H
 #define SLUICE_BASE_MEM_H

@@ -1,6 +1,6 @@
 /*
- * Fast random numbers for jitter, choice and ids: per thread a xoshiro256** generator (Blackman and Vigna)
- * seeded from getrandom(2). Not for secrets.
+ * Fast random numbers for jitter, choice and ids: per thread a xoshiro256** generator (Blackman and
+ * Vigna) seeded from getrandom(2). Not for secrets.
  */
 #ifndef SLUICE_BASE_RANDOM_H
 #define SLUICE_BASE_RANDOM_H

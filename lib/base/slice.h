@@ -1,7 +1,8 @@
 /*
  * A view of bytes that somebody else owns: pointer and length, passed by value. Not NUL-terminated.
- * A slice with ptr NULL is "absent"; one with len 0 and a ptr is "empty". No function here allocates.
- * Case-insensitive functions fold ASCII only, as SMTP and DNS do (RFC 5321 2.4, RFC 4343).
+ * A slice with ptr NULL is "absent"; one with len 0 and a ptr is "empty". No function here
+ * allocates. Case-insensitive functions fold ASCII only, as SMTP and DNS do (RFC 5321 2.4, RFC
+ * 4343).
  */
 #ifndef SLUICE_BASE_SLICE_H
 #define SLUICE_BASE_SLICE_H
@@ -68,8 +69,8 @@ bool slice_is_utf8(struct slice s);
 /* Without blanks and tabs at both ends. */
 struct slice slice_trim(struct slice s);
 
-/* Cuts *rest at the first `separator`: returns what stands before it and leaves what stands behind. Without
- * one the whole is returned and *rest becomes SLICE_NULL. */
+/* Cuts *rest at the first `separator`: returns what stands before it and leaves what stands behind.
+ * Without one the whole is returned and *rest becomes SLICE_NULL. */
 struct slice slice_cut(struct slice *rest, char separator);
 
 /* Decimal digits only, nothing else, no overflow; false leaves *value alone. */

@@ -1,7 +1,8 @@
 /*
- * A growing byte buffer with a maximum given when it is made. Once an addition would pass the maximum it is
- * refused as a whole, the buffer remembers that (`overflow`) and every later addition is refused as well, so
- * that a builder may add many parts and look once at the end. Always NUL-terminated behind its length.
+ * A growing byte buffer with a maximum given when it is made. Once an addition would pass the
+ * maximum it is refused as a whole, the buffer remembers that (`overflow`) and every later addition
+ * is refused as well, so that a builder may add many parts and look once at the end. Always
+ * NUL-terminated behind its length.
  */
 #ifndef SLUICE_BASE_STRBUF_H
 #define SLUICE_BASE_STRBUF_H
@@ -31,7 +32,8 @@ bool strbuf_add_byte(struct strbuf *buf, char byte);
 bool strbuf_addf(struct strbuf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 bool strbuf_vaddf(struct strbuf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
 
-/* Room for `len` more bytes; NULL when that passes the maximum. The caller writes and calls strbuf_commit. */
+/* Room for `len` more bytes; NULL when that passes the maximum. The caller writes and calls
+ * strbuf_commit. */
 char *strbuf_reserve(struct strbuf *buf, size_t len);
 void strbuf_commit(struct strbuf *buf, size_t len);
 

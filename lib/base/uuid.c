@@ -24,7 +24,8 @@ struct uuid uuid_v7(struct wall_time now)
 struct uuid uuid_derive(struct slice data)
 {
     struct uuid uuid;
-    uint64_t halves[2] = {hash_sip(data, 0x736c756963652d31u, 1), hash_sip(data, 0x736c756963652d32u, 2)};
+    uint64_t halves[2] = {hash_sip(data, 0x736c756963652d31u, 1),
+                          hash_sip(data, 0x736c756963652d32u, 2)};
     memcpy(uuid.bytes, halves, sizeof(uuid.bytes));
     set_version(&uuid, 8);
     return uuid;

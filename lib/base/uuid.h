@@ -1,6 +1,6 @@
 /*
- * Message and event ids: RFC 9562 UUIDs. Version 7 (time-ordered) where an id is made, version 8 where it is
- * derived from other data, so that deriving it again gives the same id.
+ * Message and event ids: RFC 9562 UUIDs. Version 7 (time-ordered) where an id is made, version 8
+ * where it is derived from other data, so that deriving it again gives the same id.
  */
 #ifndef SLUICE_BASE_UUID_H
 #define SLUICE_BASE_UUID_H
@@ -13,10 +13,12 @@ struct uuid {
     uint8_t bytes[16];
 };
 
-/* Time-ordered; unique over threads and processes. Costs no system call but the clock's. Thread-safe. */
+/* Time-ordered; unique over threads and processes. Costs no system call but the clock's.
+ * Thread-safe. */
 struct uuid uuid_v7(struct wall_time now);
 
-/* Version 8 from 128 bits of SipHash of `data`, the same everywhere: an id for identical input, no secret. */
+/* Version 8 from 128 bits of SipHash of `data`, the same everywhere: an id for identical input, no
+ * secret. */
 struct uuid uuid_derive(struct slice data);
 
 /* Lower case with hyphens, NUL-terminated. */

@@ -103,6 +103,18 @@ void smtp_client_lost(struct smtp_client *client, struct slice reason, struct mo
         end_after_quit(client, now);
         return;
     }
+    if (client->state == CLIENT_CREATED) {
+        /* There never was a link: the reason says it all. */
+        const struct smtp_outcome outcome = {
+            .result = SMTP_RESULT_DEFERRED,
+            .phase = SMTP_PHASE_CONNECT,
+            .scope = SMTP_SCOPE_SITE,
+            .enhanced = {4, 4, 1},
+            .text = reason,
+        };
+        client_end(client, outcome, SMTP_RESULT_UNCERTAIN, false, now);
+        return;
+    }
     client_end_with_text(client, smtp_client_phase(client), (struct smtp_enhanced){4, 4, 2},
                          "link lost", reason, now);
 }

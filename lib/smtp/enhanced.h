@@ -14,7 +14,8 @@ struct smtp_enhanced {
 
 #define SMTP_ENHANCED_TEXT_MAX 16
 
-/* Takes "5.1.1" from the start of *rest and moves *rest behind it and one blank; false: none there, untouched. */
+/* Takes "5.1.1" from the start of *rest and moves *rest behind it and one blank; false: none there,
+ * untouched. */
 bool smtp_enhanced_take(struct slice *rest, struct smtp_enhanced *out);
 
 /* "5.1.1", or "" when none is given; NUL-terminated. */

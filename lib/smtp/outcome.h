@@ -1,6 +1,6 @@
 /*
- * What became of one recipient, or of a session, as a value (style.md rule 12). Everything above the engine
- * (retry, events, classification) works from this and never looks at the wire again.
+ * What became of one recipient, or of a session, as a value (style.md rule 12). Everything above
+ * the engine (retry, events, classification) works from this and never looks at the wire again.
  */
 #ifndef SLUICE_SMTP_OUTCOME_H
 #define SLUICE_SMTP_OUTCOME_H
@@ -8,11 +8,13 @@
 #include "smtp/enhanced.h"
 
 enum smtp_result {
-    SMTP_RESULT_NONE = 0,  /* not tried: the session ended first; nothing was refused, try elsewhere */
+    SMTP_RESULT_NONE =
+        0, /* not tried: the session ended first; nothing was refused, try elsewhere */
     SMTP_RESULT_DELIVERED, /* 2xx to the final dot (for LMTP: of this recipient) */
     SMTP_RESULT_DEFERRED,  /* 4xx, or a failure that may pass */
     SMTP_RESULT_BOUNCED,   /* 5xx, or a failure that cannot pass */
-    SMTP_RESULT_UNCERTAIN, /* the link was lost or timed out after the final dot, before its reply */
+    SMTP_RESULT_UNCERTAIN, /* the link was lost or timed out after the final dot, before its reply
+                            */
 };
 
 /* Where in the dialogue (RFC 5321 section 3) it happened. */
@@ -48,7 +50,8 @@ struct smtp_outcome {
     enum smtp_scope scope;
     uint16_t code;                 /* reply code; 0 when no reply caused this */
     struct smtp_enhanced enhanced; /* of the reply, or ours when there was none */
-    struct slice text;             /* reply text without codes, lines joined by one blank; lifetime: see the giver */
+    struct slice
+        text; /* reply text without codes, lines joined by one blank; lifetime: see the giver */
 };
 
 const char *smtp_result_name(enum smtp_result result); /* "delivered" … */

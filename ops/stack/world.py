@@ -112,6 +112,7 @@ DEMO = World(
         Provider("bigmail", ["127.0.1.1", "127.0.1.2"], ["bigmail.test"], 30, """
             profile: gmail
             latency: 5ms
+            capabilities: [PIPELINING, CHUNKING, SIZE, 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES, STARTTLS]
             tls: {{certificate: {certificate}, key: {key}}}
             unknown: 3%
             replies:
@@ -138,7 +139,7 @@ DEMO = World(
             """),
         Provider("slow", ["127.0.1.6"], ["slow.test"], 4, """
             profile: postfix
-            latency: 150ms
+            latency: 60ms
             """),
         Provider("flaky", ["127.0.1.7", "127.0.1.8"], ["flaky.test"], 5, """
             profile: postfix
