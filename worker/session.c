@@ -76,6 +76,7 @@ static void mail_came_back(struct session *session, const struct smtp_outcome *l
     struct settler *settler = &session->lane->shard->settler;
     struct mail *mail = session->mail;
     struct report_facts facts = facts_of(session);
+    CHECK(mail != NULL);
     session->mail = NULL;
     if (mail->pending == 0) {
         settle_round(settler, &mail);

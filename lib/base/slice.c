@@ -2,8 +2,8 @@
 
 bool slice_eq_nocase(struct slice a, struct slice b)
 {
-    if (a.len != b.len) {
-        return false;
+    if (a.len != b.len || a.ptr == NULL || b.ptr == NULL) {
+        return a.len == b.len && a.len == 0;
     }
     for (size_t i = 0; i < a.len; i++) {
         if (ascii_lower_byte(a.ptr[i]) != ascii_lower_byte(b.ptr[i])) {

@@ -2,6 +2,8 @@
  * Configuration and errors of librdkafka in our words. The log callback runs on librdkafka's
  * threads, everything else on the caller's.
  */
+#include "kafka/properties.h"
+
 #include "kafka/conf_private.h"
 
 #include "base/clock.h"

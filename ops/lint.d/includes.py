@@ -11,7 +11,7 @@ LIBRARY = {
     "lib/mail": {"lib/base"},
     "lib/io": {"lib/base"},
 }
-for _room in ("schema", "dns", "kafka", "redis", "policy"):
+for _room in ("schema", "dns", "kafka", "redis", "policy", "classify"):
     LIBRARY["lib/" + _room] = {"lib/base", "lib/smtp", "lib/mail", "lib/io"}
 LIBRARY["lib/sluice"] = set(LIBRARY)
 
@@ -29,17 +29,19 @@ THIRD_PARTY = {
     "unbound": {"lib/dns"},
     "event2/": {"lib/dns"},
     "cyaml/": {"lib/policy"},
-    "yaml.h": {"lib/policy"},
+    "yaml.h": {"lib/policy", "lib/classify"},
+    "hs/": {"lib/classify"},
+    "pcre2.h": {"lib/classify"},
     "protobuf-c/": {"lib/schema"},
     "idn2.h": {"lib/smtp"},
-    "jansson.h": {"ops"},
+    "jansson.h": {"ops", "bouncer"},
     "argon2.h": {"producer"},
     "cmocka.h": set(),
 }
 
 # The C library, POSIX and Linux.
 SYSTEM = re.compile(r"""^(?:
-    (?:assert|ctype|errno|float|inttypes|limits|locale|math|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|
+    (?:assert|ctype|errno|float|inttypes|limits|locale|math|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|threads|
        stdio|stdlib|stdnoreturn|string|strings|time|wchar|
        dirent|dlfcn|fcntl|fnmatch|getopt|glob|grp|ifaddrs|libgen|malloc|netdb|poll|pthread|pwd|regex|resolv|sched|
        semaphore|spawn|syslog|termios|unistd|fts|spawn|sysexits|ucontext|utime|features|alloca|byteswap|endian|execinfo)\.h
