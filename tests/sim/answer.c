@@ -1,3 +1,4 @@
+/* The order of the questions: limits first, then what is for ever, rules, what passes. */
 #include "sim/answer.h"
 
 #include "base/hash.h"
@@ -243,14 +244,20 @@ void sim_answer_rcpt(struct sim_provider *provider, const struct sim_request *re
         request->rcpt_count >= config->max_recipients_per_message) {
         violates(provider, request, SIM_VIOLATION_RECIPIENTS_PER_MESSAGE, SIM_PHRASE_RECIPIENTS,
                  answer);
-    } else if (rate_exceeded(provider, request, SIM_RATE_RECIPIENTS, answer)) {
         return;
-    } else if (sim_chance_by_hash(provider, request->rcpt, PURPOSE_UNKNOWN, config->unknown)) {
+    }
+    if (rate_exceeded(provider, request, SIM_RATE_RECIPIENTS, answer)) {
+        return;
+    }
+    if (sim_chance_by_hash(provider, request->rcpt, PURPOSE_UNKNOWN, config->unknown)) {
         say_phrase(provider, request, SIM_PHRASE_UNKNOWN, answer);
-    } else if (apply_rules(provider, request, SIM_PHASE_RCPT, answer)) {
         return;
-    } else if (sim_chance_by_hash(provider, request->rcpt, PURPOSE_TEMPORARY, config->temporary) &&
-               first_attempt(provider, request)) {
+    }
+    if (apply_rules(provider, request, SIM_PHASE_RCPT, answer)) {
+        return;
+    }
+    if (sim_chance_by_hash(provider, request->rcpt, PURPOSE_TEMPORARY, config->temporary) &&
+        first_attempt(provider, request)) {
         say_phrase(provider, request, SIM_PHRASE_TEMPORARY, answer);
     } else if (config->greylist && greylisted(provider, request)) {
         say_phrase(provider, request, SIM_PHRASE_GREYLIST, answer);

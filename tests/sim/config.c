@@ -1,3 +1,4 @@
+/* The keys of the configuration, and what each value may be. */
 #include "sim/config.h"
 
 #include "base/mem.h"

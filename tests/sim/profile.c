@@ -1,3 +1,4 @@
+/* The wording of each profile, and the names that are put into it. */
 #include "sim/profile.h"
 
 static const struct sim_reply gmail_unknown[] = {

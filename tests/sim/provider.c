@@ -1,3 +1,4 @@
+/* Counting, and who came from where. */
 #include "sim/provider.h"
 
 #include "base/hash.h"

@@ -1,3 +1,5 @@
+/* Lines are put together in the buffer itself; the time of day is formatted once per millisecond.
+ */
 #include "sim/record.h"
 
 #include "base/log.h"

@@ -1,3 +1,4 @@
+/* Lines that lie whole in a piece are looked at in place; only a line across pieces is copied. */
 #include "sim/scan.h"
 
 #define HEADER_MAX 65536

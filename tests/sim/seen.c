@@ -1,3 +1,4 @@
+/* A set-associative table: no allocation after it was made, no chain to grow. */
 #include "sim/seen.h"
 
 #include "base/mem.h"

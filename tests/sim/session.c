@@ -1,3 +1,10 @@
+/*
+ * A connection of the simulator: events of the engine to answers, with the delays in between.
+ *
+ * `answer` is decided when the event comes and given when `delay` fires; the engine owes a reply
+ * until then and takes nothing further. A message is recorded when its answer is given, so one
+ * whose link is lost during the delay was not accepted.
+ */
 #include "sim/session.h"
 
 #include "base/mem.h"

@@ -1,3 +1,5 @@
+/* Names and addresses in it need no escapes: the configuration and the address format see to that.
+ */
 #include "sim/summary.h"
 
 #include <errno.h>
@@ -111,6 +113,7 @@ void sim_summary_lines(struct strbuf *out, const struct sim_provider *providers,
         const struct sim_counters *counters = &provider->counters;
         uint64_t rejected = 0;
         uint64_t violations = 0;
+        uint64_t drops = counters->dropped_before_dot + counters->no_reply;
         for (size_t code = 0; code < ARRAY_LEN(counters->rejected); code++) {
             rejected += counters->rejected[code];
         }
@@ -122,9 +125,7 @@ void sim_summary_lines(struct strbuf *out, const struct sim_provider *providers,
                     "rejected=%llu violations=%llu drops=%llu highest_1s=%llu\n",
                     provider->config->name, (ull)counters->connections, provider->connections,
                     provider->most_connections, (ull)counters->messages, (ull)counters->recipients,
-                    (ull)rejected, (ull)violations,
-                    (ull)(counters->dropped_before_dot + counters->no_reply),
-                    (ull)provider->messages_1s.highest);
+                    (ull)rejected, (ull)violations, (ull)drops, (ull)provider->messages_1s.highest);
     }
 }
 

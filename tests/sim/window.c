@@ -1,3 +1,4 @@
+/* Sliding windows: a ring of times for the limit, a ring of counts for the meter. */
 #include "sim/window.h"
 
 #include "base/mem.h"

@@ -1,3 +1,4 @@
+/* YAML into typed values, and the list of what is wrong with them. */
 #include "sim/yaml_reader.h"
 
 #define PROBLEMS_MAX 50
