@@ -12,6 +12,7 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PROBLEMS_BYTES 65536
@@ -242,8 +243,19 @@ static bool open_signals(struct program *program, struct fault *fault)
     return true;
 }
 
+/* A socket for each connection; the usual soft limit of 1024 is less than a test opens. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static bool run(struct program *program, struct fault *fault)
 {
+    raise_descriptors();
     program->loop = io_loop_create(fault);
     if (program->loop == NULL || !open_record(program, fault)) {
         return false;
