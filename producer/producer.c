@@ -1,0 +1,357 @@
+#include "producer/producer.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "producer/mail.h"
+#include "producer/session.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define PRODUCER_MAGIC 0x70726f64u
+#define WARM_UP_MS 5000
+#define POLL_MS 500
+#define DRAIN_MS 30000
+#define FLUSH_MS 5000
+#define LINGER_MS 2
+#define QUEUE_MAX_KBYTES (512 * 1024) /* above our own bound of memory */
+#define RECORD_MAX_BYTES (INT64_C(26) << 20)
+
+/* ---- Kafka ---- */
+
+/* A topic that does not exist is an error at start; a Kafka that cannot be reached is not, since it
+ * may come. */
+static bool warm_up(struct producer *producer, struct fault *fault)
+{
+    const struct config *config = producer->config;
+    char **topics = mem_calloc(config->stream_count, sizeof(*topics));
+    for (size_t i = 0; i < config->stream_count; i++) {
+        size_t size = strlen(config->kafka.prefix) + strlen(config->streams[i].name) + 3;
+        topics[i] = mem_zalloc(size);
+        snprintf(topics[i], size, "%sq.%s", config->kafka.prefix, config->streams[i].name);
+    }
+    bool ok = kafka_producer_warm_up(producer->kafka, (const char *const *)topics,
+                                     config->stream_count, WARM_UP_MS, fault);
+    for (size_t i = 0; i < config->stream_count; i++) {
+        mem_free(topics[i]);
+    }
+    mem_free(topics);
+    if (!ok && fault->kind != FAULT_INVALID && fault->kind != FAULT_REFUSED) {
+        log_warn("kafka-unreachable", "reason=\"%s\"", fault->text);
+        return true;
+    }
+    return ok || fault_prefix(fault, "Kafka");
+}
+
+static void on_reports(struct io_watch *watch, void *owner, unsigned events)
+{
+    struct producer *producer = owner;
+    uint64_t count;
+    (void)watch;
+    (void)events;
+    CHECK_MAGIC(producer, PRODUCER_MAGIC);
+    ssize_t got = read(producer->event_fd, &count, sizeof(count));
+    (void)got; /* nothing there: another notification took it */
+    while (kafka_producer_poll(producer->kafka, 0) > 0) {
+    }
+}
+
+static void poll_again(struct timer *timer, struct mono_time now)
+{
+    struct producer *producer = CONTAINER_OF(timer, struct producer, poll);
+    CHECK_MAGIC(producer, PRODUCER_MAGIC);
+    kafka_producer_poll(producer->kafka, 0);
+    wheel_set(io_loop_wheel(producer->loop), timer, mono_add_ms(now, POLL_MS), poll_again);
+}
+
+static bool open_kafka(struct producer *producer, struct fault *fault)
+{
+    const struct config_kafka *kafka = &producer->config->kafka;
+    struct kafka_producer_options options;
+    kafka_producer_options_default(&options);
+    options.client_id = "sluice-producer";
+    options.linger_ms = LINGER_MS;
+    options.max_message_bytes = RECORD_MAX_BYTES;
+    options.queue_max_kbytes = QUEUE_MAX_KBYTES;
+    options.delivery_timeout_ms = (int)producer->config->producer.kafka_timeout_ms;
+    struct kafka_property *items = mem_calloc(kafka->property_count + 1, sizeof(*items));
+    items[0] = (struct kafka_property){"bootstrap.servers", kafka->bootstrap_servers};
+    for (size_t i = 0; i < kafka->property_count; i++) {
+        items[i + 1] =
+            (struct kafka_property){kafka->properties[i].name, kafka->properties[i].value};
+    }
+    struct kafka_properties all = {items, kafka->property_count + 1};
+    producer->kafka = kafka_producer_create(&all, &options, fault);
+    mem_free(items);
+    if (producer->kafka == NULL || !warm_up(producer, fault)) {
+        return false;
+    }
+    producer->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (producer->event_fd < 0) {
+        return fault_set_errno(fault, errno, "eventfd");
+    }
+    producer->watch =
+        io_watch_create(producer->loop, producer->event_fd, on_reports, producer, fault);
+    if (producer->watch == NULL) {
+        return false;
+    }
+    io_watch_set(producer->watch, IO_READABLE);
+    kafka_producer_notify(producer->kafka, producer->event_fd);
+    poll_again(&producer->poll, io_loop_now(producer->loop));
+    return true;
+}
+
+/* ---- certificates and users ---- */
+
+static bool load_tls(struct producer *producer, struct fault *fault)
+{
+    const struct config_producer *config = &producer->config->producer;
+    const struct tls_server_options options = {
+        .certificate_file = config->tls_certificate_file,
+        .key_file = config->tls_key_file,
+    };
+    if (config->tls_certificate_file == NULL) {
+        return true;
+    }
+    struct tls_context *fresh = tls_server_context(&options, fault);
+    if (fresh == NULL) {
+        return fault_prefix(fault, "producer.tls-certificate-file, producer.tls-key-file");
+    }
+    tls_context_free(&producer->tls);
+    producer->tls = fresh;
+    return true;
+}
+
+static void reload(struct producer *producer)
+{
+    struct fault fault;
+    const struct config *config = producer->config;
+    struct users *users = users_load(config->producer.users_file, config, &fault);
+    if (users == NULL) {
+        log_error("not-reloaded", "what=users reason=\"%s\"", fault.text);
+    } else {
+        log_info("reloaded", "what=users count=%zu", users_count(users));
+        auth_set_users(producer->auth, &users);
+    }
+    if (!load_tls(producer, &fault)) {
+        log_error("not-reloaded", "what=certificate reason=\"%s\"", fault.text);
+    } else {
+        log_info("reloaded", "what=certificate");
+    }
+}
+
+/* ---- draining ---- */
+
+static void patience_over(struct timer *timer, struct mono_time now)
+{
+    struct producer *producer = CONTAINER_OF(timer, struct producer, drain);
+    CHECK_MAGIC(producer, PRODUCER_MAGIC);
+    (void)now;
+    log_warn("not-drained", "sessions=%zu", producer->session_count);
+    list_foreach (node, &producer->mails) {
+        mail_give_up(CONTAINER_OF(node, struct mail, node));
+    }
+    io_loop_stop(producer->loop);
+}
+
+void producer_check_drained(struct producer *producer)
+{
+    if (producer->draining && producer->session_count == 0 && list_empty(&producer->mails)) {
+        io_loop_stop(producer->loop);
+    }
+}
+
+static void close_listeners(struct producer *producer)
+{
+    for (size_t i = 0; i < producer->listener_count; i++) {
+        io_listener_free(&producer->listeners[i].io);
+    }
+}
+
+static void drain(struct producer *producer)
+{
+    producer->draining = true;
+    close_listeners(producer);
+    wheel_set(io_loop_wheel(producer->loop), &producer->drain,
+              mono_add_ms(io_loop_now(producer->loop), DRAIN_MS), patience_over);
+    list_foreach_safe (node, after, &producer->sessions) {
+        session_drain(session_of(node));
+    }
+    producer_check_drained(producer);
+}
+
+static void on_signal(void *owner, int number)
+{
+    struct producer *producer = owner;
+    CHECK_MAGIC(producer, PRODUCER_MAGIC);
+    if (number == SIGHUP) {
+        reload(producer);
+        return;
+    }
+    log_info("stopping", "signal=%d sessions=%zu", number, producer->session_count);
+    if (producer->draining) {
+        io_loop_stop(producer->loop); /* asked twice: at once */
+        return;
+    }
+    drain(producer);
+}
+
+/* ---- start and end ---- */
+
+static void on_accept(struct io_listener *io, void *owner, struct io_conn *conn)
+{
+    (void)io;
+    session_accept(owner, conn);
+}
+
+/* 127/8 or ::1. */
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+    if (address->ss_family == AF_INET) {
+        struct sockaddr_in v4;
+        memcpy(&v4, address, sizeof(v4));
+        return (ntohl(v4.sin_addr.s_addr) >> 24) == 127;
+    }
+    struct sockaddr_in6 v6;
+    memcpy(&v6, address, sizeof(v6));
+    return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+}
+
+static bool open_listener(struct producer *producer, const struct config_listener *config,
+                          struct producer_listener *listener, struct fault *fault)
+{
+    struct sockaddr_storage address;
+    socklen_t len;
+    char text[IO_ADDRESS_TEXT_MAX];
+    if (!io_address_parse(slice_cstr(config->address), 0, &address, &len, fault)) {
+        return fault_prefix(fault, "producer.listeners: %s", config->address);
+    }
+    const struct io_listener_options options = {
+        .local = (const struct sockaddr *)&address,
+        .local_len = len,
+    };
+    listener->producer = producer;
+    listener->implicit_tls = config->implicit_tls;
+    listener->loopback = is_loopback(&address);
+    listener->io = io_listen(producer->loop, &options, on_accept, listener, fault);
+    if (listener->io == NULL) {
+        return false;
+    }
+    io_listener_local(listener->io, &address);
+    struct slice name = io_address_format((const struct sockaddr *)&address, text);
+    log_info("listening", "address=%.*s port=%u implicit_tls=%d", SLICE_FMT(name),
+             io_address_port((const struct sockaddr *)&address), listener->implicit_tls);
+    return true;
+}
+
+static bool open_listeners(struct producer *producer, struct fault *fault)
+{
+    const struct config_producer *config = &producer->config->producer;
+    if (config->listener_count == 0) {
+        return fault_set(fault, FAULT_INVALID, 0, "producer.listeners: there are none");
+    }
+    producer->listeners = mem_calloc(config->listener_count, sizeof(*producer->listeners));
+    for (size_t i = 0; i < config->listener_count; i++) {
+        if (!open_listener(producer, &config->listeners[i], &producer->listeners[i], fault)) {
+            return false;
+        }
+        producer->listener_count++;
+    }
+    return true;
+}
+
+static bool open_signals(struct producer *producer, struct fault *fault)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        producer->signals[i] =
+            io_signal_create(producer->loop, numbers[i], on_signal, producer, fault);
+        if (producer->signals[i] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void set_names(struct producer *producer)
+{
+    const struct config_producer *config = &producer->config->producer;
+    const int64_t most = (int64_t)MESSAGE_CONTENT_MAX_BYTES - MAIL_ADDED_MAX_BYTES;
+    if (config->host_name != NULL) {
+        snprintf(producer->host_name_text, sizeof(producer->host_name_text), "%s",
+                 config->host_name);
+    } else if (gethostname(producer->host_name_text, sizeof(producer->host_name_text) - 1) != 0) {
+        snprintf(producer->host_name_text, sizeof(producer->host_name_text), "localhost");
+    }
+    producer->host_name = slice_cstr(producer->host_name_text);
+    producer->max_message_bytes =
+        config->max_message_bytes < most ? config->max_message_bytes : most;
+}
+
+bool producer_open(struct producer *producer, const struct config *config, struct fault *fault)
+{
+    *producer = (struct producer){.magic = PRODUCER_MAGIC, .config = config, .event_fd = -1};
+    producer->budget.max = PRODUCER_MEMORY_MAX_BYTES;
+    list_init(&producer->sessions);
+    list_init(&producer->mails);
+    peers_init(&producer->peers);
+    set_names(producer);
+    struct users *users = users_load(config->producer.users_file, config, fault);
+    if (users == NULL) {
+        return false;
+    }
+    producer->loop = io_loop_create(fault);
+    producer->auth = producer->loop == NULL ? NULL : auth_create(producer->loop, &users, fault);
+    users_free(&users);
+    return producer->auth != NULL && load_tls(producer, fault) && open_signals(producer, fault) &&
+           open_kafka(producer, fault) && open_listeners(producer, fault);
+}
+
+void producer_run(struct producer *producer)
+{
+    CHECK_MAGIC(producer, PRODUCER_MAGIC);
+    io_loop_run(producer->loop);
+}
+
+void producer_close(struct producer *producer)
+{
+    CHECK_MAGIC(producer, PRODUCER_MAGIC);
+    producer->draining = true;
+    if (producer->loop == NULL) {
+        peers_end(&producer->peers);
+        return;
+    }
+    wheel_cancel(io_loop_wheel(producer->loop), &producer->poll);
+    wheel_cancel(io_loop_wheel(producer->loop), &producer->drain);
+    close_listeners(producer);
+    io_watch_free(&producer->watch);
+    list_foreach_safe (node, after, &producer->sessions) {
+        session_abort(session_of(node));
+    }
+    /* What still waits for room in Kafka's queue has nothing in flight and goes now. */
+    list_foreach_safe (mail_node, next, &producer->mails) {
+        mail_abandon(CONTAINER_OF(mail_node, struct mail, node));
+    }
+    kafka_producer_free(&producer->kafka, FLUSH_MS); /* reports on every record that it has */
+    CHECK(list_empty(&producer->mails));
+    if (producer->event_fd >= 0) {
+        close(producer->event_fd);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(producer->signals); i++) {
+        io_signal_free(&producer->signals[i]);
+    }
+    auth_free(&producer->auth);
+    tls_context_free(&producer->tls);
+    peers_end(&producer->peers);
+    mem_free(producer->listeners);
+    const struct producer_counters *n = &producer->counters;
+    log_info("stopped",
+             "accepted=%llu deferred=%llu refused=%llu connections=%llu refused_connections=%llu",
+             (unsigned long long)n->accepted, (unsigned long long)n->deferred,
+             (unsigned long long)n->refused, (unsigned long long)n->connections,
+             (unsigned long long)n->refused_connections);
+    io_loop_free(&producer->loop);
+}

@@ -1,0 +1,89 @@
+/*
+ * What all sessions of one sluice-producer share. Everything runs on the thread of its loop, but
+ * librdkafka's own threads and the two of auth.c.
+ *
+ * Life: producer_open() … producer_run() until drained … producer_close(). Sessions and messages
+ * are on lists here: a session is freed when its link is closed, a message when Kafka has reported
+ * on all its records, even if its session is long gone, since Kafka borrows its bytes.
+ */
+#ifndef SLUICE_PRODUCER_PRODUCER_H
+#define SLUICE_PRODUCER_PRODUCER_H
+
+#include "io/conn.h"
+#include "kafka/producer.h"
+#include "policy/config.h"
+#include "producer/auth.h"
+#include "producer/peers.h"
+
+#define PRODUCER_MEMORY_MAX_BYTES ((int64_t)256 * 1024 * 1024)
+
+/* Bytes of messages in memory, and whether more may come. */
+struct budget {
+    int64_t used, max;
+};
+
+static inline bool budget_take(struct budget *budget, size_t bytes)
+{
+    if ((int64_t)bytes > budget->max - budget->used) {
+        return false;
+    }
+    budget->used += (int64_t)bytes;
+    return true;
+}
+
+static inline void budget_give(struct budget *budget, size_t bytes)
+{
+    budget->used -= (int64_t)bytes;
+    CHECK(budget->used >= 0);
+}
+
+struct producer_listener {
+    struct producer *producer;
+    struct io_listener *io;
+    bool implicit_tls;
+    bool loopback;
+};
+
+struct producer_counters {
+    uint64_t connections, refused_connections, accepted, deferred, refused, logins, bad_logins;
+};
+
+struct producer {
+    uint32_t magic;
+    const struct config *config;
+    struct slice host_name;
+    char host_name_text[256];
+    int64_t max_message_bytes; /* of content as it comes in */
+
+    struct io_loop *loop;
+    struct auth *auth;
+    struct tls_context *tls; /* NULL: none */
+    struct kafka_producer *kafka;
+    int event_fd;
+    struct io_watch *watch;
+    struct timer poll; /* Kafka's, should a notification be missed */
+    struct io_signal *signals[3];
+
+    struct producer_listener *listeners;
+    size_t listener_count;
+    struct list sessions;
+    size_t session_count;
+    struct peers peers;
+    struct list mails; /* handed to Kafka */
+    struct budget budget;
+    struct producer_counters counters;
+
+    bool draining;
+    struct timer drain; /* the end of patience */
+};
+
+/* False: the fault says what cannot be had. Call producer_close() in either case. */
+bool producer_open(struct producer *producer, const struct config *config, struct fault *fault);
+/* Until SIGTERM or SIGINT, and then until drained. */
+void producer_run(struct producer *producer);
+void producer_close(struct producer *producer);
+
+/* A session or message is gone: when draining, was it the last? */
+void producer_check_drained(struct producer *producer);
+
+#endif
