@@ -7,11 +7,12 @@ class Provider:
     """One provider: its MX hosts and their loopback addresses, the domains it serves, how it behaves (keys of the simulator)."""
 
     def __init__(self, name, addresses, domains, share, sim="", site="", shared_mx=None):
+        """sim None: somebody else than the simulator listens there (a real mail server of a test)."""
         self.name = name
         self.addresses = addresses
         self.domains = domains
         self.share = share         # part of the recipients, in percent
-        self.sim = textwrap.dedent(sim)
+        self.sim = None if sim is None else textwrap.dedent(sim)
         self.site = textwrap.dedent(site)
         self.mx_zone = shared_mx or domains[0]
 
@@ -58,15 +59,23 @@ def zones(world):
 def sim_config(world, stack, port):
     text = f"record: {stack.path('accepted.tsv')}\nproviders:\n"
     for provider in world.providers:
-        if provider.mx_zone not in provider.domains:
-            continue  # served by another one's hosts
+        if provider.mx_zone not in provider.domains or provider.sim is None:
+            continue  # served by another one's hosts, or by another program
         listen = ", ".join(f'"{address}:{port}"' for address in provider.addresses)
         sim = provider.sim.format(certificate=stack.path("cert.pem"), key=stack.path("key.pem"))
         text += f"  - name: {provider.name}\n    listen: [{listen}]\n    host-name: mx1.{provider.mx_zone}\n{_indent(sim, 4)}"
     return text
 
 
-def sluice_config(world, stack, vips, sim_port, smtp_port):
+DEFAULT_SITE = """
+retry: [2s, 4s, 8s]
+bounce-after: 20s
+dead-host-time: 3s
+connect-timeout: 5s
+"""
+
+
+def sluice_config(world, stack, vips, sim_port, smtp_port, default_site=DEFAULT_SITE):
     text = f"""\
 kafka:
   bootstrap-servers: {stack.bootstrap}
@@ -87,10 +96,7 @@ vips:
     text += f"""\
   - name: default
     default-smtp-port: {sim_port}
-    retry: [2s, 4s, 8s]
-    bounce-after: 20s
-    dead-host-time: 3s
-    connect-timeout: 5s
+{_indent(default_site, 4)}\
 tenants:
   - {{name: demo, rate: 1000000/h, pools: [shared]}}
 streams:
