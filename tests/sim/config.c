@@ -348,6 +348,7 @@ static void check_provider(struct yaml_reader *reader, const yaml_node_t *node,
         provider->capabilities = SMTP_CAP_PIPELINING | SMTP_CAP_CHUNKING | SMTP_CAP_SIZE |
                                  SMTP_CAP_8BITMIME | SMTP_CAP_SMTPUTF8 | SMTP_CAP_DSN |
                                  SMTP_CAP_ENHANCEDSTATUSCODES;
+        provider->capabilities |= provider->certificate != NULL ? SMTP_CAP_STARTTLS : 0;
     }
     if (provider->host_name == NULL) {
         provider->host_name = provider->name;
