@@ -44,6 +44,8 @@ struct options {
     const char *config;
     const char *name;
     char *vips;
+    const char **configured_vips; /* worker.vips, while --vips stands in its place */
+    size_t configured_vip_count;
 };
 
 static int parse_options(int argc, char **argv, struct options *options)
@@ -72,7 +74,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 }
 
 /* --vips takes the place of worker.vips. False: one of them is not configured. */
-static bool override_vips(struct config *config, const struct options *options)
+static bool override_vips(struct config *config, struct options *options)
 {
     if (options->vips == NULL) {
         return true;
@@ -91,9 +93,21 @@ static bool override_vips(struct config *config, const struct options *options)
         }
         list[count++] = vip->name;
     }
-    config->worker.vips = list; /* lives as long as the process */
+    options->configured_vips = config->worker.vips;
+    options->configured_vip_count = config->worker.vip_count;
+    config->worker.vips = list;
     config->worker.vip_count = count;
     return true;
+}
+
+/* The names in our list are the VIPs' own: the configuration must not free them a second time. */
+static void restore_vips(struct config *config, const struct options *options)
+{
+    if (options->vips != NULL) {
+        mem_free(config->worker.vips);
+        config->worker.vips = options->configured_vips;
+        config->worker.vip_count = options->configured_vip_count;
+    }
 }
 
 static void name_worker(struct worker *worker, const struct options *options)
@@ -258,6 +272,7 @@ int main(int argc, char **argv)
     }
     close_all(&worker);
     log_info("stopped", "status=%d", status);
+    restore_vips(config, &options);
     config_free(&config);
     return status;
 }
