@@ -1,0 +1,34 @@
+/*
+ * Phrases of notices in many languages, by what they tell. Constant tables; all comparisons on
+ * ASCII-lower-cased UTF-8.
+ */
+#ifndef SLUICE_MAIL_WORDS_H
+#define SLUICE_MAIL_WORDS_H
+
+#include "base/arena.h"
+#include "base/slice.h"
+
+enum words_set {
+    WORDS_SUBJECT_BOUNCE, /* subjects of non-delivery notices */
+    WORDS_TEXT_BOUNCE,    /* sentences that say that something was not delivered */
+    WORDS_DELAY,          /* … not yet */
+    WORDS_FINAL,          /* … for good */
+    WORDS_SUBJECT_AUTO,   /* subjects of automatic answers */
+    WORDS_TEXT_AUTO,      /* sentences of automatic answers */
+    WORDS_CHALLENGE_ASK,  /* "click here", "reply to confirm" */
+    WORDS_CHALLENGE_WHY,  /* "protected by", "allowed list" */
+    WORDS_DAEMON,         /* names of mail systems in From */
+    WORDS_SEPARATOR,      /* what stands on the line in front of the returned message */
+    WORDS_RECIPIENT,      /* what stands in front of the address that failed */
+    WORDS_NOT_RECIPIENT,  /* what stands in front of other addresses */
+    WORDS_BOILERPLATE,    /* lines that say nothing of the cause */
+    WORDS_SET_COUNT,
+};
+
+/* True if one of the phrases stands in the text, which must be lower case already. */
+bool words_in(enum words_set set, struct slice lower);
+
+/* A copy in ASCII lower case; empty when the arena is full. */
+struct slice words_lower(struct arena *arena, struct slice text);
+
+#endif
