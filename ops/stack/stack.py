@@ -79,10 +79,10 @@ class Stack:
 
     def _service(self, script, *arguments):
         folder = self.path(script)
+        if (script, folder) not in self.services:
+            self.services.append((script, folder))  # before it starts: an interrupt meanwhile must end it too
         done = subprocess.run([os.path.join(ROOT, "ops", script), "start", folder, *arguments],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if (script, folder) not in self.services:
-            self.services.append((script, folder))
         if done.returncode != 0:
             raise StackError(f"ops/{script} start failed:\n{done.stdout}")
         return read_env(os.path.join(folder, "env"))
