@@ -117,7 +117,8 @@ bool header_read(struct slice content, struct arena *arena, struct header *heade
     *header = (struct header){0};
     while (header->len < content.len) {
         struct slice rest = slice_skip(content, header->len);
-        if (rest.ptr[0] == '\r' || rest.ptr[0] == '\n') {
+        const char first = content.ptr[header->len];
+        if (first == '\r' || first == '\n') {
             break;
         }
         struct slice field = slice_head(rest, field_len(rest));
