@@ -55,6 +55,8 @@ sluice_pkg(idn2 libidn2)
 sluice_pkg(jansson jansson)
 sluice_pkg(argon2 libargon2)
 sluice_pkg(unbound libunbound)
+sluice_pkg(hs libhs)
+sluice_pkg(pcre2 libpcre2-8)
 
 # sluice_library(ROOM [DEPS target…]): static library sluice_ROOM of every *.c in this folder.
 function(sluice_library room)

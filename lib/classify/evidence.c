@@ -1,0 +1,146 @@
+/*
+ * Weighing. Every matching rule is evidence of one kind (text, enhanced code, reply code, phase)
+ * for one class. Of a kind only the heaviest counts for a class: ten ways to say "spam" are one
+ * piece of evidence. Kinds are taken as independent, so their weights add up like probabilities: 1
+ * - (1 - a)(1 - b). A text that is clear weighs 90, a specific enhanced code about 60, a generic
+ * one 20 or less, so that a clear text wins over codes that contradict it and a specific code over
+ * a vague text.
+ */
+#include "classify/classifier_private.h"
+
+#define LEAST 0.15 /* what speaks less is nothing */
+
+static int on_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags,
+                    void *context)
+{
+    struct classify_scratch *scratch = context;
+    (void)from;
+    (void)to;
+    (void)flags;
+    scratch->matches[scratch->match_count++] = id;
+    return scratch->match_count == CLASSIFY_MATCHES_MAX;
+}
+
+void classifier_scan(const struct classifier *classifier, struct classify_scratch *scratch,
+                     uint16_t *provider)
+{
+    scratch->match_count = 0;
+    if (classifier->database == NULL || scratch->cause.len == 0 || scratch->hs == NULL) {
+        return;
+    }
+    (void)hs_scan(classifier->database, scratch->cause.text, (unsigned)scratch->cause.len, 0,
+                  scratch->hs, on_match, scratch);
+    uint32_t first = UINT32_MAX;
+    for (size_t i = 0; i < scratch->match_count; i++) {
+        uint32_t id = scratch->matches[i];
+        if (classifier->set.patterns[id].role == PATTERN_PROVIDER && id < first) {
+            first = id;
+        }
+    }
+    if (*provider == RULE_NO_PROVIDER && first != UINT32_MAX) {
+        *provider = (uint16_t)classifier->set.patterns[first].owner;
+    }
+}
+
+static bool is_excluded(const struct classifier *classifier, const struct classify_scratch *scratch,
+                        uint32_t rule)
+{
+    for (size_t i = 0; i < scratch->match_count; i++) {
+        const struct pattern *pattern = &classifier->set.patterns[scratch->matches[i]];
+        if (pattern->role == PATTERN_UNLESS && pattern->owner == rule) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The rule's own weight, more where its provider speaks, half where another one does. */
+static uint8_t weight_at(const struct rule *rule, uint16_t provider)
+{
+    if (rule->provider == RULE_NO_PROVIDER) {
+        return rule->weight;
+    }
+    if (rule->provider == provider) {
+        return (uint8_t)(rule->weight + (100 - rule->weight) / 4);
+    }
+    if (rule->only_there) {
+        return 0;
+    }
+    return provider == RULE_NO_PROVIDER ? rule->weight : rule->weight / 2;
+}
+
+static void add(struct evidence *evidence, const struct rule *rule, uint32_t index, uint8_t weight)
+{
+    if (rule->layer < evidence->layer) {
+        *evidence = (struct evidence){.layer = rule->layer};
+    } else if (rule->layer > evidence->layer) {
+        return;
+    }
+    uint8_t *slot = &evidence->weight[rule->class][rule->kind];
+    if (weight > *slot) {
+        *slot = weight;
+    }
+    if (weight > evidence->heaviest[rule->class]) {
+        evidence->heaviest[rule->class] = weight;
+        evidence->rule[rule->class] = index;
+    }
+}
+
+void classifier_gather(const struct classifier *classifier, const struct classify_scratch *scratch,
+                       enum smtp_phase phase, uint16_t provider, struct evidence *evidence,
+                       classifier_evidence tell, void *context)
+{
+    const struct ruleset *set = &classifier->set;
+    *evidence = (struct evidence){.layer = RULE_BUILT_IN};
+    for (size_t i = 0; i < scratch->match_count + classifier->plain_count; i++) {
+        uint32_t index;
+        if (i < scratch->match_count) {
+            const struct pattern *pattern = &set->patterns[scratch->matches[i]];
+            if (pattern->role != PATTERN_MATCH ||
+                is_excluded(classifier, scratch, pattern->owner)) {
+                continue;
+            }
+            index = pattern->owner;
+        } else {
+            index = classifier->plain_rules[i - scratch->match_count];
+        }
+        const struct rule *rule = &set->rules[index];
+        uint8_t weight = weight_at(rule, provider);
+        if (weight == 0 ||
+            !rule_admits(rule, phase, scratch->cause.code, scratch->cause.enhanced)) {
+            continue;
+        }
+        add(evidence, rule, index, weight);
+        if (tell != NULL) {
+            tell(context, rule->name, rule->class, weight);
+        }
+    }
+}
+
+enum bounce_class evidence_weigh(const struct evidence *evidence, uint8_t *confidence)
+{
+    double best = 0;
+    double second = 0;
+    enum bounce_class class = BOUNCE_UNDETERMINED;
+    for (unsigned c = 0; c < BOUNCE_CLASS_COUNT; c++) {
+        double against = 1;
+        for (unsigned kind = 0; kind < RULE_KIND_COUNT; kind++) {
+            against *= 1 - evidence->weight[c][kind] / 100.0;
+        }
+        double score = 1 - against;
+        /* Of equals the later class: suppression (the first classes) needs more than a tie. */
+        if (score >= best && score > 0) {
+            second = best;
+            best = score;
+            class = (enum bounce_class)c;
+        } else if (score > second) {
+            second = score;
+        }
+    }
+    if (best < LEAST) {
+        *confidence = 0;
+        return BOUNCE_UNDETERMINED;
+    }
+    *confidence = (uint8_t)(100 * best * (1 - second / 2) + 0.5);
+    return class;
+}

@@ -1,0 +1,154 @@
+/* The first half of normalising: one line, without the codes that servers repeat in front of every
+ * line. */
+#include "classify/cause_private.h"
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\0';
+}
+
+size_t cause_enhanced_at(struct slice s, struct smtp_enhanced *out)
+{
+    uint32_t numbers[3];
+    size_t at = 0;
+    for (size_t i = 0; i < 3; i++) {
+        size_t digits = 0;
+        numbers[i] = 0;
+        while (at < s.len && is_digit(s.ptr[at]) && digits < 4) {
+            numbers[i] = numbers[i] * 10 + (uint32_t)(s.ptr[at++] - '0');
+            digits++;
+        }
+        if (digits == 0 || digits > 3 || (i < 2 && (at >= s.len || s.ptr[at++] != '.'))) {
+            return 0;
+        }
+    }
+    bool longer = at < s.len && (is_digit(s.ptr[at]) ||
+                                 (s.ptr[at] == '.' && at + 1 < s.len && is_digit(s.ptr[at + 1])));
+    if (longer || (numbers[0] != 2 && numbers[0] != 4 && numbers[0] != 5)) {
+        return 0;
+    }
+    *out = (struct smtp_enhanced){(uint8_t)numbers[0], (uint16_t)numbers[1], (uint16_t)numbers[2]};
+    return at;
+}
+
+/* A reply code at the start: three digits, 2 to 5 first, then a blank, "-" or the end. */
+static uint16_t code_at(struct slice s)
+{
+    if (s.len < 3 || s.ptr[0] < '2' || s.ptr[0] > '5' || !is_digit(s.ptr[1]) ||
+        !is_digit(s.ptr[2]) || (s.len > 3 && !is_blank(s.ptr[3]) && s.ptr[3] != '-')) {
+        return 0;
+    }
+    return (uint16_t)((s.ptr[0] - '0') * 100 + (s.ptr[1] - '0') * 10 + (s.ptr[2] - '0'));
+}
+
+static struct slice skip_blanks(struct slice s, const char *more)
+{
+    size_t at = 0;
+    while (at < s.len && (is_blank(s.ptr[at]) || strchr(more, s.ptr[at]) != NULL)) {
+        at++;
+    }
+    return slice_skip(s, at);
+}
+
+static bool is_generic(struct smtp_enhanced status)
+{
+    return status.klass == 0 || (status.subject == 0 && status.detail == 0);
+}
+
+static bool same_status(struct smtp_enhanced a, struct smtp_enhanced b)
+{
+    return a.klass == b.klass && a.subject == b.subject && a.detail == b.detail;
+}
+
+/* Codes at the front of the whole text. */
+static struct slice take_head(struct cause *cause, struct slice s)
+{
+    s = skip_blanks(s, "\"'");
+    for (int i = 0; i < 2; i++) {
+        uint16_t code = code_at(s);
+        if (code == 0) {
+            break;
+        }
+        if (cause->code == 0) {
+            cause->code = code;
+        }
+        s = skip_blanks(slice_skip(s, 4), "\"'");
+    }
+    struct smtp_enhanced status;
+    struct slice inner = skip_blanks(s, "#");
+    size_t len = cause_enhanced_at(inner, &status);
+    if (len > 0) {
+        if (is_generic(cause->enhanced)) {
+            cause->enhanced = status;
+        }
+        s = skip_blanks(slice_skip(inner, len), ",:");
+    }
+    return s;
+}
+
+/* A repeated "550-", "550 ", "5.7.1 " before a word: its length, or 0. */
+static size_t repeated_at(const struct cause *cause, struct slice s)
+{
+    struct smtp_enhanced status;
+    if (cause->code != 0 && code_at(s) == cause->code) {
+        return s.len > 3 ? 4 : 3;
+    }
+    size_t len = cause_enhanced_at(s, &status);
+    if (len > 0 && (len == s.len || is_blank(s.ptr[len])) && same_status(status, cause->enhanced)) {
+        return len;
+    }
+    return 0;
+}
+
+/* "(#5.1.1)", "[5.1.1]", "…: 5.1.1" inside the text, where the reply itself gave none or x.0.0. */
+static void look_for_status(struct cause *cause)
+{
+    struct slice s = slice_of(cause->flat, cause->flat_len);
+    char before = ':';
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (is_digit(c) && (i == 0 || !is_digit(s.ptr[i - 1])) && strchr("#([:<", before) != NULL) {
+            struct smtp_enhanced status;
+            size_t len = cause_enhanced_at(slice_skip(s, i), &status);
+            if (len > 0 && !is_generic(status) &&
+                (cause->code == 0 || status.klass == cause->code / 100)) {
+                cause->enhanced = status;
+                return;
+            }
+        }
+        if (c != ' ') {
+            before = c;
+        }
+    }
+}
+
+void cause_unfold(struct cause *cause, const struct classify_input *input)
+{
+    cause->code = input->code;
+    cause->enhanced = input->enhanced;
+    cause->host_count = 0;
+    cause->flat_len = 0;
+    struct slice s = take_head(cause, slice_head(input->text, CLASSIFY_TEXT_MAX));
+    bool at_word = true;
+    while (s.len > 0 && cause->flat_len < CAUSE_FLAT_MAX) {
+        size_t repeated = at_word ? repeated_at(cause, s) : 0;
+        if (repeated > 0) {
+            s = skip_blanks(slice_skip(s, repeated), "");
+            continue;
+        }
+        char c = is_blank(s.ptr[0]) ? ' ' : s.ptr[0];
+        if (c != ' ' || (cause->flat_len > 0 && cause->flat[cause->flat_len - 1] != ' ')) {
+            cause->flat[cause->flat_len++] = c;
+        }
+        at_word = c == ' ';
+        s = slice_skip(s, 1);
+    }
+    if (is_generic(cause->enhanced)) {
+        look_for_status(cause);
+    }
+}
