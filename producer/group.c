@@ -45,6 +45,10 @@ static struct group *open_group(struct groups *groups, struct slice domain)
         return NULL;
     }
     *group = (struct group){.domain = name};
+    group->items = grow(groups->arena, NULL, 0, &group->capacity, sizeof(*group->items));
+    if (group->items == NULL) {
+        return NULL;
+    }
     map_remove(&groups->open, name);
     map_put(&groups->open, group->domain, group);
     groups->items[groups->count++] = group;

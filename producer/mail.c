@@ -135,7 +135,6 @@ bool mail_add_recipient(struct mail *mail, struct slice address, struct slice no
     struct smtp_address parsed;
     struct fault fault;
     CHECK_MAGIC(mail, MAIL_MAGIC);
-    size_t before = arena_size_bytes(mail->arena);
     if (slice_eq_nocase(address, SLICE("postmaster"))) { /* RFC 5321 section 4.5.1: ours */
         int len = snprintf(postmaster, sizeof(postmaster), "postmaster@%.*s",
                            SLICE_FMT(mail->producer->host_name));
@@ -164,7 +163,9 @@ bool mail_add_recipient(struct mail *mail, struct slice address, struct slice no
         memcpy(text + type.len + 1, plain.ptr, plain.len);
         recipient.dsn_orcpt = slice_of(text, type.len + 1 + plain.len);
     }
-    if (!groups_add(&mail->groups, slice_cstr(domain), &recipient) || !charge_arena(mail, before)) {
+    /* Charged first: a recipient that was refused must not be in the record. */
+    if (!charge(mail, sizeof(recipient) * 2 + address.len + notify.len + orcpt.len) ||
+        !groups_add(&mail->groups, slice_cstr(domain), &recipient)) {
         mail_reply_set(reply, 452, "4.5.3", "Too many recipients");
         return false;
     }

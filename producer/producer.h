@@ -72,6 +72,7 @@ struct producer {
     struct list mails; /* handed to Kafka */
     struct budget budget;
     struct producer_counters counters;
+    struct mono_time next_warning; /* of connections that were turned away */
 
     bool draining;
     struct timer drain; /* the end of patience */

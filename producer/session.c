@@ -12,6 +12,7 @@
 #define SLOWEST_BYTES_PER_MS 1
 /* Connections that are only told to go away. */
 #define TURNED_AWAY_MAX 64
+#define WARN_EVERY_MS 10000
 
 struct session {
     uint32_t magic;
@@ -293,7 +294,9 @@ static void log_end(struct session *session)
         ptrdiff_t lf = slice_rfind_byte(rest, '\n');
         last = slice_skip(rest, (size_t)(lf + 1));
     }
-    bool trouble = last.len > 0 && (last.ptr[0] == '4' || last.ptr[0] == '5');
+    /* Those that are turned away have a line of their own, not each one. */
+    bool trouble =
+        session->peer != NULL && last.len > 0 && (last.ptr[0] == '4' || last.ptr[0] == '5');
     log_write(trouble ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "session-ended",
               "peer=%.*s user=%s transactions=%u last=%s", SLICE_FMT(session->peer_name),
               log_quote(user, sizeof(user), session->user),
@@ -515,6 +518,22 @@ static struct smtp_server *make_engine(const struct producer_listener *listener)
     return smtp_server_create(&how);
 }
 
+/* Says so, but not for each one of a flood. */
+static void count_turned_away(struct producer *producer, const struct sockaddr_storage *address)
+{
+    char text[IO_ADDRESS_TEXT_MAX];
+    struct mono_time now = io_loop_now(producer->loop);
+    producer->counters.refused_connections++;
+    if (mono_before(now, producer->next_warning)) {
+        return;
+    }
+    producer->next_warning = mono_add_ms(now, WARN_EVERY_MS);
+    struct slice name = io_address_format((const struct sockaddr *)address, text);
+    log_warn("too-many-connections", "sessions=%zu peer=%.*s refused_connections=%llu",
+             producer->session_count, SLICE_FMT(name),
+             (unsigned long long)producer->counters.refused_connections);
+}
+
 void session_accept(struct producer_listener *listener, struct io_conn *conn)
 {
     struct producer *producer = listener->producer;
@@ -528,7 +547,9 @@ void session_accept(struct producer_listener *listener, struct io_conn *conn)
     }
     struct peer *peer =
         full ? NULL : peers_enter(&producer->peers, &address, config->max_connections_per_peer);
-    producer->counters.refused_connections += peer == NULL;
+    if (peer == NULL) {
+        count_turned_away(producer, &address);
+    }
     if (peer == NULL && listener->implicit_tls) {
         return; /* no handshake for a refusal */
     }
