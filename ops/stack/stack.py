@@ -91,7 +91,8 @@ class Stack:
         self.bootstrap = self._service("kafka", *(["--heap", str(heap_mb)] if heap_mb else []))["KAFKA_BOOTSTRAP"]
 
     def start_redis(self):
-        self.redis_port = int(self._service("redis")["REDIS_PORT"])
+        """The second time on the same port, but empty."""
+        self.redis_port = int(self._service("redis", *([str(self.redis_port)] if self.redis_port else []))["REDIS_PORT"])
 
     def start_dns(self, zones):
         """zones: {name: text of the zone file}; "." is the root."""
@@ -102,6 +103,11 @@ class Stack:
             with open(files[-1], "w", encoding="utf-8") as file:
                 file.write(text)
         self.dns = self._service("nsd", *files)["DNS_SERVER"]
+
+    def start_dns_again(self):
+        """After stop_service("nsd"), with the same zones on the same port."""
+        zones = self.path("zones")
+        self._service("nsd", *[os.path.join(zones, name) for name in sorted(os.listdir(zones))])
 
     def stop_service(self, script):
         subprocess.run([os.path.join(ROOT, "ops", script), "stop", self.path(script)], stdin=subprocess.DEVNULL,

@@ -84,7 +84,7 @@ kafka:
   slots: 8
   tier-unit: 1s                 # the real one is 30s: nobody wants to wait that long for a demo
 redis: {{host: 127.0.0.1, port: {stack.redis_port}}}
-dns: {{servers: ["{stack.dns}"]}}
+dns: {{servers: ["{stack.dns}"], timeout: 3s}}
 vips:
 """
     for i, vip in enumerate(vips):

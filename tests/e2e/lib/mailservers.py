@@ -1,5 +1,6 @@
 """Receivers that are not ours: a Postfix of its own, and Postfix's smtp-sink."""
 import contextlib
+import email
 import email.policy
 import os
 import shutil
@@ -44,7 +45,7 @@ alias_maps =
 alias_database =
 local_recipient_maps =
 virtual_mailbox_domains = {domain_list}
-virtual_mailbox_maps = regexp:{folder}/users
+virtual_mailbox_maps = texthash:{folder}/users
 virtual_mailbox_base = {folder}/mail
 virtual_mailbox_limit = 0
 virtual_uid_maps = static:65534
@@ -64,9 +65,9 @@ enable_long_queue_ids = no
 
 
 class Postfix:
-    """A Postfix with virtual mailboxes for addresses whose local part begins with "ok"; everybody else is unknown there."""
+    """A Postfix with a virtual mailbox for each user, in all domains alike; everybody else is unknown there."""
 
-    def __init__(self, address, port, domains, certificate, key):
+    def __init__(self, address, port, domains, users, certificate, key):
         # Its sockets' paths are short, and its own user must be able to come here.
         self.folder = tempfile.mkdtemp(prefix="sluice-postfix-")
         os.chmod(self.folder, 0o755)
@@ -80,7 +81,7 @@ class Postfix:
                                                 certificate=os.path.join(self.folder, "cert.pem"),
                                                 key=os.path.join(self.folder, "key.pem")))
         self._write("conf/master.cf", SERVICES.format(address=address, port=port))
-        self._write("users", "/^(ok[^@]*)@/ $1/\n")
+        self._write("users", "".join(f"{user}@{domain} {user}/\n" for user in users for domain in domains))
         self._command("start")
         wait_listening(address, port, self.log_tail)
 

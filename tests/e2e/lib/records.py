@@ -40,7 +40,7 @@ def message(recipients, content, *, message_id="", tenant="demo", campaign="", m
 
 
 def produce(bootstrap, topic, values, key=None, partition=None):
-    """Writes the values (bytes) as records, each acknowledged, in this order when the partition is given."""
+    """Writes the values (bytes, none of them empty) as records, each acknowledged, in this order when the partition is given."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for i, value in enumerate(values):
@@ -53,12 +53,20 @@ def produce(bootstrap, topic, values, key=None, partition=None):
         subprocess.run([*argv, *files], check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
 
+def produce_null(bootstrap, topic, partition):
+    """A record without a value."""
+    subprocess.run(["kcat", "-P", "-b", bootstrap, "-t", topic, "-p", str(partition), "-Z", "-K", ":"], check=True, input=b"key:\n",
+                   capture_output=True)
+
+
 def read_topic(bootstrap, topic):
     """All records of a topic as dicts of kcat's: partition, offset, key, headers, payload."""
     done = subprocess.run(["kcat", "-C", "-b", bootstrap, "-t", topic, "-o", "beginning", "-e", "-q", "-J"], check=True,
                           stdin=subprocess.DEVNULL, capture_output=True)
     records = []
-    for line in done.stdout.decode("utf-8", errors="replace").splitlines():
+    for line in done.stdout.decode("utf-8", errors="replace").split("\n"):
+        if not line:
+            continue
         record = json.loads(line, strict=False)
         flat = record.get("headers") or []
         record["headers"] = dict(zip(flat[::2], flat[1::2]))
