@@ -172,6 +172,32 @@ static struct returned_recipient *recipient_for(struct reader *reader, enum dsn_
     return reader->current;
 }
 
+/*
+ * Cisco's mail gateways put the server's reply into words of their own: "5.1.0 - Unknown address
+ * error 550-'5.7.1 Access denied' (delivery attempts: 0)". The reply is what counts: "550-'…" up to
+ * the last quotation mark.
+ */
+static struct slice quoted_reply(struct arena *arena, struct slice text)
+{
+    size_t at = 0;
+    uint16_t code = status_find_code(text, &at);
+    ptrdiff_t end = slice_rfind_byte(text, '\'');
+    if (code < 400 || at == 0 || at + 5 >= text.len || text.ptr[at + 3] != '-' ||
+        text.ptr[at + 4] != '\'' || end <= (ptrdiff_t)at + 5) {
+        return text;
+    }
+    size_t len = (size_t)end - at - 1; /* "550 " for "550-'" */
+    char *out = arena_try_alloc(arena, len + 1);
+    if (out == NULL) {
+        return text;
+    }
+    memcpy(out, text.ptr + at, 3);
+    out[3] = ' ';
+    memcpy(out + 4, text.ptr + at + 5, len - 4);
+    out[len] = '\0';
+    return slice_of(out, len);
+}
+
 static void set_diagnostic(struct reader *reader, struct returned_recipient *recipient,
                            struct slice value)
 {
@@ -182,7 +208,7 @@ static void set_diagnostic(struct reader *reader, struct returned_recipient *rec
         recipient->diagnostic_type = slice_trim(slice_head(value, (size_t)semicolon));
         value = slice_skip(value, (size_t)semicolon + 1);
     }
-    recipient->text = slice_trim(value);
+    recipient->text = quoted_reply(reader->list->arena, slice_trim(value));
 }
 
 static void set_field(struct reader *reader, enum dsn_field field, struct slice raw)

@@ -66,7 +66,7 @@ void mail_header_split(struct slice bytes, struct slice *header, struct slice *b
     struct slice line = SLICE_NULL;
     struct slice before = rest;
     /* Empty lines in front of the first field are noise of mailbox files and of torn-out parts. */
-    while (mail_line_next(&rest, &line) && (line.len == 0 || is_mbox_line(line))) {
+    while (mail_line_next(&rest, &line) && (slice_trim(line).len == 0 || is_mbox_line(line))) {
         before = rest;
     }
     rest = before;

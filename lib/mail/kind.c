@@ -144,7 +144,10 @@ static unsigned bounce_hints(const struct kind_fields *fields, const struct kind
     sum += evidence->returned ? 1 : 0;
     sum += evidence->place >= 9 ? 1 : 0;
     sum += status_find_enhanced(text).len > 0 ? 1 : 0;
-    unsigned less = is_answer(fields->subject_lower) && !daemon ? 2 : 0;
+    unsigned less = 0;
+    if (is_answer(fields->subject_lower) && !daemon) {
+        less = fields->in_reply_to.len > 0 ? 3 : 1; /* somebody answers a bounce */
+    }
     return sum > less ? sum - less : 0;
 }
 

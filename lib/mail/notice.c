@@ -308,6 +308,11 @@ static bool is_blank_line(struct slice text)
     return text.len == 0;
 }
 
+static bool is_reply(struct slice text)
+{
+    return status_find_code(text, NULL) >= 400 || status_find_enhanced(text).len > 0;
+}
+
 /* A text is put together on the stack and copied to its size: lists of thousands must not take 4 KB
  * each. */
 struct builder {
@@ -339,14 +344,14 @@ static struct slice builder_text(const struct builder *builder)
 static bool has_reply(const struct notice_lines *lines, size_t from, size_t to)
 {
     for (size_t i = from; i < to && i < from + 60; i++) {
-        if (status_find_code(lines->items[i].text, NULL) >= 400) {
+        if (is_reply(lines->items[i].text)) {
             return true;
         }
     }
     return false;
 }
 
-static bool is_boilerplate(struct slice text)
+static bool line_has(enum words_set set, struct slice text)
 {
     char copy[200];
     text = slice_head(text, sizeof(copy));
@@ -354,7 +359,23 @@ static bool is_boilerplate(struct slice text)
         memcpy(copy, text.ptr, text.len);
     }
     ascii_lower(copy, text.len);
-    return words_in(WORDS_BOILERPLATE, slice_of(copy, text.len));
+    return words_in(set, slice_of(copy, text.len));
+}
+
+static bool line_is_expansion(struct slice text)
+{
+    char copy[200];
+    text = slice_head(text, sizeof(copy));
+    if (text.len > 0) {
+        memcpy(copy, text.ptr, text.len);
+    }
+    ascii_lower(copy, text.len);
+    return is_expansion(slice_of(copy, text.len));
+}
+
+static bool is_boilerplate(struct slice text)
+{
+    return line_has(WORDS_BOILERPLATE, text);
 }
 
 /* What the recipient's own line says besides the address. */
@@ -367,9 +388,43 @@ static struct slice own_text(const struct notice_line *line)
         after = slice_skip(after, 1);
     }
     if (before.len > 0) {
-        return status_is_telling(before) ? line->text : after;
+        return status_is_telling(before) || status_find_code(before, NULL) >= 400 ? line->text
+                                                                                  : after;
     }
     return after;
+}
+
+/*
+ * An address that stands in a sentence: the lines of its paragraph in front of it belong to it too
+ * ("reject reason: Mailbox full", then "target mail address: …"). Before a line of Sendmail's
+ * transcript the server's own words stand: "<<< 550 …".
+ */
+static void paragraph_before(const struct notice_lines *lines, size_t at, struct builder *builder)
+{
+    size_t from = at;
+    while (from > 0 && at - from < 12 && !is_blank_line(lines->items[from - 1].text) &&
+           !lines->items[from - 1].taken) {
+        from--;
+    }
+    for (size_t i = from; i < at; i++) {
+        struct slice text = lines->items[i].text;
+        if (slice_starts_with(text, SLICE("<<<"))) {
+            text = slice_trim(slice_skip(text, 3));
+        } else if (lines->items[at].strength < NAMED || is_boilerplate(text)) {
+            continue;
+        }
+        builder_add(builder, text);
+    }
+}
+
+/* True if nothing more is needed at a blank line: what was found says why, and promises nothing
+ * ("because:"). */
+static bool is_enough(struct slice text, bool more_replies)
+{
+    if (!status_is_telling(text) || text.ptr[text.len - 1] == ':') {
+        return false;
+    }
+    return is_reply(text) || !more_replies;
 }
 
 /* Text behind the recipient in line `at`, up to line `end`. */
@@ -377,19 +432,34 @@ static void text_behind(const struct notice_lines *lines, size_t at, size_t end,
                         struct builder *builder)
 {
     struct slice own = own_text(&lines->items[at]);
+    bool sentence = lines->items[at].strength <= NAMED && lines->items[at].taken;
+    if (sentence) {
+        paragraph_before(lines, at, builder);
+    }
+    size_t before = builder->len;
     if (own.len > 0) {
         builder_add(builder, own);
     }
+    /* "There was an error delivering your mail to <user@example.org>." says nothing yet: one
+     * paragraph more. */
+    unsigned paragraphs = sentence && before == 0 && !is_reply(own) ? 1 : 0;
     for (size_t i = at + 1; i < end; i++) {
         struct slice text = lines->items[i].text;
+        bool first = is_blank_line(lines->items[i - 1].text);
         if (!is_blank_line(text)) {
+            if (line_is_expansion(text)) {
+                continue;
+            }
+            if (first && line_has(WORDS_FOOTER, text) && !is_reply(text) &&
+                !has_reply(lines, i, end)) {
+                return;
+            }
             builder_add(builder, text);
-            continue;
-        }
-        bool told = status_is_telling(builder_text(builder));
-        if (told &&
-            (status_find_code(builder_text(builder), NULL) >= 400 || !has_reply(lines, i, end))) {
-            return;
+        } else if (is_enough(builder_text(builder), has_reply(lines, i, end))) {
+            if (paragraphs == 0) {
+                return;
+            }
+            paragraphs -= i + 1 < end && !is_blank_line(lines->items[i + 1].text);
         }
     }
 }
@@ -406,6 +476,19 @@ static void text_before(const struct notice_lines *lines, size_t at, struct buil
     }
 }
 
+/* "Received >>> 550 5.1.1 unknown user." some lines before "Unable to deliver message to
+ * <user@example.org>". */
+static void reply_before(const struct notice_lines *lines, size_t at, struct builder *builder)
+{
+    for (size_t i = at; i > 0 && at - i < 8 && !lines->items[i - 1].taken; i--) {
+        struct slice text = lines->items[i - 1].text;
+        if (status_find_code(text, NULL) >= 400) {
+            builder_add(builder, text);
+            return;
+        }
+    }
+}
+
 static struct slice text_of(struct arena *arena, const struct notice_lines *lines, size_t at,
                             size_t end)
 {
@@ -413,6 +496,9 @@ static struct slice text_of(struct arena *arena, const struct notice_lines *line
     builder.len = 0;
     builder.out[0] = '\0';
     text_behind(lines, at, end, &builder);
+    if (lines->items[at].strength == NAMED && !is_reply(builder_text(&builder))) {
+        reply_before(lines, at, &builder);
+    }
     if (!status_is_telling(builder_text(&builder)) && end < lines->count) {
         /* Addresses in a list, one text for all of them behind it. */
         size_t last = end;
@@ -437,21 +523,24 @@ static size_t block_end(const struct notice_lines *lines, size_t at)
     while (end < lines->count && !lines->items[end].taken) {
         end++;
     }
-    return end;
+    if (end == lines->count) {
+        return end;
+    }
+    /* "The following recipients did not receive your message:" belongs to those that follow. */
+    size_t back = end;
+    while (back > at + 1 && is_blank_line(lines->items[back - 1].text)) {
+        back--;
+    }
+    struct slice last = lines->items[back - 1].text;
+    return back > at + 1 && last.ptr[last.len - 1] == ':' ? back - 1 : end;
 }
 
 static void set_expansion(const struct notice_lines *lines, size_t at, size_t end,
                           struct returned_recipient *recipient)
 {
     for (size_t i = at + 1; i < end && i < at + 4; i++) {
-        char copy[200];
-        struct slice text = slice_head(lines->items[i].text, sizeof(copy));
-        if (text.len > 0) {
-            memcpy(copy, text.ptr, text.len);
-        }
-        ascii_lower(copy, text.len);
-        if (is_expansion(slice_of(copy, text.len))) {
-            recipient->original = mail_address_first(text);
+        if (line_is_expansion(lines->items[i].text)) {
+            recipient->original = mail_address_first(lines->items[i].text);
             return;
         }
     }
@@ -567,6 +656,40 @@ struct slice notice_text_for(struct arena *arena, struct slice notice, struct sl
     return arena_copy(arena, builder_text(&builder));
 }
 
+struct slice notice_whole_reply(struct arena *arena, struct slice notice, struct slice text)
+{
+    size_t at = 0;
+    uint16_t code = status_find_code(text, &at);
+    if (code == 0 || at != 0 || text.len <= 4 || text.ptr[3] != '-') {
+        return text;
+    }
+    ptrdiff_t found = -1;
+    for (size_t from = 0; found < 0;) {
+        ptrdiff_t next = slice_find(slice_skip(notice, from), text);
+        if (next < 0) {
+            return text;
+        }
+        size_t here = from + (size_t)next;
+        found = here >= 4 && memcmp(notice.ptr + here - 4, "<<< ", 4) == 0 ? (ptrdiff_t)here : -1;
+        from = here + text.len;
+    }
+    struct builder builder;
+    builder.len = 0;
+    struct slice rest = slice_skip(notice, (size_t)found);
+    struct slice line = SLICE_NULL;
+    while (mail_line_next(&rest, &line)) {
+        line = slice_trim(line);
+        if (slice_starts_with(line, SLICE("<<<"))) {
+            line = slice_trim(slice_skip(line, 3));
+        }
+        if (status_find_code(slice_head(line, 4), NULL) != code) {
+            break;
+        }
+        builder_add(&builder, line);
+    }
+    return arena_copy(arena, builder_text(&builder));
+}
+
 /* True if the line cannot belong to the reply in front of it. */
 static bool ends_reply(struct slice line, uint16_t code)
 {
@@ -592,6 +715,13 @@ struct slice notice_reply(struct arena *arena, struct slice text)
     struct builder builder;
     builder.len = 0;
     if (code < 400) {
+        return text;
+    }
+    /* Sendmail's last line after a local mailer failed; why stands in front of it. */
+    struct slice said = slice_trim(line);
+    bool empty = slice_ends_with_nocase(said, SLICE("... Service unavailable")) ||
+                 slice_ends_with_nocase(said, SLICE("Remote protocol error"));
+    if (empty && status_is_telling(slice_head(text, (size_t)(line.ptr - text.ptr)))) {
         return text;
     }
     /* "(reason: 550 …)" ends at its parenthesis. */

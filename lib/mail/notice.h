@@ -27,6 +27,10 @@ unsigned notice_read(struct slice notice, const struct notice_context *context,
  * telling text. */
 struct slice notice_text_for(struct arena *arena, struct slice notice, struct slice address);
 
+/* A reply of several lines of which a report has the first only ("550-…"): all of them, from the
+ * transcript in the notice. */
+struct slice notice_whole_reply(struct arena *arena, struct slice notice, struct slice text);
+
 /* The reply inside a text: from its code to its end, lines of the same reply joined; the whole text
  * without a code. */
 struct slice notice_reply(struct arena *arena, struct slice text);

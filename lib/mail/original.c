@@ -134,32 +134,37 @@ static struct slice only_address(struct slice value)
     return first;
 }
 
-struct slice original_recipient(struct arena *arena, struct slice header)
+/* The first of the fields that names one address alone. */
+static struct slice first_of(struct arena *arena, struct slice header, const char *const *names,
+                             size_t count)
 {
-    static const char *const NAMES[] = {"X-Failed-Recipients", "X-Actual-Recipient",
-                                        "X-Envelope-To",       "X-Original-To",
-                                        "Delivered-To",        "Envelope-To"};
-    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
-        struct slice address = only_address(mail_header_get(arena, header, NAMES[i]));
+    for (size_t i = 0; i < count; i++) {
+        struct slice address = only_address(mail_header_get(arena, header, names[i]));
         if (address.len > 0) {
             return address;
         }
     }
-    struct slice address = only_address(mail_header_get(arena, header, "To"));
-    if (address.len > 0) {
-        return address;
-    }
+    return SLICE_NULL;
+}
+
+struct slice original_recipient(struct arena *arena, struct slice header)
+{
+    static const char *const SURE[] = {"X-Failed-Recipients", "X-Actual-Recipient", "X-Envelope-To",
+                                       "Envelope-To"};
+    static const char *const LIKELY[] = {"To", "X-Original-To", "Delivered-To"};
+    struct slice address = first_of(arena, header, SURE, sizeof(SURE) / sizeof(SURE[0]));
     struct slice rest = header;
     struct mail_field field;
-    while (mail_field_next(&rest, &field)) {
+    /* The topmost Received fields are of the system that failed; what Delivered-To and To say is
+     * older. */
+    for (int i = 0; i < 3 && address.len == 0 && mail_field_next(&rest, &field);) {
         if (slice_eq_nocase(field.name, SLICE("Received"))) {
             address = received_for(field.value);
-            if (address.len > 0) {
-                return address;
-            }
+            i++;
         }
     }
-    return SLICE_NULL;
+    return address.len > 0 ? address
+                           : first_of(arena, header, LIKELY, sizeof(LIKELY) / sizeof(LIKELY[0]));
 }
 
 bool original_is_header(struct slice header)

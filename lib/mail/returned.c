@@ -216,6 +216,10 @@ static bool read_dsn(struct reading *reading)
         struct slice fields = dsn_find_in_text(reading->text);
         if (fields.ptr != NULL) {
             dsn_read(fields, &reading->list, &message);
+            if (fields.ptr >= reading->notice.ptr &&
+                fields.ptr <= reading->notice.ptr + reading->notice.len) {
+                reading->notice.len = (size_t)(fields.ptr - reading->notice.ptr);
+            }
         }
     }
     reading->mail->reporting_mta = message.reporting_mta;
@@ -225,6 +229,11 @@ static bool read_dsn(struct reading *reading)
         struct returned_recipient *item = &reading->list.items[i];
         if (slice_find_byte(item->address, '@') < 0 && slice_find_byte(item->original, '@') >= 0) {
             item->address = item->original;
+        }
+        if (slice_find_byte(mail_address_domain(item->address), '.') < 0 &&
+            slice_find_byte(mail_address_domain(item->original), '.') >= 0) {
+            item->address =
+                item->original; /* a name inside the remote system: "@gateway:user@server" */
         }
         if (item->address.len > 0) {
             reading->list.items[kept++] = *item;
@@ -242,6 +251,7 @@ static void fill_from_notice(struct reading *reading)
     for (size_t i = 0; i < reading->list.count && i < FILL_MAX; i++) {
         struct returned_recipient *item = &reading->list.items[i];
         bool telling = status_is_telling(item->text);
+        item->text = notice_whole_reply(reading->arena, reading->notice, item->text);
         if (telling && item->status.len > 0 && reading->list.count > 4) {
             continue;
         }
@@ -315,6 +325,15 @@ static void add_from_returned(struct reading *reading)
     }
 }
 
+/* Somebody failed, but nothing says who: a recipient without an address carries the text. */
+static void add_nobody(struct reading *reading)
+{
+    struct returned_recipient *item = recipient_list_add(&reading->list);
+    if (item != NULL) {
+        item->address = SLICE("");
+    }
+}
+
 static void read_notice(struct reading *reading)
 {
     const struct kind_fields *fields = &reading->fields;
@@ -335,6 +354,9 @@ static void read_notice(struct reading *reading)
         if (reading->list.count == 0 || evidence.place < 3) {
             reading->list.count = 0;
             add_from_returned(reading);
+        }
+        if (reading->list.count == 0) {
+            add_nobody(reading);
         }
         for (size_t i = 0; i < reading->list.count; i++) {
             struct returned_recipient *item = &reading->list.items[i];
@@ -390,6 +412,44 @@ static void finish_complaint(struct reading *reading)
     }
 }
 
+/*
+ * A report inside of another message: a scanner or list that wraps it, or hands on what it did not
+ * understand. Only where the outer message is from a mail system or has no text of its own: a
+ * bounce that a person forwards is no bounce.
+ */
+static struct slice wrapped_report(struct reading *reading)
+{
+    const struct mail_part *part = mail_tree_find(&reading->tree, "message/rfc822", 1);
+    if (part == NULL || part->encoding != MAIL_ENCODING_PLAIN ||
+        mail_tree_find(&reading->tree, "message/delivery-status", 0) != NULL ||
+        mail_tree_find(&reading->tree, "message/feedback-report", 0) != NULL) {
+        return SLICE_NULL;
+    }
+    struct slice header = SLICE_NULL;
+    struct slice body = SLICE_NULL;
+    mail_header_split(part->body, &header, &body);
+    header = slice_head(header, ORIGINAL_HEADER_MAX);
+    bool report =
+        mail_param(mail_header_get(reading->arena, header, "Content-Type"), "report-type").len > 0;
+    bool wrapper = slice_trim(reading->text).len == 0 ||
+                   kind_from_daemon(reading->arena, &reading->fields) ||
+                   slice_find(reading->fields.subject_lower, SLICE("uncaught bounce")) >= 0;
+    return report && wrapper ? part->body : SLICE_NULL;
+}
+
+static bool read_message(struct reading *reading, struct slice bytes, struct fault *fault)
+{
+    if (!mail_tree_read(reading->arena, bytes, &reading->tree)) {
+        return fault_set(fault, FAULT_LIMIT, 0, "no memory for the parts of the message");
+    }
+    if (reading->tree.parts[0].header.len == 0) {
+        return fault_set(fault, FAULT_INVALID, 0, "no header: this is not a message");
+    }
+    kind_read_fields(reading->arena, reading->tree.parts[0].header, &reading->fields);
+    read_text(reading);
+    return true;
+}
+
 bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned_mail *mail,
                         struct fault *fault)
 {
@@ -398,14 +458,16 @@ bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned
     if (bytes.len == 0) {
         return fault_set(fault, FAULT_INVALID, 0, "empty message");
     }
-    if (!mail_tree_read(arena, slice_head(bytes, RETURNED_READ_MAX), &reading.tree)) {
-        return fault_set(fault, FAULT_LIMIT, 0, "no memory for the parts of the message");
+    if (!read_message(&reading, slice_head(bytes, RETURNED_READ_MAX), fault)) {
+        return false;
     }
-    if (reading.tree.parts[0].header.len == 0) {
-        return fault_set(fault, FAULT_INVALID, 0, "no header: this is not a message");
+    struct slice inner = wrapped_report(&reading);
+    if (inner.len > 0) {
+        struct reading within = {.arena = arena, .mail = mail, .list = {.arena = arena}};
+        if (read_message(&within, inner, NULL)) {
+            reading = within;
+        }
     }
-    kind_read_fields(arena, reading.tree.parts[0].header, &reading.fields);
-    read_text(&reading);
     read_returned(&reading);
     read_kinds(&reading);
     finish_complaint(&reading);

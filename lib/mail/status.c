@@ -103,6 +103,7 @@ static bool counts_something(struct slice text, size_t end)
 
 uint16_t status_find_code(struct slice text, size_t *at)
 {
+    uint16_t code = 0;
     for (size_t i = 0; i + 2 < text.len; i++) {
         char c = text.ptr[i];
         if ((c != '4' && c != '5' && c != '2') || !is_digit(text.ptr[i + 1]) ||
@@ -119,9 +120,12 @@ uint16_t status_find_code(struct slice text, size_t *at)
         if (at != NULL) {
             *at = i;
         }
-        return (uint16_t)((c - '0') * 100 + (text.ptr[i + 1] - '0') * 10 + (text.ptr[i + 2] - '0'));
+        code = (uint16_t)((c - '0') * 100 + (text.ptr[i + 1] - '0') * 10 + (text.ptr[i + 2] - '0'));
+        if (c != '2') {
+            break; /* "220-mx.example.org 421 4.2.1 …": the refusal counts */
+        }
     }
-    return 0;
+    return code;
 }
 
 bool status_is_telling(struct slice text)

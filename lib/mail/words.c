@@ -625,6 +625,38 @@ static const char *const BOILERPLATE[] = {
     NULL,
 };
 
+static const char *const FOOTER[] = {
+    "please reply",
+    "please contact",
+    "if you feel",
+    "if you have any questions",
+    "if you have questions",
+    "for assistance",
+    "for further",
+    "for more information",
+    "check the above",
+    "try again later",
+    "please check the",
+    "please verify",
+    "contact your",
+    "if you need",
+    "the original message",
+    "this message was",
+    "please do not",
+    "if you believe",
+    "you may wish",
+    "do not reply",
+    "reporting-mta",
+    "copyright",
+    "confidential",
+    "the following is",
+    "for help",
+    "thank you",
+    "best regards",
+    "kind regards",
+    NULL,
+};
+
 static const char *const *const SETS[WORDS_SET_COUNT] = {
     [WORDS_SUBJECT_BOUNCE] = SUBJECT_BOUNCE,
     [WORDS_TEXT_BOUNCE] = TEXT_BOUNCE,
@@ -639,6 +671,7 @@ static const char *const *const SETS[WORDS_SET_COUNT] = {
     [WORDS_RECIPIENT] = RECIPIENT,
     [WORDS_NOT_RECIPIENT] = NOT_RECIPIENT,
     [WORDS_BOILERPLATE] = BOILERPLATE,
+    [WORDS_FOOTER] = FOOTER,
 };
 
 bool words_in(enum words_set set, struct slice lower)

@@ -22,6 +22,7 @@ enum words_set {
     WORDS_RECIPIENT,      /* what stands in front of the address that failed */
     WORDS_NOT_RECIPIENT,  /* what stands in front of other addresses */
     WORDS_BOILERPLATE,    /* lines that say nothing of the cause */
+    WORDS_FOOTER,         /* beginnings of paragraphs that tell whom to ask */
     WORDS_SET_COUNT,
 };
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 
+SUPPRESSING = {"complaint", "opt-out", "unsubscribe"}  # to suppress these is right
 NOT_FAILED = {"complaint", "auth-report", "auto-reply", "challenge-response", "not-a-bounce", "opt-out", "unsubscribe"}
 
 
@@ -92,5 +93,8 @@ def score(program, corpus, parts, scores, is_scored):
         if not is_scored(row):
             continue
         for index, (address, name, others) in enumerate(expected_of(row)):
-            scores[part].add(dict(row, **{"class": name, "alt_classes": others}), answer_for(answer, address, index))
+            found = answer_for(answer, address, index)
+            if name in SUPPRESSING and found["class"] == name:
+                found = dict(found, disposition="none")
+            scores[part].add(dict(row, **{"class": name, "alt_classes": others}), found)
     return recipients
