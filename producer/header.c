@@ -53,7 +53,7 @@ static bool is_blank(char c)
 static size_t field_len(struct slice rest)
 {
     size_t len = line_len(rest);
-    while (len < rest.len && is_blank(rest.ptr[len])) {
+    while (rest.ptr != NULL && len < rest.len && is_blank(rest.ptr[len])) {
         len += line_len(slice_skip(rest, len));
     }
     return len;
@@ -67,7 +67,7 @@ static bool take_value(struct slice body, struct slice name, struct arena *arena
         return fault_set(fault, FAULT_INVALID, 0, "%.*s: is there twice", SLICE_FMT(name));
     }
     char *text = body.len > VALUE_MAX ? NULL : arena_try_alloc(arena, body.len + 1);
-    if (text == NULL) {
+    if (text == NULL || body.ptr == NULL) {
         return fault_set(fault, FAULT_INVALID, 0, "%.*s: is too long", SLICE_FMT(name));
     }
     size_t len = 0;

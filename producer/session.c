@@ -31,6 +31,7 @@ struct session {
     struct mono_time login_by;
     int64_t content_bytes;
     bool in_content;
+    bool paused; /* the engine took less than all */
     struct auth_job *auth;
     char *login;       /* whom the running or finished AUTH is for */
     struct slice user; /* of `login`; absent: not logged in */
@@ -115,6 +116,14 @@ static void answer(struct session *session, const char *what, const struct mail_
     smtp_server_reply(session->engine, reply->code, reply->enhanced, reply->text);
 }
 
+/* An answer may have made room for input. */
+static void resume(struct session *session)
+{
+    if (session->paused) {
+        io_conn_resume(session->conn);
+    }
+}
+
 /* ---- logging in ---- */
 
 static void login_result(struct session *session, bool ok)
@@ -141,7 +150,7 @@ static void login_checked(void *owner, bool ok)
     session->step = io_loop_now(session->producer->loop);
     login_result(session, ok);
     session_work(session);
-    io_conn_resume(session->conn);
+    resume(session);
     io_conn_flush(session->conn);
 }
 
@@ -249,7 +258,7 @@ static void stored(void *owner, struct mail *mail, const struct mail_reply *repl
     }
     answer(session, "DATA", reply);
     session_work(session);
-    io_conn_resume(session->conn);
+    resume(session);
     io_conn_flush(session->conn);
 }
 
@@ -413,6 +422,7 @@ static size_t on_input(struct io_conn *conn, void *owner, struct slice bytes)
             break;
         }
     }
+    session->paused = taken < bytes.len;
     session_work(session);
     return taken;
 }
@@ -429,12 +439,13 @@ static void on_sent(struct io_conn *conn, void *owner, size_t len)
 {
     struct session *session = owner;
     struct iovec piece;
+    (void)conn;
     CHECK_MAGIC(session, SESSION_MAGIC);
     smtp_server_sent(session->engine, len, io_loop_now(session->producer->loop));
     if (smtp_server_output(session->engine, &piece, 1) == 0) {
         session->step = session->in_content ? session->step : io_loop_now(session->producer->loop);
         session_work(session);
-        io_conn_resume(conn);
+        resume(session);
     }
 }
 

@@ -20,7 +20,7 @@ static char *rewritten(const char *content, const char *trace, const char *added
     static char result[4096];
     char buffer[2048];
     size_t len = strlen(content);
-    memcpy(buffer + ROOM, content, len);
+    memcpy(buffer + ROOM, content, len + 1);
     struct fault fault;
     if (!header_read(slice_of(buffer + ROOM, len), arena, header, &fault)) {
         return NULL;
