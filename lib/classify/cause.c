@@ -42,7 +42,7 @@ static bool is_delimiter(char c)
 
 static bool is_edge(char c)
 {
-    return strchr(".:!?'=*~-", c) != NULL && c != '\0';
+    return strchr(".:!?'=~-", c) != NULL && c != '\0';
 }
 
 static void note_host(struct writer *w, struct slice host)

@@ -2,6 +2,7 @@
 #include "classify/classifier_private.h"
 
 #include "base/mem.h"
+#include "base/strbuf.h"
 
 #define PATTERN_FLAGS (HS_FLAG_CASELESS | HS_FLAG_DOTALL | HS_FLAG_SINGLEMATCH)
 
@@ -16,26 +17,45 @@ static bool pattern_fault(const struct ruleset *set, const hs_compile_error_t *e
                      pattern->line, pattern->text, error->message);
 }
 
+/* "…" in a pattern stands for anything within the sentence. */
+static char *expand(const char *text)
+{
+    const struct slice gap = SLICE("\xE2\x80\xA6");
+    struct strbuf out;
+    struct slice rest = slice_cstr(text);
+    strbuf_init(&out, (size_t)RULE_PATTERN_MAX * 4);
+    for (ptrdiff_t at = slice_find(rest, gap); at >= 0; at = slice_find(rest, gap)) {
+        (void)strbuf_add_slice(&out, slice_head(rest, (size_t)at));
+        (void)strbuf_add_cstr(&out, "[^.;]*");
+        rest = slice_skip(rest, (size_t)at + gap.len);
+    }
+    CHECK(strbuf_add_slice(&out, rest));
+    return out.ptr == NULL ? mem_strdup("") : out.ptr;
+}
+
 static bool compile_patterns(struct classifier *classifier, struct fault *fault)
 {
     const struct ruleset *set = &classifier->set;
     if (set->pattern_count == 0) {
         return true;
     }
-    const char **texts = mem_calloc(set->pattern_count, sizeof(*texts));
+    char **texts = mem_calloc(set->pattern_count, sizeof(*texts));
     unsigned *flags = mem_calloc(set->pattern_count, sizeof(*flags));
     unsigned *ids = mem_calloc(set->pattern_count, sizeof(*ids));
     for (size_t i = 0; i < set->pattern_count; i++) {
-        texts[i] = set->patterns[i].text;
+        texts[i] = expand(set->patterns[i].text);
         flags[i] = PATTERN_FLAGS;
         ids[i] = (unsigned)i;
     }
     hs_compile_error_t *error = NULL;
-    bool good = hs_compile_multi(texts, flags, ids, (unsigned)set->pattern_count, HS_MODE_BLOCK,
+    bool good = hs_compile_multi((const char *const *)texts, flags, ids, (unsigned)set->pattern_count, HS_MODE_BLOCK,
                                  NULL, &classifier->database, &error) == HS_SUCCESS;
     if (!good) {
         (void)pattern_fault(set, error, fault);
         (void)hs_free_compile_error(error);
+    }
+    for (size_t i = 0; i < set->pattern_count; i++) {
+        mem_free(texts[i]);
     }
     mem_free(texts);
     mem_free(flags);
