@@ -144,7 +144,7 @@ class Lab:
 
     def start(self, name, settings, tls=True, users=True, wildcard=False):
         producer = Producer(self, name, settings, tls, users, wildcard)
-        self.producers.append(producer)
+        producer.wait_log("event=listening", 2 if tls else 1)
         return producer
 
     def records(self):
@@ -184,7 +184,7 @@ class Producer:
             self.process = subprocess.Popen(
                 [os.path.join(lab.bin, "sluice-producer"), "--config", lab.write_config(name, settings, listeners)],
                 stderr=log, stdout=log)
-        self.wait_log("event=listening", 2 if tls else 1)
+        lab.producers.append(self)  # from here on it is ended whatever happens
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
