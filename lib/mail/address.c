@@ -190,6 +190,16 @@ static struct slice unescape(struct arena *arena, struct slice s)
     return slice_of(out, len);
 }
 
+static bool has_any(struct slice s, const char *bytes)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] != '\0' && strchr(bytes, s.ptr[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct slice mail_address_typed(struct arena *arena, struct slice value)
 {
     ptrdiff_t semicolon = slice_find_byte(value, ';');
@@ -198,18 +208,16 @@ struct slice mail_address_typed(struct arena *arena, struct slice value)
         value = slice_skip(value, (size_t)semicolon + 1);
     }
     value = unescape(arena, slice_trim(value));
-    if (slice_find_byte(value, '"') < 0) {
-        struct slice address = mail_address_first(value);
-        if (address.len > 0) {
-            return address;
-        }
-    }
     if (value.len >= 2 && value.ptr[0] == '<') {
-        value = slice_skip(value, 1);
         ptrdiff_t close = slice_rfind_byte(value, '>');
-        value = close < 0 ? value : slice_head(value, (size_t)close);
+        value = slice_skip(close < 0 ? value : slice_head(value, (size_t)close), 1);
     }
-    return slice_trim(value);
+    value = slice_trim(value);
+    if (slice_find_byte(value, '"') < 0 && (has_any(value, " \t<>(),:;"))) {
+        struct slice address = mail_address_first(value); /* with a comment, a name or a route */
+        return address.len > 0 ? address : value;
+    }
+    return value;
 }
 
 bool mail_address_eq(struct slice a, struct slice b)

@@ -53,7 +53,7 @@ static size_t find_nocase(struct slice s, struct slice needle)
 
 /* Length of the markup at the start of `in`, which begins with '<'; 1 when that is no tag. *name is
  * the element. */
-static size_t skip_tag(struct slice in, struct slice *name)
+static size_t skip_tag(struct slice in, const char *last_close, struct slice *name)
 {
     *name = SLICE_NULL;
     if (slice_starts_with(in, SLICE("<!--"))) {
@@ -63,8 +63,11 @@ static size_t skip_tag(struct slice in, struct slice *name)
     bool tag = in.len > 1 &&
                ((in.ptr[1] >= 'a' && in.ptr[1] <= 'z') || (in.ptr[1] >= 'A' && in.ptr[1] <= 'Z') ||
                 in.ptr[1] == '/' || in.ptr[1] == '!' || in.ptr[1] == '?');
+    if (!tag || in.ptr > last_close) {
+        return 1; /* without looking: a million "<a" must not look at what follows each time */
+    }
     ptrdiff_t end = slice_find_byte(in, '>');
-    if (!tag || end < 0) {
+    if (end < 0) {
         return 1;
     }
     struct slice inside = slice_skip(slice_head(in, (size_t)end), 1);
@@ -109,11 +112,13 @@ struct slice mail_html_text(struct arena *arena, struct slice html)
         return SLICE("");
     }
     size_t len = 0;
+    ptrdiff_t close = slice_rfind_byte(html, '>');
+    const char *last_close = html.ptr + (close < 0 ? 0 : close);
     while (html.len > 0) {
         size_t used = 1;
         if (html.ptr[0] == '<') {
             struct slice name = SLICE_NULL;
-            used = skip_tag(html, &name);
+            used = skip_tag(html, last_close, &name);
             if (used == 1) {
                 len = add_text(out, len, '<');
             } else if (slice_eq_nocase(name, SLICE("style")) ||

@@ -16,7 +16,7 @@
 #include "mail/words.h"
 
 enum {
-    LINES_MAX = 20000,     /* lines of a notice that are looked at */
+    LINES_MAX = 60000,     /* lines of a notice that are looked at */
     LINE_MAX_BYTES = 2000, /* bytes of a line that are looked at */
     ALONE = 10,            /* strengths of the places where an address stands */
     IN_FRONT = 9,
@@ -123,13 +123,19 @@ void notice_split(struct slice text, struct slice *notice, struct slice *returne
     struct slice rest = text;
     struct slice line = SLICE_NULL;
     bool something = false;
+    bool in_block = false;
     while (rest.len > 0) {
         const char *start = rest.ptr;
         if (!mail_line_next(&rest, &line)) {
             break;
         }
         bool cut = something && is_separator(line);
-        if (!cut && line.len > 0 && begins_header(line, rest)) {
+        /* Asked at the first field of a block only: a block of a million fields is looked at once.
+         */
+        struct slice name = SLICE_NULL;
+        bool folded = line.len > 0 && (line.ptr[0] == ' ' || line.ptr[0] == '\t');
+        bool field = mail_line_is_field(line, &name) && header_weight(name) > 0;
+        if (!cut && field && !in_block && begins_header(line, rest)) {
             cut = true;
             rest = slice_of(start, (size_t)(rest.ptr + rest.len - start));
         }
@@ -139,6 +145,7 @@ void notice_split(struct slice text, struct slice *notice, struct slice *returne
             return;
         }
         something = something || line.len > 0;
+        in_block = field || (folded && in_block);
     }
     *notice = text;
     *returned = SLICE_NULL;
@@ -580,12 +587,13 @@ static bool taken_before(const struct notice_lines *lines, size_t at)
     return false;
 }
 
-/* Recipients that X-Failed-Recipients names; their texts where the notice names them too. */
+/* Recipients that X-Failed-Recipients names (Exim writes at most 1024 bytes of them); their texts
+ * where the notice names them too. */
 static void read_failed(struct notice_lines *lines, struct slice failed,
                         struct recipient_list *list)
 {
     struct slice address = SLICE_NULL;
-    while (mail_address_next(&failed, &address)) {
+    for (int n = 0; n < RECIPIENT_SEARCH_MAX && mail_address_next(&failed, &address); n++) {
         size_t found = lines->count;
         for (size_t i = 0; i < lines->count; i++) {
             struct notice_line *line = &lines->items[i];
@@ -601,9 +609,6 @@ static void read_failed(struct notice_lines *lines, struct slice failed,
             if (recipient != NULL) {
                 recipient->address = address;
             }
-        }
-        if (list->count > RECIPIENT_SEARCH_MAX) {
-            return; /* Exim names at most 1024 bytes of them */
         }
     }
 }

@@ -17,7 +17,7 @@
 #include "mail/status.h"
 
 enum {
-    NOTICE_MAX = 512 << 10,      /* bytes of a text part that are read as a notice */
+    NOTICE_MAX = 2 << 20,        /* bytes of a text part that are read as a notice */
     FIELDS_MAX = 8 << 20,        /* bytes of report fields that are decoded when they are encoded */
     ORIGINAL_HEADER_MAX = 65536, /* bytes of a returned header that are read */
     FILL_MAX = 64,               /* recipients of a DSN whose text is looked up in the notice */

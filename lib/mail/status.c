@@ -67,6 +67,9 @@ static bool may_start(struct slice text, size_t at)
         return true;
     }
     char c = text.ptr[at - 1];
+    if ((unsigned char)c >= 0x80) {
+        return true; /* punctuation of other scripts */
+    }
     return c == ' ' || c == '\n' || c == '\t' || c == ':' || c == '<' || c == '(' || c == '[' ||
            c == '"' || c == '\'' || c == ';' || c == '>' || c == '#' || c == '=';
 }
