@@ -20,6 +20,7 @@ struct cause {
     size_t len;
     uint16_t code;
     struct smtp_enhanced enhanced;
+    enum smtp_phase phase;               /* as given, else as the text says */
     struct slice hosts[CAUSE_HOSTS_MAX]; /* host names met, within flat */
     size_t host_count;
     char flat[CAUSE_FLAT_MAX];

@@ -243,11 +243,11 @@ void classifier_run(const struct classifier *classifier, struct classify_scratch
     uint64_t check;
     cause_make(cause, input);
     uint16_t provider = find_provider(&classifier->set, input, cause);
-    make_keys(cause, input->phase, provider, &key, &check);
+    make_keys(cause, cause->phase, provider, &key, &check);
     bool fits = scratch_fit(scratch, classifier);
     struct cached *slot = &scratch->cache[(check >> 8) % CLASSIFY_CACHE_SLOTS];
     if (!fits || slot->key != key || slot->check != check) {
-        judge(classifier, scratch, input->phase, provider, slot);
+        judge(classifier, scratch, cause->phase, provider, slot);
         slot->key = key;
         slot->check = fits ? check : 0;
     }
@@ -256,6 +256,7 @@ void classifier_run(const struct classifier *classifier, struct classify_scratch
         .disposition = (enum bounce_disposition)slot->disposition,
         .scope = (enum bounce_scope)slot->scope,
         .confidence = slot->confidence,
+        .phase = cause->phase,
         .code = cause->code,
         .enhanced = cause->enhanced,
         .provider = provider_name(classifier, slot->provider),
@@ -276,6 +277,7 @@ void classifier_explain(const struct classifier *classifier, struct classify_scr
     uint16_t provider = find_provider(&classifier->set, input, &scratch->cause);
     if (scratch_fit(scratch, classifier)) {
         classifier_scan(classifier, scratch, &provider);
-        classifier_gather(classifier, scratch, input->phase, provider, &evidence, tell, context);
+        classifier_gather(classifier, scratch, scratch->cause.phase, provider, &evidence, tell,
+                          context);
     }
 }

@@ -85,7 +85,8 @@ struct classify_result {
     enum bounce_disposition disposition;
     enum bounce_scope scope;
     uint8_t confidence; /* 0 … 100: how much speaks for the class, less what speaks against it */
-    uint16_t code;      /* as used, also when it was found in the text */
+    enum smtp_phase phase; /* as given, or as the text tells ("in reply to RCPT TO command") */
+    uint16_t code;         /* as used, also when it was found in the text */
     struct smtp_enhanced enhanced; /* likewise */
     const char *provider;          /* "" when not known; lives as long as the classifier */
     const char *rule;   /* the rule that says most for the class, "" for none; likewise */

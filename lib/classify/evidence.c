@@ -54,7 +54,7 @@ static bool is_excluded(const struct classifier *classifier, const struct classi
     return false;
 }
 
-/* The rule's own weight, more where its provider speaks, half where another one does. */
+/* The rule's own weight: more where its provider speaks, less where it is not known who does, little where another one does. */
 static uint8_t weight_at(const struct rule *rule, uint16_t provider)
 {
     if (rule->provider == RULE_NO_PROVIDER) {
@@ -66,7 +66,7 @@ static uint8_t weight_at(const struct rule *rule, uint16_t provider)
     if (rule->only_there) {
         return 0;
     }
-    return provider == RULE_NO_PROVIDER ? rule->weight : rule->weight / 2;
+    return provider == RULE_NO_PROVIDER ? (uint8_t)(rule->weight * 2 / 3) : rule->weight / 3;
 }
 
 static void add(struct evidence *evidence, const struct rule *rule, uint32_t index, uint8_t weight)

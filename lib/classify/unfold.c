@@ -105,26 +105,72 @@ static size_t repeated_at(const struct cause *cause, struct slice s)
     return 0;
 }
 
-/* "(#5.1.1)", "[5.1.1]", "…: 5.1.1" inside the text, where the reply itself gave none or x.0.0. */
-static void look_for_status(struct cause *cause)
+static void take_status(struct cause *cause, struct slice s)
+{
+    struct smtp_enhanced status;
+    size_t len = cause_enhanced_at(s, &status);
+    if (len > 0 && is_generic(cause->enhanced) && !is_generic(status) &&
+        (cause->code == 0 || status.klass == cause->code / 100)) {
+        cause->enhanced = status;
+    }
+}
+
+/*
+ * Codes inside the text, where the reply itself gave none or only x.0.0: "(#5.1.1)", "[5.1.1]",
+ * "…: 5.1.1", and those of a reply that another server quotes: "host mx.example.org said: 550 5.1.1
+ * …".
+ */
+static void look_for_codes(struct cause *cause)
 {
     struct slice s = slice_of(cause->flat, cause->flat_len);
     char before = ':';
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        if (is_digit(c) && (i == 0 || !is_digit(s.ptr[i - 1])) && strchr("#([:<", before) != NULL) {
-            struct smtp_enhanced status;
-            size_t len = cause_enhanced_at(slice_skip(s, i), &status);
-            if (len > 0 && !is_generic(status) &&
-                (cause->code == 0 || status.klass == cause->code / 100)) {
-                cause->enhanced = status;
-                return;
+        bool starts = is_digit(c) && (i == 0 || !is_digit(s.ptr[i - 1]));
+        if (starts && strchr("#([:<", before) != NULL) {
+            struct slice rest = slice_skip(s, i);
+            uint16_t code = code_at(rest);
+            if (code >= 400 && rest.len > 4) {
+                cause->code = cause->code == 0 ? code : cause->code;
+                take_status(cause, slice_skip(rest, 4));
+            } else {
+                take_status(cause, rest);
             }
         }
         if (c != ' ') {
             before = c;
         }
     }
+}
+
+struct phase_words {
+    struct slice words;
+    enum smtp_phase phase;
+};
+
+/* Postfix: "(in reply to RCPT TO command)"; Exim: "SMTP error from remote mail server after RCPT
+ * TO:<…>". */
+static enum smtp_phase find_phase(const struct cause *cause)
+{
+    static const struct phase_words known[] = {
+        {{"reply to RCPT TO", 16}, SMTP_PHASE_RCPT},
+        {{"reply to MAIL FROM", 18}, SMTP_PHASE_MAIL},
+        {{"reply to end of DATA", 20}, SMTP_PHASE_MESSAGE},
+        {{"reply to DATA", 13}, SMTP_PHASE_DATA},
+        {{"reply to EHLO", 13}, SMTP_PHASE_EHLO},
+        {{"reply to HELO", 13}, SMTP_PHASE_EHLO},
+        {{"server after RCPT TO", 20}, SMTP_PHASE_RCPT},
+        {{"server after MAIL FROM", 22}, SMTP_PHASE_MAIL},
+        {{"server after end of data", 24}, SMTP_PHASE_MESSAGE},
+        {{"server after initial connection", 31}, SMTP_PHASE_GREETING},
+    };
+    struct slice flat = slice_of(cause->flat, cause->flat_len);
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (slice_find(flat, known[i].words) >= 0) {
+            return known[i].phase;
+        }
+    }
+    return SMTP_PHASE_NONE;
 }
 
 void cause_unfold(struct cause *cause, const struct classify_input *input)
@@ -148,7 +194,8 @@ void cause_unfold(struct cause *cause, const struct classify_input *input)
         at_word = c == ' ';
         s = slice_skip(s, 1);
     }
-    if (is_generic(cause->enhanced)) {
-        look_for_status(cause);
+    if (is_generic(cause->enhanced) || cause->code == 0) {
+        look_for_codes(cause);
     }
+    cause->phase = input->phase == SMTP_PHASE_NONE ? find_phase(cause) : input->phase;
 }
