@@ -75,7 +75,7 @@ connect-timeout: 5s
 """
 
 
-def sluice_config(world, stack, vips, sim_port, smtp_port, default_site=DEFAULT_SITE):
+def sluice_config(world, stack, vips, sim_port, smtp_port, default_site=DEFAULT_SITE, producer=""):
     text = f"""\
 kafka:
   bootstrap-servers: {stack.bootstrap}
@@ -107,7 +107,7 @@ producer:
   auth-required: false
   default-tenant: demo
   host-name: submit.sender.test
-"""
+{_indent(producer, 2)}"""
     return text
 
 
