@@ -110,8 +110,12 @@ void delay_forward(struct outbox *outbox, struct mail *mail, int64_t due_ms)
             headers[n++] = (struct kafka_header){forwarded[i], value};
         }
     }
-    headers[n++] =
-        (struct kafka_header){HEADER_DUE_MS, number_text(numbers[0], sizeof(numbers[0]), due_ms)};
+    if (due_ms > 0) {
+        headers[n++] = (struct kafka_header){HEADER_DUE_MS,
+                                             number_text(numbers[0], sizeof(numbers[0]), due_ms)};
+    } else if (kafka_record_header(&mail->record, HEADER_DUE_MS, &value)) {
+        headers[n++] = (struct kafka_header){HEADER_DUE_MS, value};
+    }
     if (mail->record.source != KAFKA_SOURCE_TIER) {
         const struct config_stream *stream = &worker->config->streams[mail->record.index];
         int len = snprintf(origin, sizeof(origin), "%s/%d/%lld", mail->record.topic,

@@ -34,7 +34,8 @@ struct delay_request {
 void delay_send(struct outbox *outbox, struct mail *mail, const struct delay_request *request);
 
 /* Sends a mail that was not begun on to a tier as it came: same attempt, same recipients, due at
- * due_ms (0: at once). Works whether it was decoded or not. */
+ * due_ms (0: as it was, or if nobody has read that yet, after the first tier). Works whether it was
+ * decoded or not. */
 void delay_forward(struct outbox *outbox, struct mail *mail, int64_t due_ms);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 
-/* How long moved mail may take to be acknowledged. */
+/* How long moved mail, and what follows from cut transactions, may take to be acknowledged. */
 #define MOVE_WAIT_MS 10000
 
 static bool is_one_of(const struct mail *mail, struct kafka_partition *const *partitions,
@@ -88,20 +88,29 @@ static size_t settle_returned(struct intake *intake, struct kafka_partition *con
     return moved;
 }
 
+static void ask_all(const struct worker *worker, enum shard_request_kind kind)
+{
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        shard_ask(worker->shards[i], kind, 0);
+    }
+}
+
 void evict_partitions(struct intake *intake, struct kafka_partition *const *partitions,
                       size_t count, int64_t wait_ms, bool lost)
 {
-    struct worker *worker = intake->worker;
-    for (uint32_t i = 0; i < worker->shard_count; i++) {
-        shard_ask(worker->shards[i], intake->draining ? SHARD_DRAIN : SHARD_RETURN, 0);
-    }
+    ask_all(intake->worker, intake->draining ? SHARD_DRAIN : SHARD_RETURN);
     tiers_return(intake);
     wait_for(intake, partitions, count, 0, lost ? 0 : wait_ms);
+    size_t running = open_tickets(partitions, count) - returned_of(intake, partitions, count);
+    if (running > 0 && !lost) {
+        ask_all(intake->worker, SHARD_CUT);
+        wait_for(intake, partitions, count, 0, MOVE_WAIT_MS);
+    }
     size_t returned = returned_of(intake, partitions, count);
     size_t moved = settle_returned(intake, partitions, count, lost);
     if (moved > 0) {
         wait_for(intake, partitions, count, returned - moved, MOVE_WAIT_MS);
     }
-    log_info("partitions-emptied", "count=%zu returned=%zu moved=%zu still_open=%zu", count,
-             returned, moved, open_tickets(partitions, count));
+    log_info("partitions-emptied", "count=%zu returned=%zu moved=%zu cut=%zu still_open=%zu", count,
+             returned, moved, running, open_tickets(partitions, count) - (returned - moved));
 }

@@ -39,7 +39,12 @@ static void mail_came_home(struct letter *letter, void *owner)
     CHECK_MAGIC(intake, INTAKE_MAGIC);
     CHECK_MAGIC(mail, MAIL_MAGIC);
     if (mail->kind == MAIL_LETTER_RETURNED) {
-        list_push_back(&intake->returned, &mail->node);
+        if (kafka_ticket_valid(&mail->ticket)) {
+            list_push_back(&intake->returned, &mail->node);
+        } else { /* too late: its partition has gone already */
+            mail->forget = true;
+            mail_release(mail);
+        }
         return;
     }
     CHECK(mail->kind == MAIL_LETTER_CLOSED);
@@ -67,7 +72,7 @@ void intake_wake(struct intake *intake)
 
 void intake_drain(struct intake *intake)
 {
-    atomic_store_explicit(&intake->drain_asked, true, memory_order_release);
+    atomic_store_explicit(&intake->drain_asked, 1, memory_order_release);
     intake_wake(intake);
 }
 
@@ -313,14 +318,14 @@ void intake_free(struct intake **handle)
         wheel_cancel(io_loop_wheel(intake->loop), &intake->serve);
         wheel_cancel(io_loop_wheel(intake->loop), &intake->stats);
     }
-    mailbox_free(&intake->mailbox);
+    outbox_free(&intake->outbox);
+    mailbox_free(&intake->mailbox); /* what came home meanwhile is dealt with in it */
     tiers_release_all(intake);
     while ((node = list_pop_front(&intake->returned)) != NULL) {
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
         mail_free(&mail);
     }
     kafka_consumer_free(&intake->consumer);
-    outbox_free(&intake->outbox);
     io_watch_free(&intake->watch);
     io_loop_free(&intake->loop);
     if (intake->event_fd >= 0) {
@@ -342,7 +347,8 @@ void intake_turn(struct intake *intake)
 bool intake_run(struct intake *intake)
 {
     CHECK_MAGIC(intake, INTAKE_MAGIC);
-    while (!intake->failed && !atomic_load_explicit(&intake->drain_asked, memory_order_acquire)) {
+    while (!intake->failed &&
+           atomic_load_explicit(&intake->drain_asked, memory_order_acquire) == 0) {
         intake_turn(intake);
     }
     intake->draining = true;

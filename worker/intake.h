@@ -16,7 +16,8 @@
 struct intake;
 
 struct intake *intake_create(struct worker *worker, struct fault *fault);
-/* After its thread has ended. */
+/* After its thread and those of the shards have ended, and after the producers were freed: what
+ * they still had to say comes here. */
 void intake_free(struct intake **intake);
 /* Body of the thread: until intake_drain() was asked for and is over, or the group failed for good
  * (then false). */

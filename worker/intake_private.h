@@ -26,7 +26,7 @@ struct intake {
     struct list held;     /* mails of tiers that are not due */
     struct list returned; /* mails that shards gave back while their partitions go */
 
-    atomic_bool drain_asked;
+    atomic_int drain_asked; /* no bool: compilers read neighbouring ones at once */
     bool draining;
     bool failed;
     bool blocked; /* the budget stopped intake */

@@ -9,7 +9,9 @@
 
 #define LANE_IDLE_MS 60000
 #define LANE_MIN_CAPACITY 64
+#define LANE_MAX_CAPACITY 1000000000 /* more is no bound */
 #define LANE_CAPACITY_SECONDS 60
+#define SPILL_STEP_MAX_MS 3600000.0
 /* A lane is not judged by its speed before it has been busy for that long. */
 #define LANE_JUDGE_AFTER_MS 5000
 #define LANE_DETACH_AFTER_MS 3000
@@ -59,17 +61,20 @@ static double measured_rate(const struct lane *lane, struct mono_time now)
     return rate > 0.01 ? rate : 0.01;
 }
 
-size_t lane_capacity(const struct lane *lane, struct mono_time now)
+/* What it is expected to send in a second; 0: nothing is known against it. */
+static double expected_rate(const struct lane *lane, struct mono_time now)
 {
     double limited = limited_rate(lane);
     double rate = measured_rate(lane, now);
-    if (limited > 0 && (rate == 0 || limited < rate)) {
-        rate = limited;
-    }
-    if (rate == 0) {
+    return limited > 0 && (rate == 0 || limited < rate) ? limited : rate;
+}
+
+size_t lane_capacity(const struct lane *lane, struct mono_time now)
+{
+    double capacity = expected_rate(lane, now) * LANE_CAPACITY_SECONDS;
+    if (capacity == 0 || capacity >= (double)LANE_MAX_CAPACITY) {
         return SIZE_MAX;
     }
-    double capacity = rate * LANE_CAPACITY_SECONDS;
     return capacity < LANE_MIN_CAPACITY ? LANE_MIN_CAPACITY : (size_t)capacity;
 }
 
@@ -78,11 +83,14 @@ size_t lane_capacity(const struct lane *lane, struct mono_time now)
 static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
 {
     int64_t earliest = wall_now().ms + LANE_CAPACITY_SECONDS * 1000;
-    size_t capacity = lane_capacity(lane, now);
-    int64_t step_ms = capacity == SIZE_MAX ? 1 : (LANE_CAPACITY_SECONDS * 1000) / (int64_t)capacity;
-    lane->spill_until_ms = (lane->spill_until_ms > earliest ? lane->spill_until_ms : earliest) +
-                           (step_ms > 0 ? step_ms : 1);
-    settle_later(&lane->shard->settler, &mail, lane->spill_until_ms, false);
+    double rate = expected_rate(lane, now);
+    double step_ms = rate > 0 ? 1000.0 / rate : 1;
+    step_ms = step_ms < 1 ? 1 : step_ms > SPILL_STEP_MAX_MS ? SPILL_STEP_MAX_MS : step_ms;
+    lane->spill_until_ms =
+        (lane->spill_until_ms > earliest ? lane->spill_until_ms : earliest) + (int64_t)step_ms;
+    bool expires = mail->expires_ms > 0 && mail->expires_ms < lane->spill_until_ms;
+    settle_later(&lane->shard->settler, &mail, expires ? mail->expires_ms : lane->spill_until_ms,
+                 expires);
 }
 
 static void defer_for_trouble(struct lane *lane, struct mail *mail)
@@ -318,10 +326,11 @@ void lane_session_gone(struct lane *lane, struct session *session)
         lane->opening--;
     }
     lane->idle_since = io_loop_now(lane->shard->loop);
+    /* Those that wait for a connection come first, or a busy lane would take it again and again. */
+    lane_wake_starved(lane->shard);
     if (lane->queue.length > 0) {
         lane_kick(lane);
     }
-    lane_wake_starved(lane->shard);
 }
 
 /* ---- housekeeping ---- */
@@ -347,6 +356,17 @@ bool lane_tick(struct lane *lane, struct mono_time now)
     }
     return lane->session_count == 0 && !lane->resolving &&
            mono_since_us(now, lane->idle_since) > (int64_t)LANE_IDLE_MS * 1000;
+}
+
+void lane_cut(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
+              const void *context)
+{
+    list_foreach_safe (node, after, &lane->sessions) {
+        struct session *session = CONTAINER_OF(node, struct session, node);
+        if (session->mail != NULL && wanted(session->mail, context)) {
+            session_close(session);
+        }
+    }
 }
 
 void lane_extract(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),

@@ -46,6 +46,7 @@ struct lane {
     struct mono_time hosts_until; /* they are looked up again after that */
     bool resolving;
     struct dns_address_lookup lookup;
+    struct dns_site *looked_up; /* whose hosts the answer is about: `site` may change meanwhile */
 
     struct list sessions; /* all */
     struct list idle;     /* those that are ready and have nothing to do, longest idle last */
@@ -81,6 +82,9 @@ void lane_free(struct lane **lane);
 bool lane_tick(struct lane *lane, struct mono_time now);
 void lane_extract(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
                   const void *context, struct list *out);
+/* Ends the sessions whose transaction is about such a mail; what is left of it is settled. */
+void lane_cut(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
+              const void *context);
 
 /* From sessions: */
 /* The session may take a mail: gives it one, lets it wait for tokens, or makes it idle. */

@@ -174,6 +174,7 @@ void lane_free(struct lane **handle)
     }
     if (lane->resolving) {
         dns_address_lookup_cancel(&lane->lookup);
+        dns_site_unref(&lane->looked_up);
     }
     if (lane->kick_set) {
         io_task_cancel(&lane->kick);
@@ -208,6 +209,7 @@ static void addresses_found(struct dns_address_lookup *lookup, struct dns_addres
     struct mono_time now = io_loop_now(lane->shard->loop);
     lane->resolving = false;
     if (addresses == NULL || addresses->count == 0) {
+        dns_site_unref(&lane->looked_up);
         lane->trouble_host[0] = '\0';
         lane_suspend(lane, outcome);
         return;
@@ -215,7 +217,7 @@ static void addresses_found(struct dns_address_lookup *lookup, struct dns_addres
     struct host_state *fresh = mem_calloc(addresses->count, sizeof(*fresh));
     for (size_t i = 0; i < addresses->count; i++) {
         const struct dns_address *from = &addresses->items[i];
-        const struct dns_host *host = &lane->site->hosts[from->host];
+        const struct dns_host *host = &lane->looked_up->hosts[from->host];
         fresh[i].address = from->address;
         fresh[i].len = from->len;
         fresh[i].preference = host->preference;
@@ -229,6 +231,7 @@ static void addresses_found(struct dns_address_lookup *lookup, struct dns_addres
     hosts_set(&lane->hosts, fresh, addresses->count);
     mem_free(fresh);
     dns_addresses_free(addresses);
+    dns_site_unref(&lane->looked_up);
     struct mono_time soonest = mono_add_ms(now, 5000);
     lane->hosts_until = mono_before(lane->site->expires, soonest) ? soonest : lane->site->expires;
     lane_kick(lane);
@@ -242,8 +245,9 @@ static bool have_hosts(struct lane *lane, struct mono_time now)
     }
     if (lane->site != NULL && (lane->hosts.count == 0 || !mono_before(now, lane->hosts_until))) {
         lane->resolving = true;
+        lane->looked_up = dns_site_ref(lane->site);
         lane->lookup.done = addresses_found;
-        dns_site_addresses(lane->shard->sites, lane->site, &lane->lookup);
+        dns_site_addresses(lane->shard->sites, lane->looked_up, &lane->lookup);
         return false;
     }
     return true;
@@ -256,7 +260,10 @@ static void slot_ready(struct limit_waiter *waiter)
     struct lane *lane = CONTAINER_OF(waiter, struct lane, slot_waiter);
     CHECK_MAGIC(lane, LANE_MAGIC);
     lane->waiting_for_slot = false;
-    lane_kick(lane);
+    /* Here, not later: whoever takes outside of this call stands behind those that wait. */
+    if (lane->queue.length > 0) {
+        lane_open_sessions(lane);
+    }
 }
 
 static bool take_slots(struct lane *lane, struct lane_vip *vip)
@@ -322,6 +329,14 @@ static struct lane_vip *pick_vip(struct lane *lane, bool *tried, struct mono_tim
     return NULL;
 }
 
+/* The worker has no connection to spare: until one ends. */
+static void wait_for_connection(struct lane *lane)
+{
+    if (!list_linked(&lane->starved_node)) {
+        list_push_back(&lane->shard->starved, &lane->starved_node);
+    }
+}
+
 enum open_result { OPEN_DONE, OPEN_WAIT, OPEN_NO_HOST };
 
 /* One session, from the first VIP by weight that has a slot and a host alive. */
@@ -346,6 +361,11 @@ static enum open_result open_one(struct lane *lane, struct mono_time now)
             continue;
         }
         give_slots(lane, vip);
+        if (fault.kind == FAULT_LIMIT) {
+            wait_for_connection(lane); /* no descriptors: not the VIP's fault */
+            result = OPEN_WAIT;
+            break;
+        }
         log_warn("vip-unusable", "vip=%s reason=\"%s\"", vip->vip->config->name, fault.text);
         vip->dead_until = mono_add_ms(now, VIP_DEAD_MS);
         if (lane->trouble.text.len == 0) {
@@ -386,9 +406,7 @@ void lane_open_sessions(struct lane *lane)
            lane->session_count < lane->config->max_connections_per_lane) {
         if (atomic_load_explicit(&worker->connections, memory_order_relaxed) >=
             worker->config->worker.max_connections) {
-            if (!list_linked(&lane->starved_node)) {
-                list_push_back(&lane->shard->starved, &lane->starved_node);
-            }
+            wait_for_connection(lane);
             return;
         }
         switch (open_one(lane, now)) {

@@ -112,7 +112,11 @@ static bool read_pending(struct mail *mail, struct fault *fault)
 {
     size_t count = mail->message.recipient_count;
     struct slice text;
-    mail->rcpts = arena_zalloc(mail->arena, count * sizeof(*mail->rcpts));
+    mail->rcpts = arena_try_alloc(mail->arena, count * sizeof(*mail->rcpts));
+    if (mail->rcpts == NULL) {
+        return fault_set(fault, FAULT_LIMIT, 0, "recipients: no memory left for them");
+    }
+    memset(mail->rcpts, 0, count * sizeof(*mail->rcpts));
     mail->pending = (uint32_t)count;
     if (!kafka_record_header(&mail->record, HEADER_PENDING, &text)) {
         return true;
@@ -126,17 +130,21 @@ static bool read_pending(struct mail *mail, struct fault *fault)
             mail_rcpt_set(mail, (uint32_t)i, MAIL_RCPT_SETTLED);
         }
     }
-    return true;
+    return mail->pending > 0 ||
+           fault_set(fault, FAULT_INVALID, 0, "header " HEADER_PENDING ": names nobody");
 }
 
 bool mail_decode(struct mail *mail, struct fault *fault)
 {
     struct message_origin origin;
+    struct slice attempt;
     int64_t number = 0;
     read_origin(mail, &origin);
     bool ok = message_decode(mail->record.value, &origin, mail->arena, &mail->message, fault);
     read_stream(mail);
     mail->attempt = 1;
+    mail->fresh = mail->record.source != KAFKA_SOURCE_TIER ||
+                  !kafka_record_header(&mail->record, HEADER_ATTEMPT, &attempt);
     if (header_number(mail, HEADER_ATTEMPT, &number) && number > 0 && number < 1000000) {
         mail->attempt = (uint32_t)number;
     }

@@ -78,6 +78,8 @@ struct mail {
     bool tier_head;         /* … and its partition is paused meanwhile */
     bool forget; /* its ticket is not to be completed: the next owner of the partition reads it
                     again */
+    bool fresh;  /* nobody has decoded its record before: it comes from a stream, or was moved on
+                    before anybody looked */
     bool begun;  /* something was said to a server, so it must be settled by us */
 
     struct mono_time queued; /* when it joined its lane */

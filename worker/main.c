@@ -13,12 +13,14 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define EVENTS_LINGER_MS 50
 #define COPIES_LINGER_MS 5
 #define WARM_UP_MS 30000
 #define FLUSH_MS 10000
+#define OTHER_DESCRIPTORS 200 /* brokers, Redis, DNS, files */
 
 static const char usage[] =
     "Usage: sluice-worker --config FILE [--name NAME] [--vips NAME,NAME…]\n"
@@ -187,17 +189,17 @@ static bool open_threads(struct worker *worker, struct fault *fault)
     return intake_create(worker, fault) != NULL;
 }
 
+/* Intake goes last: the shards send it their mails, the producers its delivery reports, and the
+ * consumer commits what these complete. */
 static void close_all(struct worker *worker)
 {
-    if (worker->intake != NULL) {
-        intake_free(&worker->intake);
-    }
     for (uint32_t i = 0; i < worker->shard_count; i++) {
         shard_free(&worker->shards[i]);
     }
     mem_free(worker->shards);
     kafka_producer_free(&worker->events, FLUSH_MS);
     kafka_producer_free(&worker->copies, FLUSH_MS);
+    intake_free(&worker->intake);
     mem_free(worker->vips);
 }
 
@@ -226,6 +228,21 @@ static int serve(struct worker *worker, const sigset_t *signals)
     mem_free(shards);
     report_admin(worker, "worker-stopped", drained != NULL ? "drained" : "failed");
     return drained != NULL ? 0 : 1;
+}
+
+/* As many as the system lets us have: each connection needs one. */
+static void raise_descriptors(uint32_t connections)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY &&
+        limit.rlim_max < (rlim_t)connections + OTHER_DESCRIPTORS) {
+        log_warn("few-descriptors", "max_connections=%u limit=%llu", connections,
+                 (unsigned long long)limit.rlim_max);
+    }
 }
 
 int main(int argc, char **argv)
@@ -260,6 +277,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
+    raise_descriptors(config->worker.max_connections);
     worker.config = config;
     name_worker(&worker, &options);
     worker_name_topics(&worker);

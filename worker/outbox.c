@@ -10,6 +10,7 @@
 #define ITEM_MAGIC 0x4954454du
 #define RETRY_FULL_MS 5     /* the producer's queue was full */
 #define RETRY_FAILED_MS 500 /* a delivery failed */
+#define DEAD_LETTER_SHORT ((size_t)64 * 1024)
 
 struct outbox {
     uint32_t magic;
@@ -20,7 +21,7 @@ struct outbox {
     struct timer timer;
 };
 
-/* One record; its bytes lie behind the struct. */
+/* One record; its headers and then its bytes lie behind the struct. */
 struct item {
     uint32_t magic;
     struct kafka_delivery delivery;
@@ -30,9 +31,8 @@ struct item {
     const char *topic;
     int32_t partition;
     struct slice key, value;
-    struct kafka_header headers[OUTBOX_HEADERS_MAX];
     size_t header_count;
-    char bytes[];
+    struct kafka_header headers[];
 };
 
 static void retry_waiting(struct timer *timer, struct mono_time now);
@@ -57,7 +57,11 @@ void outbox_free(struct outbox **handle)
     CHECK_MAGIC(outbox, OUTBOX_MAGIC);
     wheel_cancel(io_loop_wheel(outbox->loop), &outbox->timer);
     while ((node = list_pop_front(&outbox->waiting)) != NULL) {
-        mem_free(CONTAINER_OF(node, struct item, node));
+        struct item *item = CONTAINER_OF(node, struct item, node);
+        item->mail->forget = true;
+        mail_release(item->mail);
+        item->magic = 0;
+        mem_free(item);
     }
     outbox->magic = 0;
     mem_free(outbox);
@@ -74,6 +78,8 @@ static void wait_in(struct outbox *outbox, struct item *item, int64_t retry_ms)
     }
 }
 
+static void refused(struct item *item, const struct fault *fault);
+
 /* Delivery report; intake thread. */
 static void delivered(struct kafka_delivery *delivery, int32_t partition, int64_t offset,
                       const struct fault *fault)
@@ -87,6 +93,7 @@ static void delivered(struct kafka_delivery *delivery, int32_t partition, int64_
         log_warn("produce-failed", "topic=%s id=%.*s reason=%s", item->topic,
                  SLICE_FMT(item->mail->message.id),
                  log_quote(reason, sizeof(reason), slice_cstr(fault->text)));
+        refused(item, fault);
         wait_in(intake_outbox(item->mail->worker->intake), item, RETRY_FAILED_MS);
         return;
     }
@@ -123,40 +130,63 @@ static void send_or_wait(struct outbox *outbox, struct item *item)
     }
 }
 
-static void retry_waiting(struct timer *timer, struct mono_time now)
+/* A record that can never be taken as it is. A dead letter is cut to what can: it is for people to
+ * look at, and must not keep its partition open for ever. */
+static void refused(struct item *item, const struct fault *fault)
 {
-    struct outbox *outbox = CONTAINER_OF(timer, struct outbox, timer);
-    struct fault fault;
-    CHECK_MAGIC(outbox, OUTBOX_MAGIC);
-    while (outbox->count > 0) {
-        struct item *item = CONTAINER_OF(outbox->waiting.next, struct item, node);
-        list_remove(&item->node);
-        outbox->count--;
-        if (!offer(item, &fault)) {
-            list_push_front(&outbox->waiting, &item->node);
-            outbox->count++;
-            if (fault.kind != FAULT_LIMIT) {
-                log_warn("produce-refused", "topic=%s waiting=%zu reason=\"%s\"", item->topic,
-                         outbox->count, fault.text);
-            }
-            int64_t again = fault.kind == FAULT_LIMIT ? RETRY_FULL_MS : RETRY_FAILED_MS;
-            wheel_set(io_loop_wheel(outbox->loop), timer, mono_add_ms(now, again), retry_waiting);
-            return;
-        }
+    if (fault->kind == FAULT_INVALID && item->value.len > DEAD_LETTER_SHORT &&
+        strcmp(item->topic, item->mail->worker->topics.dlq) == 0) {
+        log_warn("dead-letter-cut", "from_bytes=%zu", item->value.len);
+        item->value = slice_head(item->value, DEAD_LETTER_SHORT);
     }
 }
 
-/* `extra` bytes behind the struct. */
-static struct item *item_create(struct mail *mail, struct kafka_producer *producer,
-                                const char *topic, int32_t partition, size_t extra)
+static void retry_waiting(struct timer *timer, struct mono_time now)
 {
-    struct item *item = mem_zalloc(sizeof(*item) + extra);
+    struct outbox *outbox = CONTAINER_OF(timer, struct outbox, timer);
+    struct fault fault = {.kind = FAULT_NONE};
+    struct list later;
+    CHECK_MAGIC(outbox, OUTBOX_MAGIC);
+    list_init(&later);
+    while (!list_empty(&outbox->waiting)) {
+        struct item *item = CONTAINER_OF(outbox->waiting.next, struct item, node);
+        list_remove(&item->node);
+        if (offer(item, &fault)) {
+            outbox->count--;
+            continue;
+        }
+        if (fault.kind != FAULT_LIMIT) {
+            log_warn("produce-refused", "topic=%s waiting=%zu reason=\"%s\"", item->topic,
+                     outbox->count, fault.text);
+        }
+        if (fault.kind != FAULT_INVALID) {
+            list_push_front(&outbox->waiting, &item->node);
+            break;
+        }
+        refused(item, &fault); /* this one alone: it must not stand before all others */
+        list_push_back(&later, &item->node);
+    }
+    list_append_all(&outbox->waiting, &later);
+    if (outbox->count > 0) {
+        int64_t again = fault.kind == FAULT_LIMIT ? RETRY_FULL_MS : RETRY_FAILED_MS;
+        wheel_set(io_loop_wheel(outbox->loop), timer, mono_add_ms(now, again), retry_waiting);
+    }
+}
+
+/* With room for so many headers and `extra` bytes, where *at points to. */
+static struct item *item_create(struct mail *mail, struct kafka_producer *producer,
+                                const char *topic, size_t header_count, size_t extra, char **at)
+{
+    size_t size = sizeof(struct item) + header_count * sizeof(struct kafka_header);
+    struct item *item = mem_zalloc(size + extra);
     item->magic = ITEM_MAGIC;
     item->delivery.done = delivered;
     item->mail = mail;
     item->producer = producer;
     item->topic = topic;
-    item->partition = partition;
+    item->partition = -1;
+    item->header_count = header_count;
+    *at = (char *)item + size;
     return item;
 }
 
@@ -176,8 +206,9 @@ void outbox_send_event(struct outbox *outbox, struct mail *mail, const char *top
                        struct slice key, struct slice value)
 {
     CHECK_MAGIC(outbox, OUTBOX_MAGIC);
-    struct item *item = item_create(mail, outbox->worker->events, topic, -1, key.len + value.len);
-    char *at = item->bytes;
+    char *at;
+    struct item *item =
+        item_create(mail, outbox->worker->events, topic, 0, key.len + value.len, &at);
     item->key = place(&at, key);
     item->value = place(&at, value);
     send_or_wait(outbox, item);
@@ -192,13 +223,13 @@ void outbox_send_copy(struct outbox *outbox, struct mail *mail, const char *topi
     for (size_t i = 0; i < header_count; i++) {
         extra += headers[i].value.len;
     }
-    struct item *item = item_create(mail, outbox->worker->copies, topic, partition, extra);
-    char *at = item->bytes;
+    char *at;
+    struct item *item = item_create(mail, outbox->worker->copies, topic, header_count, extra, &at);
+    item->partition = partition;
     for (size_t i = 0; i < header_count; i++) {
         item->headers[i].name = headers[i].name;
         item->headers[i].value = place(&at, headers[i].value);
     }
-    item->header_count = header_count;
     item->key = mail->record.key;
     item->value = mail->record.value;
     send_or_wait(outbox, item);

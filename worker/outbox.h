@@ -17,7 +17,8 @@
 struct outbox;
 
 struct outbox *outbox_create(struct worker *worker, struct io_loop *loop);
-/* What is still in it is dropped with its holds: only when the tickets do not matter any more. */
+/* When no thread runs any more, before the intake goes. What is still in it is dropped: its mails
+ * are forgotten, so that the next owner of their partitions reads them again. */
 void outbox_free(struct outbox **outbox);
 
 /* Copies key and value. Holds the mail until acknowledged. `topic` must outlive the worker. */

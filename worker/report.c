@@ -5,10 +5,13 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "schema/headers.h"
 
 #define REPORTER_MAGIC 0x5245504fu
 /* An event is bounded by its schema: texts, addresses and metadata have their maxima. */
 #define EVENT_MAX_BYTES ((size_t)256 * 1024)
+/* … of an invalid record they may break, then so much of each is told. */
+#define EVENT_TEXT_SHORT 1024
 
 struct reporter {
     uint32_t magic;
@@ -67,6 +70,22 @@ static struct event event_of(const struct reporter *reporter, const struct mail 
     };
 }
 
+/* An invalid record may have a megabyte where a name should be, a valid one much metadata: what
+ * became of it must be told all the same. */
+static void shorten(struct event *event)
+{
+    struct slice *const texts[] = {
+        &event->message_id, &event->tenant,         &event->campaign, &event->mail_from,
+        &event->recipient,  &event->reason,         &event->detail,   &event->site,
+        &event->vip,        &event->received.topic, &event->stream,   &event->attempt.text,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        *texts[i] = slice_head(*texts[i], EVENT_TEXT_SHORT);
+    }
+    event->metadata_count = 0;
+    event->recipient_metadata_count = 0;
+}
+
 /* Gives the event its id (derived if `id` is set, else new), encodes and sends it. */
 static void emit(struct reporter *reporter, struct mail *mail, struct event *event,
                  const struct uuid *id, bool bounce)
@@ -82,14 +101,12 @@ static void emit(struct reporter *reporter, struct mail *mail, struct event *eve
     event->event_id = slice_of(id_text, UUID_TEXT_LEN);
     strbuf_reset(&reporter->encoded);
     if (!event_encode(event, &reporter->encoded)) {
-        /* Only metadata can make it that large: the outcome must be told all the same. */
-        event->metadata_count = 0;
-        event->recipient_metadata_count = 0;
+        shorten(event);
         strbuf_reset(&reporter->encoded);
         CHECK(event_encode(event, &reporter->encoded));
     }
     struct slice value = strbuf_slice(&reporter->encoded);
-    struct slice key = mail->message.id;
+    struct slice key = event->message_id;
     outbox_send_event(reporter->outbox, mail, reporter->worker->topics.log, key, value);
     if (bounce) {
         outbox_send_event(reporter->outbox, mail, reporter->worker->topics.bounces, key, value);
@@ -101,9 +118,14 @@ void report_received(struct reporter *reporter, struct mail *mail)
 {
     struct event event = event_of(reporter, mail, EVENT_RECEIVED, wall_now());
     char seed[KAFKA_TOPIC_NAME_MAX + 64];
-    event.received.topic = slice_cstr(mail->record.topic);
-    event.received.partition = mail->record.partition_id;
-    event.received.offset = mail->record.offset;
+    struct message_origin origin; /* not the record's place: it may have been moved on unread */
+    if (!header_origin_decode(mail->origin, &origin)) {
+        origin = (struct message_origin){slice_cstr(mail->record.topic), mail->record.partition_id,
+                                         mail->record.offset};
+    }
+    event.received.topic = origin.topic;
+    event.received.partition = origin.partition;
+    event.received.offset = origin.offset;
     event.received.bytes = mail->message.content.len;
     int len = snprintf(seed, sizeof(seed), "received/%.*s", SLICE_FMT(mail->origin));
     struct uuid id =

@@ -120,7 +120,7 @@ static bool decode(struct shard *shard, struct mail *mail)
         settle_dropped(&shard->settler, &mail, SLICE("policy"), slice_cstr(fault.text), false);
         return false;
     }
-    if (mail->record.source != KAFKA_SOURCE_TIER && shard->worker->config->worker.received_events) {
+    if (mail->fresh && shard->worker->config->worker.received_events) {
         report_received(shard->reporter, mail);
     }
     return true;
@@ -131,7 +131,7 @@ void route_mail(struct shard *shard, struct mail *mail)
     if (mail->kind == MAIL_LETTER_ROUTE && !decode(shard, mail)) {
         return;
     }
-    if (mail->record.source != KAFKA_SOURCE_TIER && mail->due_ms > wall_now().ms) {
+    if (mail->fresh && mail->due_ms > wall_now().ms) {
         settle_later(&shard->settler, &mail, mail->due_ms, true);
         return;
     }

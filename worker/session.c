@@ -32,6 +32,9 @@ void session_enter(struct session *session, enum session_state state)
     if (session->state == SESSION_THROTTLED) {
         redis_limit_wait_cancel(lane->shard->limiter, &session->waiter);
     }
+    if (state != SESSION_IDLE) {
+        list_remove(&session->idle_node); /* a 421 may end it while it has nothing to do */
+    }
     session->state = state;
 }
 

@@ -17,10 +17,15 @@ struct request {
     unsigned holders;
 };
 
-static bool is_of_lost_partition(const struct mail *mail, const void *context)
+static bool is_leaving(const struct mail *mail, const void *context)
 {
     const struct shard *shard = context;
-    return !mail->begun && (shard->draining || kafka_partition_is_leaving(mail->ticket.partition));
+    return shard->draining || kafka_partition_is_leaving(mail->ticket.partition);
+}
+
+static bool is_of_lost_partition(const struct mail *mail, const void *context)
+{
+    return !mail->begun && is_leaving(mail, context);
 }
 
 static void mail_arrived(struct letter *letter, void *owner)
@@ -51,6 +56,25 @@ static void return_mails(struct shard *shard)
     while ((node = list_pop_front(&out)) != NULL) {
         shard_return(CONTAINER_OF(node, struct mail, node));
     }
+    /* What was begun and waits for another session cannot be forgotten: its rest goes to a tier. */
+    cursor = 0;
+    while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
+        lane_extract(lane, is_leaving, shard, &out);
+    }
+    while ((node = list_pop_front(&out)) != NULL) {
+        struct mail *mail = CONTAINER_OF(node, struct mail, node);
+        settle_later(&shard->settler, &mail, wall_now().ms, false);
+    }
+}
+
+/* The time for running transactions is over: better cut than sent again by the next owner. */
+static void cut_sessions(struct shard *shard)
+{
+    struct lane *lane;
+    size_t cursor = 0;
+    while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
+        lane_cut(lane, is_leaving, shard);
+    }
 }
 
 void shard_return(struct mail *mail)
@@ -75,6 +99,7 @@ static void request_arrived(struct letter *letter, void *owner)
         return_mails(shard);
         break;
     case SHARD_RETURN: return_mails(shard); break;
+    case SHARD_CUT: cut_sessions(shard); break;
     case SHARD_HOLDERS:
         if (shard->limiter != NULL) {
             redis_limiter_set_holders(shard->limiter, holders);

@@ -40,6 +40,7 @@ enum shard_request_kind {
     SHARD_RETURN,  /* send back (MAIL_LETTER_RETURNED) all mail of revoked partitions that was not
                       begun */
     SHARD_DRAIN,   /* the same for all mail, and take none on any more */
+    SHARD_CUT,     /* end the sessions whose mail would have been to return had it not begun */
     SHARD_STOP,    /* close sessions, leave the loop */
     SHARD_HOLDERS, /* number of lease holders has changed */
 };
