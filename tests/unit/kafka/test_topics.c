@@ -40,6 +40,7 @@ static const struct topic_wanted *find(const struct topic_list *list, const char
 
 static const char *setting(const struct topic_wanted *topic, const char *name)
 {
+    CHECK(topic != NULL);
     for (size_t i = 0; i < topic->setting_count; i++) {
         if (strcmp(topic->settings[i].name, name) == 0) {
             return topic->settings[i].value;
@@ -73,7 +74,7 @@ static void test_plan(void **state)
     assert_true(topic_list_make(&list, &wanted, &fault));
     assert_int_equal(list.count, 3 + 12 + 2 + 3 + 1 + 4);
     const struct topic_wanted *tx = find(&list, "sluice.q.tx");
-    assert_non_null(tx);
+    CHECK(tx != NULL);
     assert_int_equal(tx->partitions, 16);
     assert_string_equal(setting(tx, "cleanup.policy"), "delete");
     assert_string_equal(setting(tx, "message.timestamp.type"), "CreateTime");
@@ -82,16 +83,20 @@ static void test_plan(void **state)
     assert_string_equal(setting(tx, "min.insync.replicas"), "2");
     assert_non_null(find(&list, "sluice.q.news"));
     const struct topic_wanted *tier = find(&list, "sluice.d.11");
-    assert_non_null(tier);
+    CHECK(tier != NULL);
     assert_int_equal(tier->partitions, 16);
     assert_string_equal(setting(tier, "message.timestamp.type"), "LogAppendTime");
     assert_null(find(&list, "sluice.d.12"));
     assert_string_equal(setting(find(&list, "sluice.dlq"), "retention.ms"), "2592000000");
     const struct topic_wanted *config = find(&list, "sluice.config");
+    CHECK(config != NULL);
     assert_int_equal(config->partitions, 1);
     assert_string_equal(setting(config, "cleanup.policy"), "compact");
-    assert_int_equal(find(&list, "sluice.done")->partitions, 4);
-    assert_int_equal(find(&list, "sluice.bounces")->partitions, 8);
+    const struct topic_wanted *done = find(&list, "sluice.done");
+    const struct topic_wanted *bounces = find(&list, "sluice.bounces");
+    CHECK(done != NULL && bounces != NULL);
+    assert_int_equal(done->partitions, 4);
+    assert_int_equal(bounces->partitions, 8);
     topic_list_free(&list);
 }
 
