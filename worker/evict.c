@@ -101,8 +101,9 @@ void evict_partitions(struct intake *intake, struct kafka_partition *const *part
     ask_all(intake->worker, intake->draining ? SHARD_DRAIN : SHARD_RETURN);
     tiers_return(intake);
     wait_for(intake, partitions, count, 0, lost ? 0 : wait_ms);
-    size_t running = open_tickets(partitions, count) - returned_of(intake, partitions, count);
-    if (running > 0 && !lost) {
+    size_t running =
+        lost ? 0 : open_tickets(partitions, count) - returned_of(intake, partitions, count);
+    if (running > 0) {
         ask_all(intake->worker, SHARD_CUT);
         wait_for(intake, partitions, count, 0, MOVE_WAIT_MS);
     }
