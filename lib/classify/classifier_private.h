@@ -14,6 +14,7 @@
 #define CLASSIFIER_MAGIC 0xc1a551f1u
 #define SCRATCH_MAGIC 0xc1a55c7au
 
+#define CLASSIFIER_PARTS 2       /* databases, compiled by as many threads */
 #define CLASSIFY_MATCHES_MAX 256 /* patterns that match one text; more are left out */
 #define CLASSIFY_CACHE_SLOTS 2048
 
@@ -22,9 +23,9 @@ struct classifier {
     atomic_uint owners;
     uint64_t serial; /* unlike every other classifier of this process */
     struct ruleset set;
-    hs_database_t *database; /* NULL: no patterns */
-    pcre2_code **captures;   /* one per rule, most NULL */
-    uint32_t *plain_rules;   /* rules without patterns */
+    hs_database_t *databases[CLASSIFIER_PARTS]; /* NULL: no patterns */
+    pcre2_code **captures;                      /* one per rule, most NULL */
+    uint32_t *plain_rules;                      /* rules without patterns */
     size_t plain_count;
     char version[17];
 };

@@ -85,7 +85,9 @@ void classifier_free(struct classifier **pointer)
     }
     mem_free(classifier->captures);
     mem_free(classifier->plain_rules);
-    (void)hs_free_database(classifier->database);
+    for (size_t i = 0; i < CLASSIFIER_PARTS; i++) {
+        (void)hs_free_database(classifier->databases[i]);
+    }
     ruleset_free(&classifier->set);
     classifier->magic = 0;
     mem_free(classifier);
@@ -147,9 +149,11 @@ bool scratch_fit(struct classify_scratch *scratch, const struct classifier *clas
     if (scratch->serial == classifier->serial) {
         return true;
     }
-    if (classifier->database != NULL &&
-        hs_alloc_scratch(classifier->database, &scratch->hs) != HS_SUCCESS) {
-        return false;
+    for (size_t i = 0; i < CLASSIFIER_PARTS; i++) {
+        if (classifier->databases[i] != NULL &&
+            hs_alloc_scratch(classifier->databases[i], &scratch->hs) != HS_SUCCESS) {
+            return false;
+        }
     }
     memset(scratch->cache, 0, sizeof(scratch->cache));
     scratch->serial = classifier->serial;

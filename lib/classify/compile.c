@@ -1,21 +1,12 @@
-/* Rules to one vectorscan database, captures to PCRE2. */
+/* Patterns to vectorscan databases, captures to PCRE2. */
 #include "classify/classifier_private.h"
 
 #include "base/mem.h"
 #include "base/strbuf.h"
 
-#define PATTERN_FLAGS (HS_FLAG_CASELESS | HS_FLAG_DOTALL | HS_FLAG_SINGLEMATCH)
+#include <pthread.h>
 
-static bool pattern_fault(const struct ruleset *set, const hs_compile_error_t *error,
-                          struct fault *fault)
-{
-    if (error->expression < 0 || (size_t)error->expression >= set->pattern_count) {
-        return fault_set(fault, FAULT_FATAL, 0, "patterns: %s", error->message);
-    }
-    const struct pattern *pattern = &set->patterns[error->expression];
-    return fault_set(fault, FAULT_INVALID, 0, "%s:%u: pattern \"%.100s\": %s", pattern->file,
-                     pattern->line, pattern->text, error->message);
-}
+#define PATTERN_FLAGS (HS_FLAG_CASELESS | HS_FLAG_DOTALL | HS_FLAG_SINGLEMATCH)
 
 /* "…" in a pattern stands for anything within the sentence. */
 static char *expand(const char *text)
@@ -33,33 +24,82 @@ static char *expand(const char *text)
     return out.ptr == NULL ? mem_strdup("") : out.ptr;
 }
 
-static bool compile_patterns(struct classifier *classifier, struct fault *fault)
+/* Every CLASSIFIER_PARTS-th pattern, beginning with `part`. */
+struct part {
+    const struct ruleset *set;
+    size_t part;
+    hs_database_t *database;
+    bool good;
+    struct fault fault;
+};
+
+static void note_pattern_fault(struct part *part, const hs_compile_error_t *error)
 {
-    const struct ruleset *set = &classifier->set;
-    if (set->pattern_count == 0) {
-        return true;
+    const struct ruleset *set = part->set;
+    size_t at = error->expression < 0 ? set->pattern_count
+                                      : (size_t)error->expression * CLASSIFIER_PARTS + part->part;
+    if (at >= set->pattern_count) {
+        (void)fault_set(&part->fault, FAULT_FATAL, 0, "patterns: %s", error->message);
+        return;
     }
+    const struct pattern *pattern = &set->patterns[at];
+    (void)fault_set(&part->fault, FAULT_INVALID, 0, "%s:%u: pattern \"%.100s\": %s", pattern->file,
+                    pattern->line, pattern->text, error->message);
+}
+
+static void *compile_part(void *context)
+{
+    struct part *part = context;
+    const struct ruleset *set = part->set;
+    size_t count = 0;
     char **texts = mem_calloc(set->pattern_count, sizeof(*texts));
     unsigned *flags = mem_calloc(set->pattern_count, sizeof(*flags));
     unsigned *ids = mem_calloc(set->pattern_count, sizeof(*ids));
-    for (size_t i = 0; i < set->pattern_count; i++) {
-        texts[i] = expand(set->patterns[i].text);
-        flags[i] = PATTERN_FLAGS;
-        ids[i] = (unsigned)i;
+    for (size_t i = part->part; i < set->pattern_count; i += CLASSIFIER_PARTS) {
+        texts[count] = expand(set->patterns[i].text);
+        flags[count] = PATTERN_FLAGS;
+        ids[count++] = (unsigned)i;
     }
     hs_compile_error_t *error = NULL;
-    bool good = hs_compile_multi((const char *const *)texts, flags, ids, (unsigned)set->pattern_count, HS_MODE_BLOCK,
-                                 NULL, &classifier->database, &error) == HS_SUCCESS;
-    if (!good) {
-        (void)pattern_fault(set, error, fault);
+    part->good =
+        count == 0 || hs_compile_multi((const char *const *)texts, flags, ids, (unsigned)count,
+                                       HS_MODE_BLOCK, NULL, &part->database, &error) == HS_SUCCESS;
+    if (!part->good) {
+        note_pattern_fault(part, error);
         (void)hs_free_compile_error(error);
     }
-    for (size_t i = 0; i < set->pattern_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         mem_free(texts[i]);
     }
     mem_free(texts);
     mem_free(flags);
     mem_free(ids);
+    return NULL;
+}
+
+/* Compiling takes most of a second, so the parts are compiled at the same time. */
+static bool compile_patterns(struct classifier *classifier, struct fault *fault)
+{
+    struct part parts[CLASSIFIER_PARTS];
+    pthread_t threads[CLASSIFIER_PARTS];
+    bool started[CLASSIFIER_PARTS] = {false};
+    bool good = true;
+    for (size_t i = 0; i < CLASSIFIER_PARTS; i++) {
+        parts[i] = (struct part){.set = &classifier->set, .part = i};
+        started[i] = i > 0 && pthread_create(&threads[i], NULL, compile_part, &parts[i]) == 0;
+    }
+    for (size_t i = 0; i < CLASSIFIER_PARTS; i++) {
+        if (started[i]) {
+            CHECK(pthread_join(threads[i], NULL) == 0);
+        } else {
+            (void)compile_part(&parts[i]);
+        }
+        classifier->databases[i] = parts[i].database;
+        if (good && !parts[i].good && fault != NULL) {
+            *fault = parts[i].fault;
+        }
+        good = good && parts[i].good;
+    }
     return good;
 }
 

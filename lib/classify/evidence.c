@@ -25,11 +25,12 @@ void classifier_scan(const struct classifier *classifier, struct classify_scratc
                      uint16_t *provider)
 {
     scratch->match_count = 0;
-    if (classifier->database == NULL || scratch->cause.len == 0 || scratch->hs == NULL) {
-        return;
+    for (size_t i = 0; i < CLASSIFIER_PARTS && scratch->hs != NULL && scratch->cause.len > 0; i++) {
+        if (classifier->databases[i] != NULL && scratch->match_count < CLASSIFY_MATCHES_MAX) {
+            (void)hs_scan(classifier->databases[i], scratch->cause.text,
+                          (unsigned)scratch->cause.len, 0, scratch->hs, on_match, scratch);
+        }
     }
-    (void)hs_scan(classifier->database, scratch->cause.text, (unsigned)scratch->cause.len, 0,
-                  scratch->hs, on_match, scratch);
     uint32_t first = UINT32_MAX;
     for (size_t i = 0; i < scratch->match_count; i++) {
         uint32_t id = scratch->matches[i];
@@ -54,7 +55,8 @@ static bool is_excluded(const struct classifier *classifier, const struct classi
     return false;
 }
 
-/* The rule's own weight: more where its provider speaks, less where it is not known who does, little where another one does. */
+/* The rule's own weight: more where its provider speaks, less where it is not known who does,
+ * little where another one does. */
 static uint8_t weight_at(const struct rule *rule, uint16_t provider)
 {
     if (rule->provider == RULE_NO_PROVIDER) {
@@ -80,7 +82,8 @@ static void add(struct evidence *evidence, const struct rule *rule, uint32_t ind
     if (weight > *slot) {
         *slot = weight;
     }
-    if (weight > evidence->heaviest[rule->class]) {
+    bool first = weight == evidence->heaviest[rule->class] && index < evidence->rule[rule->class];
+    if (weight > evidence->heaviest[rule->class] || first) {
         evidence->heaviest[rule->class] = weight;
         evidence->rule[rule->class] = index;
     }

@@ -230,6 +230,23 @@ static bool is_provider_code(struct slice s)
     return at == s.len;
 }
 
+static bool is_upper(char c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+
+/* Letters that may be a word: of one case, or capitalised. "zmZBNM" is two runs, "MCSpam" is "MC" and "Spam". */
+static size_t extend_run(size_t run, char before, char c)
+{
+    if (!is_alpha(c)) {
+        return 0;
+    }
+    if (run > 0 && is_upper(before) != is_upper(c)) {
+        return is_upper(c) ? 1 : run > 1 ? 2 : run + 1;
+    }
+    return run + 1;
+}
+
 bool cause_is_opaque(struct slice s)
 {
     size_t digits = 0;
@@ -237,13 +254,10 @@ bool cause_is_opaque(struct slice s)
     size_t run = 0;
     for (size_t i = 0; i < s.len; i++) {
         digits += is_digit(s.ptr[i]);
-        if (is_alpha(s.ptr[i])) {
-            letters++;
-            if (++run >= 6) {
-                return false; /* a word is in it */
-            }
-        } else {
-            run = 0;
+        letters += is_alpha(s.ptr[i]);
+        run = extend_run(run, i > 0 ? s.ptr[i - 1] : ' ', s.ptr[i]);
+        if (run >= 6) {
+            return false; /* a word is in it */
         }
     }
     return s.len >= 7 && digits > 0 && letters > 0 && !is_provider_code(s);
