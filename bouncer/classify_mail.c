@@ -16,8 +16,9 @@
 enum {
     ARENA_FIRST_BYTES = 256 << 10, /* enough for an ordinary report, so that one allocation does */
     NAME_BYTES = 4096,
-    DEPTH_MAX = 8,  /* folders in folders */
-    CONFIDENT = 50, /* below this the notice is asked for a second opinion */
+    DEPTH_MAX = 8,    /* folders in folders */
+    TAIL_BYTES = 700, /* of a long text, when its front says nothing */
+    CONFIDENT = 50,   /* below this the notice is asked for a second opinion */
 };
 
 static enum smtp_phase phase_of(enum returned_phase phase)
@@ -64,6 +65,36 @@ static bool is_generic(struct smtp_enhanced enhanced)
     return enhanced.klass == 0 || (enhanced.subject == 0 && enhanced.detail == 0);
 }
 
+/*
+ * The text that stands for the recipient; where that says little, what the notice says around it,
+ * or the end of a text that is longer than what the classifier looks at. The last run is the one
+ * whose result stays in the scratch.
+ */
+static void run_texts(const struct classify_mail *how, struct classify_input *input,
+                      const struct returned_recipient *recipient, struct classify_result *result)
+{
+    struct slice tail = slice_skip(
+        recipient->text, recipient->text.len > TAIL_BYTES ? recipient->text.len - TAIL_BYTES : 0);
+    ptrdiff_t line = slice_find_byte(tail, '\n');
+    struct slice others[] = {recipient->notice, slice_skip(tail, line < 0 ? 0 : (size_t)line + 1)};
+    classifier_run(how->classifier, how->scratch, input, result);
+    enum bounce_class best_class = result->class;
+    uint8_t best = result->confidence;
+    for (size_t i = 0;
+         i < ARRAY_LEN(others) && (best_class == BOUNCE_UNDETERMINED || best < CONFIDENT); i++) {
+        if (others[i].len == 0 || slice_eq(others[i], recipient->text)) {
+            continue;
+        }
+        input->text = others[i];
+        classifier_run(how->classifier, how->scratch, input, result);
+        if (result->class != BOUNCE_UNDETERMINED && result->confidence > best) {
+            return;
+        }
+        input->text = recipient->text;
+        classifier_run(how->classifier, how->scratch, input, result);
+    }
+}
+
 void classify_mail_recipient(const struct classify_mail *how, const struct returned_mail *mail,
                              const struct returned_recipient *recipient,
                              struct classify_result *result)
@@ -86,17 +117,7 @@ void classify_mail_recipient(const struct classify_mail *how, const struct retur
     if (is_generic(input.enhanced) && outside.len > 0) {
         (void)smtp_enhanced_take(&outside, &input.enhanced);
     }
-    classifier_run(how->classifier, how->scratch, &input, result);
-    if (recipient->notice.len > 0 &&
-        (result->class == BOUNCE_UNDETERMINED || result->confidence < CONFIDENT)) {
-        struct classify_result first = *result;
-        input.text = recipient->notice;
-        classifier_run(how->classifier, how->scratch, &input, result);
-        if (result->class == BOUNCE_UNDETERMINED || result->confidence <= first.confidence) {
-            input.text = recipient->text;
-            classifier_run(how->classifier, how->scratch, &input, result);
-        }
-    }
+    run_texts(how, &input, recipient, result);
     enum bounce_class class = BOUNCE_UNDETERMINED;
     if (class_of_kind(mail, recipient, &class)) {
         result->class = class;

@@ -25,6 +25,7 @@ enum dsn_field {
     DSN_STATUS,
     DSN_REMOTE_MTA,
     DSN_DIAGNOSTIC,
+    DSN_RETRY,
     DSN_KNOWN, /* a field of reports that says nothing that we need */
 };
 
@@ -46,7 +47,7 @@ static const struct dsn_name NAMES[] = {
     {{"X-Diagnostic-Code", 17}, DSN_DIAGNOSTIC},
     {{"Arrival-Date", 12}, DSN_KNOWN},
     {{"Last-Attempt-Date", 17}, DSN_KNOWN},
-    {{"Will-Retry-Until", 16}, DSN_KNOWN},
+    {{"Will-Retry-Until", 16}, DSN_RETRY},
     {{"Received-From-MTA", 17}, DSN_KNOWN},
     {{"DSN-Gateway", 11}, DSN_KNOWN},
     {{"Final-Log-ID", 12}, DSN_KNOWN},
@@ -80,6 +81,7 @@ bool dsn_is_report_line(struct slice line)
     case DSN_ACTION:
     case DSN_STATUS:
     case DSN_REMOTE_MTA:
+    case DSN_RETRY:
     case DSN_KNOWN: return false;
     }
     return false;
@@ -144,7 +146,7 @@ static enum returned_action action_of(struct slice value)
     if (slice_starts_with_nocase(word, SLICE("fail")) || slice_eq_nocase(word, SLICE("expired"))) {
         return RETURNED_ACTION_FAILED;
     }
-    if (slice_starts_with_nocase(word, SLICE("delayed"))) {
+    if (slice_starts_with_nocase(word, SLICE("delay"))) {
         return RETURNED_ACTION_DELAYED;
     }
     if (slice_starts_with_nocase(word, SLICE("deliver")) ||
@@ -225,7 +227,9 @@ static void set_field(struct reader *reader, enum dsn_field field, struct slice 
     case DSN_FINAL_RECIPIENT:
     case DSN_ACTUAL_RECIPIENT: {
         struct slice address = mail_address_typed(arena, value);
-        if (field == DSN_FINAL_RECIPIENT || slice_find_byte(recipient->address, '@') < 0) {
+        bool better = slice_find_byte(address, '@') >= 0 || recipient->address.len == 0;
+        if (better &&
+            (field == DSN_FINAL_RECIPIENT || slice_find_byte(recipient->address, '@') < 0)) {
             recipient->address = address;
         }
         break;
@@ -234,6 +238,7 @@ static void set_field(struct reader *reader, enum dsn_field field, struct slice 
     case DSN_STATUS: recipient->status = status_find_enhanced(value); break;
     case DSN_REMOTE_MTA: recipient->remote_mta = typed_host(value); break;
     case DSN_DIAGNOSTIC: set_diagnostic(reader, recipient, value); break;
+    case DSN_RETRY: recipient->will_retry = true; break;
     case DSN_OTHER:
     case DSN_REPORTING_MTA:
     case DSN_ENVELOPE_ID:
@@ -241,8 +246,8 @@ static void set_field(struct reader *reader, enum dsn_field field, struct slice 
     }
 }
 
-/* The raw value of a field: its line and what continues it. `last` fields take unindented lines
- * too. */
+/* The raw value of a field: its line and what continues it. A
+ * diagnostic takes lines that are not indented, too. */
 static struct slice field_value(struct slice line, struct slice *rest, bool diagnostic)
 {
     const char *colon = memchr(line.ptr, ':', line.len);
@@ -295,7 +300,8 @@ void dsn_read(struct slice fields, struct recipient_list *list, struct dsn_messa
         case DSN_ACTION:
         case DSN_STATUS:
         case DSN_REMOTE_MTA:
-        case DSN_DIAGNOSTIC: set_field(&reader, field, value); break;
+        case DSN_DIAGNOSTIC:
+        case DSN_RETRY: set_field(&reader, field, value); break;
         case DSN_OTHER:
         case DSN_KNOWN: break;
         }

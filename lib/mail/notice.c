@@ -553,6 +553,31 @@ static void set_expansion(const struct notice_lines *lines, size_t at, size_t en
     }
 }
 
+/* "ann@example.org, bob@example.org: unknown": the addresses behind the first, with nothing but
+ * separators between. */
+static void add_same_line(const struct notice_line *line, struct recipient_list *list)
+{
+    const char *end = line->text.ptr + line->text.len;
+    const char *from = line->address.ptr + line->address.len;
+    struct slice rest = slice_of(from, (size_t)(end - from));
+    struct slice address = SLICE_NULL;
+    while (mail_address_next(&rest, &address)) {
+        for (; from < address.ptr; from++) {
+            if (strchr(" \t,;<>'\"", *from) == NULL) {
+                return;
+            }
+        }
+        from = address.ptr + address.len;
+        size_t first = list->count - 1;
+        struct returned_recipient *recipient =
+            recipient_list_find(list, address) == NULL ? recipient_list_add(list) : NULL;
+        if (recipient != NULL) {
+            *recipient = list->items[first];
+            recipient->address = address;
+        }
+    }
+}
+
 static void add_recipient(struct notice_lines *lines, size_t at, struct recipient_list *list)
 {
     struct returned_recipient *recipient = recipient_list_add(list);
@@ -570,6 +595,9 @@ static void add_recipient(struct notice_lines *lines, size_t at, struct recipien
     }
     if (recipient->phase == RETURNED_PHASE_UNKNOWN) {
         recipient->phase = status_find_phase(recipient->notice);
+    }
+    if (lines->items[at].strength >= NAMED) {
+        add_same_line(&lines->items[at], list);
     }
 }
 

@@ -15,11 +15,13 @@
 #include "mail/part.h"
 #include "mail/sns.h"
 #include "mail/status.h"
+#include "mail/words.h"
 
 enum {
     NOTICE_MAX = 2 << 20,        /* bytes of a text part that are read as a notice */
     FIELDS_MAX = 8 << 20,        /* bytes of report fields that are decoded when they are encoded */
     ORIGINAL_HEADER_MAX = 65536, /* bytes of a returned header that are read */
+    DELAY_LOOK_MAX = 16384,      /* bytes of a notice in which words of delay are looked for */
     FILL_MAX = 64,               /* recipients of a DSN whose text is looked up in the notice */
 };
 
@@ -278,19 +280,45 @@ static enum returned_kind kind_of_actions(const struct recipient_list *list)
     return delayed ? RETURNED_DELAYED : delivered ? RETURNED_DELIVERED : RETURNED_BOUNCE;
 }
 
+/* A local name: of the returned message's recipient when that begins so, else a user of the
+ * reporting host. */
+static struct slice with_domain(struct reading *reading, struct slice name)
+{
+    struct slice known = original_recipient(reading->arena, reading->returned);
+    struct slice host = reading->mail->reporting_mta;
+    if (slice_eq_nocase(mail_address_local(known), name)) {
+        return known;
+    }
+    char *out = arena_try_alloc(reading->arena, name.len + host.len + 2);
+    if (out == NULL || slice_find_byte(host, '.') < 0 || slice_find_byte(name, ' ') >= 0 ||
+        slice_find_byte(name, '/') >= 0) {
+        return name;
+    }
+    memcpy(out, name.ptr, name.len);
+    out[name.len] = '@';
+    memcpy(out + name.len + 1, host.ptr, host.len);
+    out[name.len + 1 + host.len] = '\0';
+    return slice_of(out, name.len + 1 + host.len);
+}
+
 static void finish_dsn(struct reading *reading)
 {
     struct recipient_list *list = &reading->list;
-    bool warning = slice_find(reading->fields.subject_lower, SLICE("delay")) >= 0;
+    struct slice lower = words_lower(reading->arena, slice_head(reading->notice, DELAY_LOOK_MAX));
+    bool warning = slice_find(reading->fields.subject_lower, SLICE("delay")) >= 0 ||
+                   (words_in(WORDS_DELAY, lower) && !words_in(WORDS_FINAL, lower));
     for (size_t i = 0; i < list->count; i++) {
         struct returned_recipient *item = &list->items[i];
         if (item->action == RETURNED_ACTION_NONE) {
             bool success = item->status.len > 0 && item->status.ptr[0] == '2';
-            item->action = success   ? RETURNED_ACTION_DELIVERED
-                           : warning ? RETURNED_ACTION_DELAYED
-                                     : RETURNED_ACTION_FAILED;
+            item->action = success                       ? RETURNED_ACTION_DELIVERED
+                           : warning || item->will_retry ? RETURNED_ACTION_DELAYED
+                                                         : RETURNED_ACTION_FAILED;
         }
         item->reporting_mta = reading->mail->reporting_mta;
+        if (slice_find_byte(item->address, '@') < 0 && i < FILL_MAX) {
+            item->address = with_domain(reading, item->address);
+        }
         if (mail_address_eq(item->original, item->address)) {
             item->original = SLICE_NULL;
         }
