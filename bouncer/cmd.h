@@ -5,6 +5,7 @@
 #ifndef SLUICE_BOUNCER_CMD_H
 #define SLUICE_BOUNCER_CMD_H
 
+int cmd_bench(int argc, char **argv);
 int cmd_classify(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
 

@@ -11,9 +11,10 @@ struct command {
 };
 
 static const struct command commands[] = {
+    {"bench", "bench FILE.tsv                         speed on one core", cmd_bench},
     {"classify", "classify [--json] --replies FILE.tsv   classes of single SMTP replies",
      cmd_classify},
-    {"rules", "rules check|list [DIR]                 check rules, their samples included",
+    {"rules", "rules check [DIR]…                     check rules, their samples included",
      cmd_rules},
 };
 

@@ -26,6 +26,12 @@ static void put_folded(struct writer *w, struct slice s)
     size_t at = 0;
     while (at < s.len) {
         char out[4];
+        char c = s.ptr[at];
+        if (c > ' ' && c < 0x7F && w->cause->len < CLASSIFY_CAUSE_MAX) { /* nearly all */
+            w->cause->text[w->cause->len++] = ascii_lower_byte(c);
+            at++;
+            continue;
+        }
         size_t len = cause_fold(s, &at, out);
         if (len == 1 && out[0] == ' ' &&
             (w->cause->len == 0 || w->cause->text[w->cause->len - 1] == ' ')) {
@@ -37,7 +43,23 @@ static void put_folded(struct writer *w, struct slice s)
 
 static bool is_delimiter(char c)
 {
-    return c == ' ' || strchr("<>()[]{}\"`,;|", c) != NULL;
+    switch (c) {
+    case ' ':
+    case '<':
+    case '>':
+    case '(':
+    case ')':
+    case '[':
+    case ']':
+    case '{':
+    case '}':
+    case '"':
+    case '`':
+    case ',':
+    case ';':
+    case '|': return true;
+    default: return false;
+    }
 }
 
 static bool is_edge(char c)

@@ -235,7 +235,8 @@ static bool is_upper(char c)
     return c >= 'A' && c <= 'Z';
 }
 
-/* Letters that may be a word: of one case, or capitalised. "zmZBNM" is two runs, "MCSpam" is "MC" and "Spam". */
+/* Letters that may be a word: of one case, or capitalised. "zmZBNM" is two runs, "MCSpam" is "MC"
+ * and "Spam". */
 static size_t extend_run(size_t run, char before, char c)
 {
     if (!is_alpha(c)) {

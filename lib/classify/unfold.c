@@ -148,26 +148,30 @@ struct phase_words {
     enum smtp_phase phase;
 };
 
+/* What stands behind "in reply to " (Postfix) and "server after " (Exim). */
+static const struct phase_words phases_of_words[] = {
+    {{"RCPT TO", 7}, SMTP_PHASE_RCPT},
+    {{"MAIL FROM", 9}, SMTP_PHASE_MAIL},
+    {{"end of DATA", 11}, SMTP_PHASE_MESSAGE},
+    {{"DATA", 4}, SMTP_PHASE_DATA},
+    {{"EHLO", 4}, SMTP_PHASE_EHLO},
+    {{"HELO", 4}, SMTP_PHASE_EHLO},
+    {{"initial connection", 18}, SMTP_PHASE_GREETING},
+};
+
 /* Postfix: "(in reply to RCPT TO command)"; Exim: "SMTP error from remote mail server after RCPT
  * TO:<…>". */
 static enum smtp_phase find_phase(const struct cause *cause)
 {
-    static const struct phase_words known[] = {
-        {{"reply to RCPT TO", 16}, SMTP_PHASE_RCPT},
-        {{"reply to MAIL FROM", 18}, SMTP_PHASE_MAIL},
-        {{"reply to end of DATA", 20}, SMTP_PHASE_MESSAGE},
-        {{"reply to DATA", 13}, SMTP_PHASE_DATA},
-        {{"reply to EHLO", 13}, SMTP_PHASE_EHLO},
-        {{"reply to HELO", 13}, SMTP_PHASE_EHLO},
-        {{"server after RCPT TO", 20}, SMTP_PHASE_RCPT},
-        {{"server after MAIL FROM", 22}, SMTP_PHASE_MAIL},
-        {{"server after end of data", 24}, SMTP_PHASE_MESSAGE},
-        {{"server after initial connection", 31}, SMTP_PHASE_GREETING},
-    };
+    static const struct slice starts[] = {{"in reply to ", 12}, {"server after ", 13}};
     struct slice flat = slice_of(cause->flat, cause->flat_len);
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (slice_find(flat, known[i].words) >= 0) {
-            return known[i].phase;
+    for (size_t i = 0; i < ARRAY_LEN(starts); i++) {
+        ptrdiff_t at = slice_find(flat, starts[i]);
+        struct slice rest = at < 0 ? SLICE_NULL : slice_skip(flat, (size_t)at + starts[i].len);
+        for (size_t k = 0; k < ARRAY_LEN(phases_of_words) && at >= 0; k++) {
+            if (slice_starts_with_nocase(rest, phases_of_words[k].words)) {
+                return phases_of_words[k].phase;
+            }
         }
     }
     return SMTP_PHASE_NONE;
@@ -182,7 +186,7 @@ void cause_unfold(struct cause *cause, const struct classify_input *input)
     struct slice s = take_head(cause, slice_head(input->text, CLASSIFY_TEXT_MAX));
     bool at_word = true;
     while (s.len > 0 && cause->flat_len < CAUSE_FLAT_MAX) {
-        size_t repeated = at_word ? repeated_at(cause, s) : 0;
+        size_t repeated = at_word && is_digit(s.ptr[0]) ? repeated_at(cause, s) : 0;
         if (repeated > 0) {
             s = skip_blanks(slice_skip(s, repeated), "");
             continue;
