@@ -11,7 +11,7 @@
 #include "schema/message.h"
 
 #define HEADER_ID "sluice-id"           /* message id, UUID text */
-#define HEADER_ATTEMPT "sluice-attempt" /* attempts made so far, decimal */
+#define HEADER_ATTEMPT "sluice-attempt" /* number of the round to come, from 1, decimal */
 #define HEADER_FIRST_SEEN_MS                                                                       \
     "sluice-first-seen-ms"                    /* when the message was first read, ms since 1970 */
 #define HEADER_EXPIRES_MS "sluice-expires-ms" /* given up at, ms since 1970 */

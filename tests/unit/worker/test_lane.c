@@ -106,7 +106,9 @@ static struct io_loop *loop;
 static void pump(void)
 {
     if (list_empty(&slots.woken) && slots.used < slots.amount && !list_empty(&slots.waiters)) {
-        list_push_back(&slots.woken, list_pop_front(&slots.waiters));
+        struct list *first = slots.waiters.next;
+        list_remove(first);
+        list_push_back(&slots.woken, first);
         io_loop_defer(loop, &slots.wake);
     }
 }
