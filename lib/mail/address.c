@@ -88,7 +88,7 @@ static size_t domain_end(struct slice s, size_t at)
 bool mail_address_next(struct slice *rest, struct slice *address)
 {
     size_t from = 0;
-    while (from < rest->len) {
+    while (rest->ptr != NULL && from < rest->len) {
         const char *found = memchr(rest->ptr + from, '@', rest->len - from);
         if (found == NULL) {
             break;

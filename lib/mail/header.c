@@ -181,7 +181,7 @@ struct slice mail_param(struct slice value, const char *name)
     struct slice wanted = slice_cstr(name);
     ptrdiff_t at = slice_find_byte(value, ';');
     struct slice rest = at < 0 ? SLICE_NULL : slice_skip(value, (size_t)at + 1);
-    while (rest.len > 0) {
+    while (rest.ptr != NULL && rest.len > 0) {
         size_t n = 0;
         while (n < rest.len && rest.ptr[n] != '=' && rest.ptr[n] != ';') {
             n++;

@@ -125,6 +125,7 @@ void notice_split(struct slice text, struct slice *notice, struct slice *returne
 /* Without brackets, bullets and quotation marks at its front. */
 struct slice notice_strip_front(struct slice s)
 {
+    CHECK(s.ptr != NULL || s.len == 0);
     while (s.len > 0 && strchr(" \t<>*-\"'|[(•·:`", s.ptr[0]) != NULL) {
         s = slice_skip(s, 1);
     }

@@ -27,7 +27,7 @@ void notice_builder_add(struct notice_builder *builder, struct slice text)
     }
     size_t room = RETURNED_TEXT_MAX - builder->len;
     size_t n = text.len < room ? text.len : room;
-    if (n > 0) {
+    if (n > 0 && text.ptr != NULL) {
         memcpy(builder->out + builder->len, text.ptr, n);
     }
     builder->len += n;
@@ -84,7 +84,7 @@ static struct slice own_text(const struct notice_line *line)
     size_t at = (size_t)(line->address.ptr - line->text.ptr);
     struct slice before = notice_strip_back(notice_strip_front(slice_head(line->text, at)));
     struct slice after = slice_skip(line->text, at + line->address.len);
-    while (after.len > 0 && strchr(">\"')]: \t", after.ptr[0]) != NULL) {
+    while (after.ptr != NULL && after.len > 0 && strchr(">\"')]: \t", after.ptr[0]) != NULL) {
         after = slice_skip(after, 1);
     }
     if (before.len > 0) {

@@ -97,7 +97,7 @@ void original_read(struct arena *arena, struct slice header, struct returned_ori
 /* The address behind " for " in a Received field (RFC 5321 4.4). */
 static struct slice received_for(struct slice value)
 {
-    while (value.len > 0) {
+    while (value.ptr != NULL && value.len > 0) {
         ptrdiff_t at = slice_find(value, SLICE("for "));
         if (at < 0) {
             return SLICE_NULL;

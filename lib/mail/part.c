@@ -82,6 +82,7 @@ static struct slice guess_boundary(struct slice body)
 /* True if the line is the delimiter; *last if it is the closing one (RFC 2046 5.1.1). */
 static bool is_delimiter(struct slice line, struct slice boundary, bool *last)
 {
+    CHECK(boundary.ptr != NULL);
     if (line.len < boundary.len + 2 || line.ptr[0] != '-' || line.ptr[1] != '-' ||
         memcmp(line.ptr + 2, boundary.ptr, boundary.len) != 0) {
         return false;
@@ -95,7 +96,7 @@ static bool is_delimiter(struct slice line, struct slice boundary, bool *last)
  * begins. */
 static bool next_dashes(struct slice *rest, struct slice *line, const char **start)
 {
-    while (rest->len > 0) {
+    while (rest->ptr != NULL && rest->len > 0) {
         *start = rest->ptr;
         if (rest->ptr[0] == '-' && rest->len > 1 && rest->ptr[1] == '-') {
             return mail_line_next(rest, line);

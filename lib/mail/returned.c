@@ -290,10 +290,11 @@ static struct slice with_domain(struct reading *reading, struct slice name)
         return known;
     }
     char *out = arena_try_alloc(reading->arena, name.len + host.len + 2);
-    if (out == NULL || slice_find_byte(host, '.') < 0 || slice_find_byte(name, ' ') >= 0 ||
-        slice_find_byte(name, '/') >= 0) {
+    if (out == NULL || name.len == 0 || slice_find_byte(host, '.') < 0 ||
+        slice_find_byte(name, ' ') >= 0 || slice_find_byte(name, '/') >= 0) {
         return name;
     }
+    CHECK(name.ptr != NULL && host.ptr != NULL);
     memcpy(out, name.ptr, name.len);
     out[name.len] = '@';
     memcpy(out + name.len + 1, host.ptr, host.len);

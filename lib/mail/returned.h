@@ -66,7 +66,7 @@ struct returned_recipient {
     struct slice original; /* the one that we wrote to, where it differs (forwarding, alias) */
     enum returned_action action;
     enum returned_phase phase;
-    bool will_retry; /* the report says until when it will be tried again */
+    bool will_retry;              /* the report says until when it will be tried again */
     struct slice status;          /* "5.1.1": of the Status field, else of the text */
     struct slice enhanced;        /* the one inside the text */
     uint16_t code;                /* SMTP reply code, 0 when none was found */

@@ -15,6 +15,7 @@ struct pair {
 static bool string_next(struct slice *rest, struct slice *string)
 {
     size_t n = 1;
+    CHECK(rest->ptr != NULL);
     while (n < rest->len && rest->ptr[n] != '"') {
         n += rest->ptr[n] == '\\' && n + 1 < rest->len ? 2 : 1;
     }

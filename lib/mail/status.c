@@ -28,6 +28,7 @@ static size_t digits(struct slice s, size_t at, size_t most)
 /* Length of an enhanced code at `at`, 0 when there is none. */
 static size_t enhanced_at(struct slice s, size_t at)
 {
+    CHECK(s.ptr != NULL);
     char class = s.ptr[at];
     if ((class != '2' && class != '4' && class != '5') || at + 4 >= s.len || s.ptr[at + 1] != '.') {
         return 0;
@@ -156,7 +157,7 @@ bool status_is_telling(struct slice text)
 static ptrdiff_t find_nocase(struct slice s, struct slice needle)
 {
     char first = needle.ptr[0];
-    for (size_t i = 0; i + needle.len <= s.len; i++) {
+    for (size_t i = 0; s.ptr != NULL && i + needle.len <= s.len; i++) {
         if (ascii_lower_byte(s.ptr[i]) == first &&
             slice_starts_with_nocase(slice_skip(s, i), needle)) {
             return (ptrdiff_t)i;

@@ -43,7 +43,7 @@ THIRD_PARTY = {
 SYSTEM = re.compile(r"""^(?:
     (?:assert|ctype|errno|float|inttypes|limits|locale|math|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|threads|
        stdio|stdlib|stdnoreturn|string|strings|time|wchar|
-       dirent|dlfcn|fcntl|fnmatch|getopt|glob|grp|ifaddrs|libgen|malloc|netdb|poll|pthread|pwd|regex|resolv|sched|
+       dirent|dlfcn|iconv|fcntl|fnmatch|getopt|glob|grp|ifaddrs|libgen|malloc|netdb|poll|pthread|pwd|regex|resolv|sched|
        semaphore|spawn|syslog|termios|unistd|fts|spawn|sysexits|ucontext|utime|features|alloca|byteswap|endian|execinfo)\.h
     |(?:sys|net|netinet|arpa|linux|asm|sanitizer)/.*)$""", re.X)
 
