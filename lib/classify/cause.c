@@ -104,16 +104,21 @@ static void put_host(struct writer *w, struct slice host)
 static void put_plain(struct writer *w, struct slice s)
 {
     struct smtp_enhanced status;
-    if (cause_enhanced_at(s, &status) == s.len && s.len > 0) {
+    bool is_status = cause_enhanced_at(s, &status) == s.len;
+    if (is_status) {
         put_folded(w, s);
-    } else if (cause_is_ip(s)) {
-        put_mark(w, "{ip}");
-    } else if (cause_is_number(s)) {
-        put_mark(w, "{n}");
-    } else if (cause_is_host(s)) {
+        return;
+    }
+    if (cause_is_host(s) && !cause_is_ip(s)) {
         put_host(w, s);
-    } else if (cause_is_uuid(s) || cause_is_opaque(s)) {
-        put_mark(w, "{id}");
+        return;
+    }
+    const char *mark = cause_is_ip(s)                           ? "{ip}"
+                       : cause_is_number(s)                     ? "{n}"
+                       : cause_is_uuid(s) || cause_is_opaque(s) ? "{id}"
+                                                                : NULL;
+    if (mark != NULL) {
+        put_mark(w, mark);
     } else {
         put_folded(w, s);
     }

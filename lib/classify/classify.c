@@ -1,7 +1,8 @@
-#include "classify/classifier_private.h"
+#include "classify/classify.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "classify/classifier_private.h"
 
 /* A pattern of a user's cannot hold a thread: PCRE2 gives up after so many steps, vectorscan is
  * linear. */

@@ -52,7 +52,7 @@ static void *compile_part(void *context)
     struct part *part = context;
     const struct ruleset *set = part->set;
     size_t count = 0;
-    char **texts = mem_calloc(set->pattern_count, sizeof(*texts));
+    char **texts = mem_calloc(set->pattern_count, sizeof(char *));
     unsigned *flags = mem_calloc(set->pattern_count, sizeof(*flags));
     unsigned *ids = mem_calloc(set->pattern_count, sizeof(*ids));
     for (size_t i = part->part; i < set->pattern_count; i += CLASSIFIER_PARTS) {
@@ -106,7 +106,7 @@ static bool compile_patterns(struct classifier *classifier, struct fault *fault)
 static bool compile_captures(struct classifier *classifier, struct fault *fault)
 {
     const struct ruleset *set = &classifier->set;
-    classifier->captures = mem_calloc(set->rule_count + 1, sizeof(*classifier->captures));
+    classifier->captures = mem_calloc(set->rule_count + 1, sizeof(void *));
     for (size_t i = 0; i < set->rule_count; i++) {
         const struct rule *rule = &set->rules[i];
         if (rule->capture == NULL) {

@@ -18,8 +18,11 @@ static const char extended_a[129] =
 
 static size_t put(char out[4], const char *letters)
 {
-    size_t len = strlen(letters);
-    memcpy(out, letters, len);
+    size_t len = 0;
+    while (letters[len] != '\0') {
+        out[len] = letters[len];
+        len++;
+    }
     return len;
 }
 

@@ -22,13 +22,16 @@ struct reader {
     struct fault *fault;
 };
 
+/* Fills the fault; always false. */
 static bool complain(struct reader *r, const yaml_node_t *node, const char *what,
                      struct slice value)
 {
-    return fault_set(r->fault, FAULT_INVALID, 0, "%s:%zu: %s%s%.*s%s", r->file,
-                     node->start_mark.line + 1, what, value.ptr == NULL ? "" : " \"",
-                     (int)(value.len < 80 ? value.len : 80), value.ptr == NULL ? "" : value.ptr,
-                     value.ptr == NULL ? "" : "\"");
+    bool named = value.ptr != NULL;
+    struct slice shown = slice_head(value, 80);
+    (void)fault_set(r->fault, FAULT_INVALID, 0, "%s:%zu: %s%s%.*s%s", r->file,
+                    node->start_mark.line + 1, what, named ? " \"" : "", SLICE_FMT(shown),
+                    named ? "\"" : "");
+    return false;
 }
 
 static struct slice scalar(const yaml_node_t *node)
@@ -47,7 +50,8 @@ static bool take_text(struct reader *r, const yaml_node_t *node, const char **te
     }
     struct slice copy = arena_copy(r->set->arena, s);
     if (copy.ptr == NULL) {
-        return fault_set(r->fault, FAULT_LIMIT, 0, "%s: too many rules", r->file);
+        (void)fault_set(r->fault, FAULT_LIMIT, 0, "%s: too many rules", r->file);
+        return false;
     }
     *text = copy.ptr;
     return true;
@@ -104,7 +108,7 @@ static bool take_pattern(struct reader *r, const yaml_node_t *item, void *target
 static bool take_sample(struct reader *r, const yaml_node_t *item, void *target)
 {
     struct ruleset *set = r->set;
-    const char *text;
+    const char *text = NULL;
     if (!take_text(r, item, &text)) {
         return false;
     }
@@ -337,7 +341,7 @@ static bool take_rule(struct reader *r, const yaml_node_t *node, void *target)
 
 static bool take_provider_name(struct reader *r, const yaml_node_t *item, void *target)
 {
-    const char *text;
+    const char *text = NULL;
     struct ruleset *set = r->set;
     if (!take_text(r, item, &text)) {
         return false;
@@ -353,7 +357,7 @@ static bool take_provider_name(struct reader *r, const yaml_node_t *item, void *
 
 static bool take_provider_host(struct reader *r, const yaml_node_t *item, void *target)
 {
-    const char *text;
+    const char *text = NULL;
     struct ruleset *set = r->set;
     if (!take_text(r, item, &text)) {
         return false;

@@ -62,7 +62,7 @@ bool cause_is_ip(struct slice s)
     if (slice_starts_with_nocase(s, SLICE("IPv6:"))) {
         s = slice_skip(s, 5);
     }
-    if (s.len < 7 && count_byte(s, ':') < 2) {
+    if (s.ptr == NULL || (s.len < 7 && count_byte(s, ':') < 2)) {
         return false;
     }
     return is_ip4(s) || (s.len >= 3 && count_byte(s, ':') >= 2 && all_of(s, is_hex, ":./%"));
