@@ -65,6 +65,15 @@ static bool is_generic(struct smtp_enhanced enhanced)
     return enhanced.klass == 0 || (enhanced.subject == 0 && enhanced.detail == 0);
 }
 
+/* The envelope sender: of the returned message, else the address that the report was sent to. */
+static struct slice sender_of(const struct returned_original *original)
+{
+    if (original->return_path.len > 0) {
+        return original->return_path;
+    }
+    return original->verp.len > 0 ? original->verp : original->from;
+}
+
 /*
  * The text that stands for the recipient; where that says little, what the notice says around it,
  * or the end of a text that is longer than what the classifier looks at. The last run is the one
@@ -105,8 +114,7 @@ void classify_mail_recipient(const struct classify_mail *how, const struct retur
         .text = recipient->text,
         .remote_host = recipient->remote_mta,
         .recipient = recipient->address,
-        .sender =
-            mail->original.return_path.len > 0 ? mail->original.return_path : mail->original.from,
+        .sender = sender_of(&mail->original),
         .message_id = mail->original.message_id,
     };
     /* The code inside the reply is the remote server's own; Status is often a generic one of the
