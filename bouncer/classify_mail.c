@@ -91,7 +91,7 @@ static void run_texts(const struct classify_mail *how, struct classify_input *in
     uint8_t best = result->confidence;
     for (size_t i = 0;
          i < ARRAY_LEN(others) && (best_class == BOUNCE_UNDETERMINED || best < CONFIDENT); i++) {
-        if (others[i].len == 0 || slice_eq(others[i], recipient->text)) {
+        if (others[i].ptr == NULL || others[i].len == 0 || slice_eq(others[i], recipient->text)) {
             continue;
         }
         input->text = others[i];
