@@ -97,15 +97,16 @@ static bool slots_want_shrink(const struct limit *limit, struct mono_time now)
         limit->limiter->state == REDIS_CONNECTING) {
         return false;
     }
-    return limit->over || (list_empty(&limit->waiters) && list_empty(&limit->woken) &&
-                           mono_since_us(now, limit->touched) >= LIMITER_SPARE_MS * 1000);
+    return limit->over || limit_usable(limit) < limit->held ||
+           (list_empty(&limit->waiters) && list_empty(&limit->woken) &&
+            mono_since_us(now, limit->touched) >= LIMITER_SPARE_MS * 1000);
 }
 
 static bool slots_need_report(const struct limit *limit, struct mono_time now)
 {
-    return limit->held > 0 &&
-           (limit->epoch != limit->limiter->epoch ||
-            mono_since_us(now, limit->reported) >= (int64_t)LIMITER_SLOT_RENEW_MS * 1000);
+    int64_t every_ms = limit->crowded ? LIMITER_SLOT_LOOK_MS : LIMITER_SLOT_RENEW_MS;
+    return limit->held > 0 && (limit->epoch != limit->limiter->epoch ||
+                               mono_since_us(now, limit->reported) >= every_ms * 1000);
 }
 
 static uint64_t slots_want(const struct limit *limit, struct mono_time now)
@@ -125,7 +126,9 @@ static bool slots_item(struct limit *limit, struct mono_time now, struct item *i
     }
     if (shrink) {
         /* Lowered here before it is lowered there. */
-        limit->held = limit->used;
+        uint64_t usable = limit_usable(limit);
+        bool surplus = usable < limit->held && !limit->over;
+        limit->held = surplus && usable > limit->used ? usable : limit->used;
         want = limit->held;
     }
     *item = (struct item){limit,
@@ -191,6 +194,10 @@ static void take_slots_reply(struct redis_limiter *limiter, const struct item *i
     bool wanted_more = item->args[2] > (double)mine;
     limit->held = mine;
     limit->over = mine + (uint64_t)values[1] > limit->rule.amount;
+    limit->crowded = 2 * (mine + (uint64_t)values[1]) >= limit->rule.amount;
+    limit->keep = limiter->state == REDIS_UP && values[2] >= 0 && item->version == limit->version
+                      ? (uint64_t)values[2]
+                      : UINT64_MAX;
     limit->reported = call->sent;
     limit->epoch = limiter->epoch;
     /* Nobody tells us when another one lets go. */

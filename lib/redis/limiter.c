@@ -93,6 +93,7 @@ static void on_link_up(struct redis_link_owner *owner)
     list_foreach (node, &limiter->limits) {
         struct limit *limit = CONTAINER_OF(node, struct limit, node);
         limit->epoch = 0; /* say again what is held: it may have expired */
+        limit->keep = UINT64_MAX;
         limit->retry_at = now;
         limit_ask(limit, now);
     }
@@ -129,11 +130,17 @@ uint64_t limit_recent_use(struct limit *limit, struct mono_time now)
     return limit->use_before + limit->use_now;
 }
 
+uint64_t limit_usable(const struct limit *limit)
+{
+    bool shared = limit->limiter->state == REDIS_UP && limit->keep < limit->held;
+    return shared ? limit->keep : limit->held;
+}
+
 /* Would it grant n now? */
 static bool limit_grants(struct limit *limit, struct mono_time now, uint32_t n)
 {
     if (limit->rule.kind == LIMIT_SLOTS) {
-        return limit->used < limit->held;
+        return limit->used < limit_usable(limit);
     }
     return lease_ready(&limit->lease, now) >= lease_needed(&limit->pace, n);
 }
@@ -199,8 +206,13 @@ static void wake_waiters(struct limit *limit, struct mono_time now)
     if (!list_empty(&limit->woken)) {
         return; /* they take first, then it is looked at again */
     }
-    uint64_t there = limit->rule.kind == LIMIT_SLOTS ? limit->held - limit->used
-                                                     : lease_ready(&limit->lease, now);
+    uint64_t there;
+    if (limit->rule.kind == LIMIT_SLOTS) {
+        uint64_t usable = limit_usable(limit);
+        there = usable > limit->used ? usable - limit->used : 0;
+    } else {
+        there = lease_ready(&limit->lease, now);
+    }
     while (there > 0 && !list_empty(&limit->waiters)) {
         struct limit_waiter *waiter = CONTAINER_OF(limit->waiters.next, struct limit_waiter, node);
         uint32_t weight = waiter_weight(limit, waiter);
@@ -334,6 +346,32 @@ void redis_limits_return(struct redis_limiter *limiter, struct limit *const *lim
     }
 }
 
+bool redis_limit_surplus(const struct limit *limit)
+{
+    CHECK_MAGIC(limit, LIMIT_MAGIC);
+    return limit->rule.kind == LIMIT_SLOTS && limit->used - limit->leaving > limit_usable(limit);
+}
+
+void redis_limits_leave(struct redis_limiter *limiter, struct limit *const *limits, size_t count)
+{
+    CHECK_MAGIC(limiter, LIMITER_MAGIC);
+    for (size_t i = 0; i < count; i++) {
+        CHECK_MAGIC(limits[i], LIMIT_MAGIC);
+        CHECK(limits[i]->rule.kind == LIMIT_SLOTS && limits[i]->leaving < limits[i]->used);
+        limits[i]->leaving++;
+    }
+}
+
+void redis_limits_left(struct redis_limiter *limiter, struct limit *const *limits, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        CHECK_MAGIC(limits[i], LIMIT_MAGIC);
+        CHECK(limits[i]->leaving > 0);
+        limits[i]->leaving--;
+    }
+    redis_limits_return(limiter, limits, count, 1);
+}
+
 void redis_limit_wait_cancel(struct redis_limiter *limiter, struct limit_waiter *waiter)
 {
     CHECK_MAGIC(limiter, LIMITER_MAGIC);
@@ -375,6 +413,7 @@ static void set_rule(struct limit *limit, const struct limit_rule *rule)
     limit->version++;
     limit->retry_at = now;
     limit->last_grant = 0;
+    limit->keep = UINT64_MAX;
     lease_clear(&limit->lease);
     set_paces(limit);
     limit->over = rule->kind == LIMIT_SLOTS && limit->held > rule->amount;

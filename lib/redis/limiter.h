@@ -6,7 +6,9 @@
  *   rate limits: GCRA in microseconds of Redis TIME; a lease is about one second of rate (less when
  * scarce), counted on the monotonic clock from when the request was sent; an unused rest is given
  * back. slots:       connections: holder -> n with expiry 15 s, renewed each 5 s; closed before
- * lowered.
+ * lowered. Holders share them fairly: who has more than its share learns of it within about half a
+ * second when another one wants some, and gives up what is free; what is in use its owner closes,
+ * see redis_limit_surplus. With fewer slots than holders a slot goes round, every 5 s.
  *
  * The arithmetic of a lease is in lease.h, Redis' side in limiter.lua, the connection in link.h,
  * asking in ask.c.
@@ -96,6 +98,15 @@ bool redis_limits_take(struct redis_limiter *limiter, struct limit *const *limit
  * only when nothing was sent. A token may have lapsed meanwhile, then it is lost. */
 void redis_limits_return(struct redis_limiter *limiter, struct limit *const *limits, size_t count,
                          uint32_t n);
+/* More slots are in use here than this holder's share, while others wait for one: the owner should
+ * give one back as soon as it can, say so with redis_limits_leave, and then ask again. Those that
+ * are leaving already are not counted, so it never asks for more than the surplus. No I/O. False
+ * for rates. */
+bool redis_limit_surplus(const struct limit *limit);
+/* One slot of each is about to be given back (its connection is being closed, for whatever reason),
+ * by redis_limits_left instead of redis_limits_return. */
+void redis_limits_leave(struct redis_limiter *limiter, struct limit *const *limits, size_t count);
+void redis_limits_left(struct redis_limiter *limiter, struct limit *const *limits, size_t count);
 void redis_limit_wait_cancel(struct redis_limiter *limiter, struct limit_waiter *waiter);
 
 /* The key as it was given, without prefix; lives as long as the limit. */

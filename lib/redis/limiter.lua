@@ -10,19 +10,27 @@
 --   r step slack want ahead least  rate: `want` tokens, `step` apart, burst of `slack`; the first at most `ahead` into the
 --                                future, and as many as come up to there, but no fewer than `least`
 --   g end length 0 0 0           rate: gives back the tail of a lease, which ended at `end`
---   s amount have want ttl 0     slots: I hold `have`, and would hold `want`
+--   s amount have want ttl 0     slots: I hold `have`, and would hold `want`; to want more is remembered for WANT_US
 -- Reply: now, epoch id, till, then three for each limit:
 --   r: granted, time of the first token, length of the lease; refused: 0, 0, ask again after so long
 --   g: 1 or 0, 0, 0
---   s: how many I hold now, how many the others hold, 0
+--   s: how many I hold now, how many the others hold, how many I am to keep of mine: less while others who have fewer want some
 --
 -- A rate is GCRA: the key holds the time of the next token. A token may be used from its time on and for `slack` longer;
 -- whoever holds a lease keeps to that, so what is used in any window is at most what its length brings plus the burst.
+--
+-- Slots are a hash: holder -> "count expiry since demand until". `since` is when it began to hold some, or to wait with none;
+-- `demand` is how many it wanted, up to the time `until`. Each gets what it demands up to a level that is the same for all
+-- (max-min fairness), so only those above the level give back, and never below it: shares do not swing. What is left over when
+-- the level is rounded down stays with those who have it. With fewer slots than holders the level is 0 and all slots are such
+-- rests: then one that was held for TURN_US goes to who has waited longest.
 
 local LEARN_US = 15000000
 local LEARN_LEAST_US = 3000000
 local HEAR_US = 1500000
 local IDLE_MS = 600000
+local WANT_US = 2000000
+local TURN_US = 5000000
 local TOLERANCE_US = 500000 -- most that lease.c adds to the use of a token
 
 local time = redis.call('TIME')
@@ -98,30 +106,95 @@ local function give_back(key, lease_end, length)
     return 0, 0, 0
 end
 
+-- The most that each may have if all that is demanded does not exceed the amount; nil: it does not anyhow.
+local function level(list, amount)
+    local left, count = amount, #list
+    table.sort(list, function(x, y) return x.demand < y.demand end)
+    for i, entry in ipairs(list) do
+        if entry.demand * (count - i + 1) > left then
+            local most = math.floor(left / (count - i + 1))
+            return most, left - most * (count - i + 1)
+        end
+        left = left - entry.demand
+    end
+    return nil
+end
+
+-- Who comes first for what is left above the level: 1 who has it, 2 who waits, 3 who has had it for its time (the last one first).
+local function rank(entry, most)
+    if entry.count <= most then
+        return 2
+    end
+    return most == 0 and now - entry.since >= TURN_US and 3 or 1
+end
+
+-- How many `me`, one of the list, is to have.
+local function share(list, me, amount)
+    local most, rest = level(list, amount)
+    if not most or me.demand <= most then
+        return me.demand
+    end
+    local before = 0
+    local mine = rank(me, most)
+    for _, other in ipairs(list) do
+        if other ~= me and other.demand > most then
+            local its = rank(other, most)
+            local first = its < mine
+            if its == mine and mine ~= 3 and other.count ~= me.count then
+                first = other.count > me.count
+            elseif its == mine and other.since ~= me.since then
+                first = (other.since < me.since) == (mine ~= 3)
+            elseif its == mine then
+                first = other.name < me.name
+            end
+            before = before + (first and 1 or 0)
+        end
+    end
+    return before < rest and most + 1 or most
+end
+
 local function slots(key, amount, have, want, ttl, learning)
     local all = redis.call('HGETALL', key)
     local others = 0
+    local list = {}
+    local me = {name = holder, count = have, since = now, demand = have}
     for i = 1, #all, 2 do
-        if all[i] ~= holder then
-            local count, expiry = string.match(all[i + 1], '^(%d+) (%d+)$')
-            if not count or tonumber(expiry) <= now then
-                redis.call('HDEL', key, all[i])
-            else
-                others = others + tonumber(count)
+        local count, expiry, since, demand, till = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+        count, since = tonumber(count), tonumber(since)
+        if not count or tonumber(expiry) <= now then
+            redis.call('HDEL', key, all[i])
+        elseif all[i] == holder then
+            if (count > 0) == (have > 0) then
+                me.since = math.min(since, now)
             end
+        else
+            others = others + count
+            local wants = tonumber(till) > now and tonumber(demand) or 0
+            list[#list + 1] = {name = all[i], count = count, since = since, demand = math.max(count, wants)}
         end
     end
-    local mine = have
-    if not learning then
-        mine = math.max(have, math.min(want, amount - others))
+    if want > have then
+        me.demand = want + have -- twice of what it has: a holder may tell of one wish at a time only
     end
-    if mine > 0 then
-        redis.call('HSET', key, holder, text(mine) .. ' ' .. text(now + ttl))
+    list[#list + 1] = me
+    local mine, keep = have, math.max(have, amount)
+    if not learning then
+        keep = share(list, me, amount)
+        mine = math.max(have, math.min(want, amount - others, keep))
+    end
+    if (mine > 0) ~= (have > 0) then
+        me.since = now
+    end
+    local wanting = want > mine and not learning
+    if mine > 0 or wanting then
+        local expiry = mine > 0 and now + ttl or now + WANT_US
+        redis.call('HSET', key, holder, text(mine) .. ' ' .. text(expiry) .. ' ' .. text(me.since) .. ' ' ..
+            text(wanting and want + mine or mine) .. ' ' .. text(wanting and now + WANT_US or 0))
         redis.call('PEXPIRE', key, text(ttl / 1000))
     else
         redis.call('HDEL', key, holder)
     end
-    return mine, others, 0
+    return mine, others, keep
 end
 
 local id, till = learn()

@@ -18,6 +18,8 @@
 #define LIMITER_TICK_MS 200
 #define LIMITER_SLOT_TTL_US 15000000
 #define LIMITER_SLOT_RENEW_MS 5000
+/* While half of the slots or more are in use: to learn soon enough that others want some. */
+#define LIMITER_SLOT_LOOK_MS 500
 #define LIMITER_SPARE_MS 1000 /* a slot that came back is kept for the next one */
 #define LIMITER_IDLE_MS 300   /* a lease that nobody uses goes back */
 #define LIMITER_HELLO_MS 900  /* while learning */
@@ -57,7 +59,10 @@ struct limit {
 
     /* LIMIT_SLOTS */
     uint64_t held, used; /* used <= held */
+    uint64_t leaving;    /* of `used`: about to come back */
+    uint64_t keep;       /* more than that others are to have; UINT64_MAX: not known */
     bool over;           /* cluster-wide more are held than the rule allows */
+    bool crowded;        /* cluster-wide half of them or more are held */
     struct mono_time reported;
     int64_t epoch; /* in which it was reported */
 };
@@ -94,6 +99,8 @@ void limit_pump(struct limit *limit);
 void limiter_set_state(struct redis_limiter *limiter, enum redis_state state);
 /* Gives each rate the share that the state calls for, or takes it away. */
 void limiter_refresh_shares(struct redis_limiter *limiter);
+/* How many slots may be in use here, taken ones and those to take. */
+uint64_t limit_usable(const struct limit *limit);
 /* Tokens taken lately: half a second to a second. */
 uint64_t limit_recent_use(struct limit *limit, struct mono_time now);
 

@@ -10,8 +10,11 @@
  * Rates: asserted is that no sliding interval saw more than amount + burst - 1, and no window of
  * any length more than its length brings + burst (+ what the tolerance of a small burst allows, see
  * lease.h). Use is printed, and asserted with least=PERCENT. second=N: every take needs a
- * token of another limit as well. Slots: asserted is that never more
- * than amount were held. Exit 0: all held.
+ * token of another limit as well. Slots: asserted is that never more than amount were held. late=S:
+ * slots are kept for as long as the limiter leaves them, looked at every `hold` ms; the first
+ * thread wants them from the start to the end, the others from second `late` to second `leave`.
+ * Asserted is that just before `leave` all have the same (or one more), and at the end the first
+ * has all; with fewer slots than threads, that each one had some in its turn. Exit 0: all held.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -30,7 +33,8 @@ static struct {
     uint16_t port;
     bool slots;
     const char *key;
-    uint64_t amount, interval_ms, burst, threads, seconds, waiters, hold_ms, least, n, second;
+    uint64_t amount, interval_ms, burst, threads, seconds, waiters, hold_ms, least, n, second, late,
+        leave;
 } plan = {.key = "test",
           .amount = 1000,
           .interval_ms = 1000,
@@ -65,7 +69,9 @@ struct worker {
     struct timer tick;
     struct mono_time end;
     enum redis_state state;
-    bool was_up, ending;
+    struct mono_time start;
+    bool was_up, ending, left;
+    long in_use, at_leave, at_end, turns; /* turns: from having none to having one */
     struct session *sessions;
 };
 
@@ -85,15 +91,33 @@ static void note_grant(const struct worker *worker, struct mono_time before)
     grants[at] = (struct grant){before.us, mono_now().us, (uint32_t)plan.n, worker->id};
 }
 
+static bool fair(void)
+{
+    return plan.leave > 0;
+}
+
+static bool wants(const struct worker *worker)
+{
+    int64_t age_ms = mono_since_us(mono_now(), worker->start) / 1000;
+    return !worker->ending &&
+           (!fair() || worker->id == 0 || (age_ms >= (int64_t)plan.late * 1000 && !worker->left));
+}
+
 static void on_hold_over(struct timer *timer, struct mono_time now)
 {
     struct session *session = CONTAINER_OF(timer, struct session, timer);
     struct worker *worker = session->worker;
-    (void)now;
+    if (fair() && wants(worker) && !redis_limit_surplus(worker->limits[0])) {
+        wheel_set(io_loop_wheel(worker->loop), timer, mono_add_ms(now, (int64_t)plan.hold_ms),
+                  on_hold_over);
+        return;
+    }
     session->holds = false;
+    worker->in_use--;
     atomic_fetch_sub(&slots_in_use, 1);
-    redis_limits_return(worker->limiter, worker->limits, worker->limit_count, 1);
-    if (!worker->ending) {
+    redis_limits_leave(worker->limiter, worker->limits, worker->limit_count);
+    redis_limits_left(worker->limiter, worker->limits, worker->limit_count);
+    if (wants(worker)) {
         work(session);
     }
 }
@@ -105,6 +129,7 @@ static void on_slot(struct session *session, struct mono_time before)
     while (now_used > most && !atomic_compare_exchange_weak(&slots_most, &most, now_used)) {
     }
     session->holds = true;
+    session->worker->turns += session->worker->in_use++ == 0 ? 1 : 0;
     note_grant(session->worker, before);
     wheel_set(io_loop_wheel(session->worker->loop), &session->timer,
               mono_add_ms(mono_now(), 1 + random_below((uint32_t)plan.hold_ms * 2)), on_hold_over);
@@ -130,9 +155,29 @@ static void on_ready(struct limit_waiter *waiter)
     work(CONTAINER_OF(waiter, struct session, waiter));
 }
 
+/* The others begin to want slots, or do so no more. */
+static void look_at_plan(struct worker *worker, struct mono_time now)
+{
+    int64_t age_ms = mono_since_us(now, worker->start) / 1000;
+    bool leaves = !worker->left && age_ms >= (int64_t)plan.leave * 1000;
+    if (leaves) {
+        worker->at_leave = worker->in_use;
+        worker->left = true;
+    }
+    for (size_t i = 0; i < plan.waiters && worker->id > 0; i++) {
+        struct session *session = &worker->sessions[i];
+        if (leaves) {
+            redis_limit_wait_cancel(worker->limiter, &session->waiter);
+        } else if (wants(worker) && !session->holds && !list_linked(&session->waiter.node)) {
+            work(session);
+        }
+    }
+}
+
 static void stop_worker(struct worker *worker)
 {
     worker->ending = true;
+    worker->at_end = worker->in_use;
     for (size_t i = 0; i < plan.waiters; i++) {
         struct session *session = &worker->sessions[i];
         redis_limit_wait_cancel(worker->limiter, &session->waiter);
@@ -166,6 +211,9 @@ static void on_tick(struct timer *timer, struct mono_time now)
         if (atomic_fetch_add(&threads_up, 1) + 1 == (int)plan.threads) {
             atomic_store(&all_up_us, now.us);
         }
+    }
+    if (fair()) {
+        look_at_plan(worker, now);
     }
     if (!mono_before(now, worker->end)) {
         stop_worker(worker);
@@ -202,11 +250,14 @@ static void *run_worker(void *argument)
             redis_limit_get(worker->limiter, SLICE("second"), &rule);
     }
     worker->sessions = mem_calloc(plan.waiters, sizeof(*worker->sessions));
-    worker->end = mono_add_ms(mono_now(), (int64_t)plan.seconds * 1000);
+    worker->start = mono_now();
+    worker->end = mono_add_ms(worker->start, (int64_t)plan.seconds * 1000);
     for (size_t i = 0; i < plan.waiters; i++) {
         worker->sessions[i].worker = worker;
         worker->sessions[i].waiter.ready = on_ready;
-        work(&worker->sessions[i]);
+        if (wants(worker)) {
+            work(&worker->sessions[i]);
+        }
     }
     wheel_set(io_loop_wheel(worker->loop), &worker->tick, mono_now(), on_tick);
     io_loop_run(worker->loop);
@@ -325,6 +376,31 @@ static int judge_slots(void)
     return 0;
 }
 
+static int judge_fairness(const struct worker *workers)
+{
+    long most = (long)plan.amount, count = (long)plan.threads;
+    bool good = true;
+    for (long i = 0; i < count; i++) {
+        const struct worker *worker = &workers[i];
+        printf("  thread %ld: %ld before the others left, %ld at the end, %ld turns\n", i,
+               worker->at_leave, worker->at_end, worker->turns);
+        if (most < count) {
+            good = good && worker->turns >= 2;
+        } else {
+            good = good && worker->at_leave >= most / count &&
+                   worker->at_leave <= (most + count - 1) / count && worker->turns == 1;
+        }
+    }
+    if (most >= count) {
+        /* And no slot wanders to and fro. */
+        good = good && workers[0].at_end == most && atomic_load(&grant_count) <= 3 * plan.amount;
+    }
+    if (!good) {
+        printf("FAILED: not shared fairly\n");
+    }
+    return good ? 0 : 1;
+}
+
 /* ---- cost of a grant from a lease in hand ---- */
 
 struct bench {
@@ -387,11 +463,18 @@ static bool set_option(struct slice name, struct slice value)
     static const struct {
         const char *name;
         uint64_t *value;
-    } numbers[] = {
-        {"amount", &plan.amount},   {"interval", &plan.interval_ms}, {"burst", &plan.burst},
-        {"threads", &plan.threads}, {"seconds", &plan.seconds},      {"waiters", &plan.waiters},
-        {"hold", &plan.hold_ms},    {"least", &plan.least},          {"n", &plan.n},
-        {"second", &plan.second}};
+    } numbers[] = {{"amount", &plan.amount},
+                   {"interval", &plan.interval_ms},
+                   {"burst", &plan.burst},
+                   {"threads", &plan.threads},
+                   {"seconds", &plan.seconds},
+                   {"waiters", &plan.waiters},
+                   {"hold", &plan.hold_ms},
+                   {"least", &plan.least},
+                   {"n", &plan.n},
+                   {"second", &plan.second},
+                   {"late", &plan.late},
+                   {"leave", &plan.leave}};
     if (slice_eq(name, SLICE("key"))) {
         plan.key = value.ptr;
         return true;
@@ -416,6 +499,9 @@ static int run_threads(void)
         CHECK(pthread_join(workers[i].thread, NULL) == 0);
     }
     int result = plan.slots ? judge_slots() : judge_rate(workers[0].end.us);
+    if (fair()) {
+        result |= judge_fairness(workers);
+    }
     mem_free(grants);
     return result;
 }
