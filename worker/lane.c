@@ -12,6 +12,10 @@
 #define LANE_MAX_CAPACITY 1000000000 /* more is no bound */
 #define LANE_CAPACITY_SECONDS 60
 #define SPILL_STEP_MAX_MS 3600000.0
+/* A rate that was only measured is not believed for longer than that. */
+#define SPILL_MEASURED_MAX_MS 3600000
+/* A lane that waits for a slot is judged nevertheless after so long: its mail must not pile up. */
+#define LANE_SLOT_PATIENCE_MS 30000
 /* A lane is not judged by its speed before it has been busy for that long. */
 #define LANE_JUDGE_AFTER_MS 5000
 #define LANE_DETACH_AFTER_MS 3000
@@ -50,9 +54,14 @@ static double limited_rate(const struct lane *lane)
     return rate;
 }
 
-/* Mails per second while there was a backlog; 0: not known yet. */
+/* Mails per second while there was a backlog, without the time in which it waited for its first
+ * slot: others had them all, which says nothing about its speed. 0: not known yet. */
 static double measured_rate(const struct lane *lane, struct mono_time now)
 {
+    if (lane->slotless_since.us != 0 &&
+        mono_since_us(now, lane->slotless_since) < (int64_t)LANE_SLOT_PATIENCE_MS * 1000) {
+        now = lane->slotless_since;
+    }
     if (lane->busy_since.us == 0 ||
         mono_since_us(now, lane->busy_since) < (int64_t)LANE_JUDGE_AFTER_MS * 1000) {
         return 0;
@@ -79,11 +88,16 @@ size_t lane_capacity(const struct lane *lane, struct mono_time now)
 }
 
 /* To a tier, with the time at which the lane will have come to it: V = max(V, now + 60 s) + 1/rate
- * (design.md section 4). */
+ * (design.md section 4). A measured rate may be better soon, so V begins anew after an hour of it:
+ * the mails come back spread over that hour, rather than after days or never. */
 static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
 {
     int64_t earliest = wall_now().ms + LANE_CAPACITY_SECONDS * 1000;
     double rate = expected_rate(lane, now);
+    bool certain = limited_rate(lane) > 0 && rate == limited_rate(lane);
+    if (!certain && lane->spill_until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
+        lane->spill_until_ms = earliest;
+    }
     double step_ms = rate > 0 ? 1000.0 / rate : 1;
     step_ms = step_ms < 1 ? 1 : step_ms > SPILL_STEP_MAX_MS ? SPILL_STEP_MAX_MS : step_ms;
     lane->spill_until_ms =
@@ -125,6 +139,13 @@ static bool have_vip(struct lane *lane, struct mail *mail)
     return false;
 }
 
+static void begin_busy_time(struct lane *lane, struct mono_time now)
+{
+    lane->busy_since = now;
+    lane->slotless_since = (struct mono_time){0};
+    lane->busy_taken = 0;
+}
+
 void lane_push(struct shard *shard, struct mail *mail, const struct config_site *fixed)
 {
     struct mono_time now = io_loop_now(shard->loop);
@@ -150,8 +171,7 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
         return;
     }
     if (lane->queue.length == 0) {
-        lane->busy_since = now;
-        lane->busy_taken = 0;
+        begin_busy_time(lane, now);
     }
     mail->queued = now;
     queue_push(&lane->queue, mail, weight_of(lane, mail));
@@ -167,8 +187,7 @@ void lane_push_back(struct lane *lane, struct mail *mail)
         return;
     }
     if (lane->queue.length == 0) {
-        lane->busy_since = io_loop_now(shard->loop);
-        lane->busy_taken = 0;
+        begin_busy_time(lane, io_loop_now(shard->loop));
     }
     queue_push_front(&lane->queue, mail, weight_of(lane, mail));
     lane_kick(lane);
@@ -189,14 +208,35 @@ static struct mail *next_mail(struct lane *lane)
     return mail;
 }
 
+/* Others are to have its slot: it ends rather than take another mail. */
+static bool yields(struct session *session)
+{
+    bool surplus = session_is_surplus(session);
+    if (surplus) {
+        session_quit(session);
+    }
+    return surplus;
+}
+
+void lane_session_ready(struct lane *lane)
+{
+    if (lane->slotless_since.us != 0 && lane->busy_since.us != 0) {
+        struct mono_time now = io_loop_now(lane->shard->loop);
+        lane->busy_since = mono_add_us(lane->busy_since, mono_since_us(now, lane->slotless_since));
+    }
+    lane->slotless_since = (struct mono_time){0};
+}
+
 static void tokens_ready(struct limit_waiter *waiter)
 {
     struct session *session = CONTAINER_OF(waiter, struct session, waiter);
     CHECK_MAGIC(session, SESSION_MAGIC);
     CHECK(session->state == SESSION_THROTTLED);
     session_enter(session, SESSION_IDLE);
-    lane_feed(session->lane, session);
-    session_flush(session);
+    if (!yields(session)) {
+        lane_feed(session->lane, session);
+        session_flush(session);
+    }
 }
 
 /* False: the session waits for tokens. */
@@ -250,8 +290,10 @@ static void kicked(struct io_task *task)
     }
     while (lane->queue.length > 0 && !list_empty(&lane->idle)) {
         struct session *session = CONTAINER_OF(lane->idle.next, struct session, idle_node);
-        lane_feed(lane, session);
-        session_flush(session);
+        if (!yields(session)) {
+            lane_feed(lane, session);
+            session_flush(session);
+        }
     }
     if (lane->queue.length > 0) {
         lane_open_sessions(lane);
@@ -342,6 +384,17 @@ static void detach_old(struct lane *lane, struct mono_time now)
     queue_foreach_before(&lane->queue, before, LANE_DETACH_PER_TICK, mail_detach_payload);
 }
 
+/* Sessions in a transaction look for themselves when it is over. */
+static void yield_unused(struct lane *lane)
+{
+    list_foreach_safe (node, after, &lane->sessions) {
+        struct session *session = CONTAINER_OF(node, struct session, node);
+        if (session->state == SESSION_IDLE || session->state == SESSION_THROTTLED) {
+            (void)yields(session);
+        }
+    }
+}
+
 bool lane_tick(struct lane *lane, struct mono_time now)
 {
     CHECK_MAGIC(lane, LANE_MAGIC);
@@ -349,6 +402,7 @@ bool lane_tick(struct lane *lane, struct mono_time now)
     while (lane->queue.length > LANE_MIN_CAPACITY && lane->queue.length > capacity) {
         spill(lane, queue_take_last(&lane->queue), now);
     }
+    yield_unused(lane);
     if (lane->queue.length > 0) {
         detach_old(lane, now);
         lane_kick(lane);

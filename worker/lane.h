@@ -65,9 +65,10 @@ struct lane {
     char trouble_text[256];
     char trouble_host[DNS_NAME_MAX + 1];
 
-    struct mono_time busy_since; /* the queue has not been empty since; us 0: it is */
-    uint64_t busy_taken;         /* mails taken since then */
-    int64_t spill_until_ms;      /* wall clock up to which spilled mail has been given its time */
+    struct mono_time busy_since;     /* the queue has not been empty since; us 0: it is */
+    struct mono_time slotless_since; /* no session is ready as it waits for a slot; us 0: not so */
+    uint64_t busy_taken;             /* mails taken since then */
+    int64_t spill_until_ms; /* wall clock up to which spilled mail has been given its time */
     struct mono_time idle_since;
 };
 
@@ -89,6 +90,8 @@ void lane_cut(struct lane *lane, bool (*wanted)(const struct mail *mail, const v
 /* From sessions: */
 /* The session may take a mail: gives it one, lets it wait for tokens, or makes it idle. */
 void lane_feed(struct lane *lane, struct session *session);
+/* It became ready for the first time: time without a slot is over. */
+void lane_session_ready(struct lane *lane);
 /* A mail comes back unfinished: first in turn again. */
 void lane_push_back(struct lane *lane, struct mail *mail);
 /* It could not be made ready: the host is left out for a while; when no host is left the lane is

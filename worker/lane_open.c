@@ -411,7 +411,12 @@ void lane_open_sessions(struct lane *lane)
         }
         switch (open_one(lane, now)) {
         case OPEN_DONE: break;
-        case OPEN_WAIT: return;
+        case OPEN_WAIT:
+            if (lane->waiting_for_slot && lane->session_count == 0 &&
+                lane->slotless_since.us == 0) {
+                lane->slotless_since = now;
+            }
+            return;
         case OPEN_NO_HOST: no_host(lane); return;
         }
     }

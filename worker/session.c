@@ -36,6 +36,10 @@ void session_enter(struct session *session, enum session_state state)
         list_remove(&session->idle_node); /* a 421 may end it while it has nothing to do */
     }
     session->state = state;
+    if (state == SESSION_CLOSING && session->slot_count > 0 && !session->leaving) {
+        session->leaving = true;
+        redis_limits_leave(lane->shard->limiter, session->slots, session->slot_count);
+    }
 }
 
 /* ---- facts for events ---- */
@@ -157,11 +161,11 @@ static void session_gone(struct session *session)
     CHECK(session->mail == NULL);
     wheel_cancel(wheel_of(session), &session->timer);
     io_conn_free(&session->conn);
+    session_enter(session, SESSION_CLOSING);
     if (session->slot_count > 0) {
-        redis_limits_return(shard->limiter, session->slots, session->slot_count, 1);
+        redis_limits_left(shard->limiter, session->slots, session->slot_count);
     }
     atomic_fetch_sub_explicit(&shard->worker->connections, 1, memory_order_relaxed);
-    session_enter(session, SESSION_CLOSING);
     lane_session_gone(lane, session);
     list_push_back(&shard->dying, &session->node);
     session->reaper.run = reap;
@@ -242,13 +246,14 @@ static void became_ready(struct session *session)
         session->was_ready = true;
         session->first_ready = now_of(session);
         lane->opening--;
+        lane_session_ready(lane);
         struct host_state *host = hosts_find(&lane->hosts, &session->address);
         if (host != NULL) {
             host->dead_until = (struct mono_time){0};
         }
     }
     uint32_t most = lane->config->max_msg_per_connection;
-    if (most > 0 && session->transactions >= most) {
+    if ((most > 0 && session->transactions >= most) || session_is_surplus(session)) {
         session_enter(session, SESSION_CLOSING);
         smtp_client_quit(session->client, now_of(session));
         return;
@@ -545,6 +550,20 @@ void session_idle(struct session *session)
     wheel_set(wheel_of(session), &session->timer,
               mono_add_ms(now_of(session), session->lane->config->connection_idle_timeout_ms),
               deadline_passed);
+}
+
+bool session_is_surplus(const struct session *session)
+{
+    /* A slot that goes round too fast for a slow greeting would never carry a mail. */
+    if (session->transactions == 0 && session->lane->queue.length > 0) {
+        return false;
+    }
+    for (size_t i = 0; i < session->slot_count; i++) {
+        if (redis_limit_surplus(session->slots[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void session_quit(struct session *session)

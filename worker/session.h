@@ -42,6 +42,7 @@ struct session {
 
     struct limit *slots[2]; /* held while the session lives */
     size_t slot_count;
+    bool leaving; /* the limiter knows that they come back soon */
     struct limit *rates[2];
     size_t rate_count;
     struct limit_waiter waiter;
@@ -75,6 +76,9 @@ void session_close(struct session *session);
 /* Frees sessions that are gone now rather than at the end of the turn: not from inside one of their
  * callbacks. */
 void session_reap_all(struct shard *shard);
+/* Others are to have its slot: between two transactions it should end, but not before its first one
+ * if there is mail. */
+bool session_is_surplus(const struct session *session);
 /* Ready and idle: says QUIT. */
 void session_quit(struct session *session);
 

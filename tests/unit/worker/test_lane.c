@@ -27,7 +27,8 @@ static struct {
     size_t begun, cut;
     struct session *opened[MAILS_MAX];
     size_t opened_count;
-    bool hold_sessions; /* they stay as they are */
+    bool hold_sessions;            /* they stay as they are */
+    const struct session *surplus; /* its slot is wanted by others */
 } world;
 
 bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_record_out *record,
@@ -227,6 +228,11 @@ void session_idle(struct session *session)
     (void)session;
 }
 
+bool session_is_surplus(const struct session *session)
+{
+    return session == world.surplus;
+}
+
 static void session_end(struct session *session)
 {
     struct lane *lane = session->lane;
@@ -251,6 +257,14 @@ void session_close(struct session *session)
         session->mail = NULL;
         settle_later(&shard.settler, &mail, wall_now().ms, false);
     }
+    session_end(session);
+}
+
+void session_quit(struct session *session)
+{
+    assert_null(session->mail);
+    assert_ptr_equal(session, world.surplus);
+    world.surplus = NULL;
     session_end(session);
 }
 
@@ -467,8 +481,58 @@ static void capacity_is_sixty_seconds_of_the_rate(void **state)
     lane.busy_since.us = now.us - 10000000; /* 30 mails in ten seconds */
     lane.busy_taken = 30;
     assert_int_equal(lane_capacity(&lane, now), 180);
+    /* What it waits for its slot does not count, up to half a minute. */
+    lane.busy_since.us = now.us - 30000000;
+    lane.slotless_since.us = now.us - 20000000;
+    assert_int_equal(lane_capacity(&lane, now), 180);
+    lane.slotless_since.us = lane.busy_since.us + 1000000;
+    assert_true(lane_capacity(&lane, now) == SIZE_MAX);
+    lane.slotless_since = lane.busy_since;
     lane.busy_taken = 0;
     assert_int_equal(lane_capacity(&lane, now), 64);
+}
+
+/* 100 s each by a rate that was only measured: not four hours for the last one. */
+static void a_measured_rate_is_not_believed_for_longer_than_an_hour(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    struct lane *lane = push("v1");
+    int64_t now = wall_now().ms;
+    for (int i = 0; i < 63; i++) {
+        push("v1");
+    }
+    lane->busy_since = mono_add_ms(mono_now(), -20000);
+    lane->busy_taken = 0;
+    for (int i = 0; i < 100; i++) {
+        push("v1");
+    }
+    assert_int_equal(lane->queue.length, 64);
+    assert_int_equal(world.due_count, 100);
+    for (size_t i = 0; i < world.due_count; i++) {
+        assert_in_range(world.due_ms[i], now + 60000, now + HOUR + 200000);
+    }
+}
+
+static void an_unused_session_ends_when_others_want_its_slot(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    struct lane *lane = push("v1");
+    push("v1");
+    io_loop_turn(loop);
+    assert_int_equal(lane->session_count, 2);
+    struct session *idle = world.opened[1];
+    idle->was_ready = true;
+    idle->state = SESSION_IDLE;
+    lane->opening--;
+    lane_tick(lane, io_loop_now(loop));
+    assert_int_equal(lane->session_count, 2);
+    world.surplus = idle;
+    lane_tick(lane, io_loop_now(loop));
+    assert_null(world.surplus);
+    assert_int_equal(lane->session_count, 1);
+    session_close(world.opened[0]);
 }
 
 static bool always(const struct mail *mail, const void *context)
@@ -511,6 +575,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_slow_lane_is_spilled_to_the_times_of_its_rate, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(an_unused_session_ends_when_others_want_its_slot, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_measured_rate_is_not_believed_for_longer_than_an_hour,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(capacity_is_sixty_seconds_of_the_rate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_runs_is_cut_only_when_asked_for, set_up, tear_down),
     };
