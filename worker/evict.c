@@ -42,8 +42,8 @@ static size_t returned_of(const struct intake *intake, struct kafka_partition *c
     return n;
 }
 
-/* Loop turns without intake until `open` tickets at most are left beside the returned ones, or the
- * time is over. */
+/* Loop turns without intake until the tickets of returned mails and of `forgotten` ones are all
+ * that is open, or the time is over. */
 static void wait_for(struct intake *intake, struct kafka_partition *const *partitions, size_t count,
                      size_t forgotten, int64_t wait_ms)
 {
