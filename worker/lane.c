@@ -311,19 +311,22 @@ void lane_kick(struct lane *lane)
 
 /* ---- trouble ---- */
 
+void lane_remember_trouble(struct lane *lane, const struct smtp_outcome *outcome)
+{
+    struct slice text = slice_head(outcome->text, sizeof(lane->trouble_text) - 1);
+    if (text.len > 0 && text.ptr != lane->trouble_text) {
+        memcpy(lane->trouble_text, text.ptr, text.len);
+    }
+    lane->trouble_text[text.len] = '\0';
+    lane->trouble = *outcome;
+    lane->trouble.text = slice_of(lane->trouble_text, text.len);
+}
+
 void lane_suspend(struct lane *lane, const struct smtp_outcome *outcome)
 {
     struct mono_time now = io_loop_now(lane->shard->loop);
     struct mail *mail;
-    size_t len = outcome->text.len < sizeof(lane->trouble_text) - 1
-                     ? outcome->text.len
-                     : sizeof(lane->trouble_text) - 1;
-    if (len > 0 && outcome->text.ptr != lane->trouble_text) {
-        memcpy(lane->trouble_text, outcome->text.ptr, len);
-    }
-    lane->trouble_text[len] = '\0';
-    lane->trouble = *outcome;
-    lane->trouble.text = slice_of(lane->trouble_text, len);
+    lane_remember_trouble(lane, outcome);
     lane->trouble.result = SMTP_RESULT_DEFERRED;
     lane->trouble.scope = SMTP_SCOPE_SITE;
     if (lane->trouble.enhanced.klass != 4) {
@@ -345,17 +348,10 @@ void lane_session_failed(struct lane *lane, struct session *session,
 {
     struct host_state *host = hosts_find(&lane->hosts, &session->address);
     struct mono_time now = io_loop_now(lane->shard->loop);
-    size_t len = outcome->text.len < sizeof(lane->trouble_text) - 1
-                     ? outcome->text.len
-                     : sizeof(lane->trouble_text) - 1;
     if (host != NULL) {
         host_unreachable(host, now, lane->config->dead_host_ms);
     }
-    lane->trouble = *outcome;
-    if (len > 0) {
-        memcpy(lane->trouble_text, outcome->text.ptr, len);
-    }
-    lane->trouble.text = slice_of(lane->trouble_text, len);
+    lane_remember_trouble(lane, outcome);
     memcpy(lane->trouble_host, session->host, sizeof(lane->trouble_host));
 }
 

@@ -369,10 +369,9 @@ static enum open_result open_one(struct lane *lane, struct mono_time now)
         log_warn("vip-unusable", "vip=%s reason=\"%s\"", vip->vip->config->name, fault.text);
         vip->dead_until = mono_add_ms(now, VIP_DEAD_MS);
         if (lane->trouble.text.len == 0) {
-            int len = snprintf(lane->trouble_text, sizeof(lane->trouble_text), "%.*s",
-                               (int)sizeof(lane->trouble_text) - 1, fault.text);
-            lane->trouble.text = slice_of(lane->trouble_text, (size_t)len);
-            lane->trouble.phase = SMTP_PHASE_CONNECT;
+            const struct smtp_outcome outcome = {.phase = SMTP_PHASE_CONNECT,
+                                                 .text = slice_cstr(fault.text)};
+            lane_remember_trouble(lane, &outcome);
         }
     }
     mem_free(tried);

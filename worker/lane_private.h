@@ -14,6 +14,9 @@
 struct lane *lane_for(struct shard *shard, struct mail *mail, const struct config_site *fixed);
 /* Opens as many sessions as the queue wants and limits allow. */
 void lane_open_sessions(struct lane *lane);
+/* Why the last session could not be made, with a copy of the text: what is told if no other can be.
+ */
+void lane_remember_trouble(struct lane *lane, const struct smtp_outcome *outcome);
 /* Nothing can be reached: everything waiting is deferred, and what comes within dead-host time too.
  */
 void lane_suspend(struct lane *lane, const struct smtp_outcome *outcome);
