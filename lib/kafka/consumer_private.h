@@ -9,7 +9,7 @@
 #include "kafka/conf_private.h"
 #include "kafka/consumer.h"
 #include "kafka/misplace_private.h"
-#include "kafka/offsets.h"
+#include "ledger/offsets.h"
 
 #include "base/list.h"
 

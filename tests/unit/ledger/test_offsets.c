@@ -2,7 +2,7 @@
  * Offset tracking: examples, and a property test against a simple model (a byte per offset).
  * SLUICE_SEED=n repeats a run.
  */
-#include "kafka/offsets.h"
+#include "ledger/offsets.h"
 
 #include "base/mem.h"
 #include "base/random.h"

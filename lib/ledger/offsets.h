@@ -11,8 +11,8 @@
  *
  * Pure: no librdkafka, no clock. One owner, one thread.
  */
-#ifndef SLUICE_KAFKA_OFFSETS_H
-#define SLUICE_KAFKA_OFFSETS_H
+#ifndef SLUICE_LEDGER_OFFSETS_H
+#define SLUICE_LEDGER_OFFSETS_H
 
 #include "base/check.h"
 

@@ -3,7 +3,7 @@
  * moves on when the watermark leaves a block, and the rest is moved to the front when the array is
  * full and half of it is free.
  */
-#include "kafka/offsets.h"
+#include "ledger/offsets.h"
 
 #include "base/mem.h"
 
