@@ -186,7 +186,12 @@ static enum worker_counter counter_of(enum event_type type)
     case EVENT_RECEIVED:
     case EVENT_ATTEMPT:
     case EVENT_DROPPED:
-    case EVENT_ADMIN: break;
+    case EVENT_ADMIN:
+    case EVENT_BOUNCED_LATE:
+    case EVENT_COMPLAINT:
+    case EVENT_UNSUBSCRIBED:
+    case EVENT_AUTO_REPLY:
+    case EVENT_RETURNED: break;
     }
     return WORKER_DROPPED;
 }

@@ -69,7 +69,7 @@ static struct slice bounded_text(struct slice text)
     return slice_head(text, len);
 }
 
-bool event_encode(const struct event *event, struct strbuf *out)
+static bool encode_bounded(const struct event *event, struct strbuf *out)
 {
     const struct wire_table *table = event_what_table(event->type);
     struct event_attempt attempt;
@@ -104,6 +104,16 @@ bool event_encode(const struct event *event, struct strbuf *out)
     CHECK((size_t)(at - start) == total);
     strbuf_commit(out, total);
     return true;
+}
+
+bool event_encode(const struct event *event, struct strbuf *out)
+{
+    if (event->returned.text.len <= EVENT_TEXT_MAX) {
+        return encode_bounded(event, out);
+    }
+    struct event bounded = *event;
+    bounded.returned.text = bounded_text(event->returned.text);
+    return encode_bounded(&bounded, out);
 }
 
 static bool broken(struct fault *fault, const char *name)
@@ -154,6 +164,7 @@ static bool read_what(const struct wire_field *field, struct event *event)
         event->type = type;
         event->attempt = (struct event_attempt){0};
         memset(&event->received, 0, sizeof(event->received));
+        event->returned = (struct event_returned){0};
         event->reason = event->detail = event->action = event->actor = SLICE_NULL;
     }
     const struct wire_table *table = event_what_table(type);

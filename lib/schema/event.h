@@ -18,6 +18,12 @@ enum event_type {
     EVENT_DROPPED,
     EVENT_UNCERTAIN,
     EVENT_ADMIN,
+    EVENT_BOUNCED_LATE,
+    EVENT_COMPLAINT,
+    EVENT_UNSUBSCRIBED,
+    EVENT_AUTO_REPLY,
+    EVENT_RETURNED,
+    EVENT_LAST = EVENT_RETURNED,
 };
 const char *event_type_name(enum event_type type); /* "received" … */
 
@@ -34,6 +40,21 @@ struct event_attempt {
     uint64_t bytes;
     int64_t next_attempt_ms;
     struct slice bounce_class;
+};
+
+/* What a mail that came back says. */
+struct event_returned {
+    struct slice bounce_class, disposition;
+    uint32_t confidence;
+    struct slice rule;
+    uint32_t code;
+    struct slice enhanced, text;
+    struct slice reported_recipient, reporting_mta, remote_mta, feedback_type, list, source;
+    struct slice peer_address, peer_name, received_by, report_id;
+    struct slice matched, suspicious;
+    bool was_uncertain;
+    int64_t sent_ms, age_ms;
+    uint64_t bytes;
 };
 
 struct event {
@@ -54,8 +75,9 @@ struct event {
         int64_t offset;
         uint64_t bytes;
     } received;
-    struct slice reason, detail; /* DROPPED; ADMIN: detail */
-    struct slice action, actor;  /* ADMIN */
+    struct slice reason, detail;    /* DROPPED; ADMIN: detail */
+    struct slice action, actor;     /* ADMIN */
+    struct event_returned returned; /* types BOUNCED_LATE to RETURNED */
 };
 
 /* Appends the encoded event; false: the buffer's maximum. Allocates nothing else; text that is not

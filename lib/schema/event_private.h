@@ -20,6 +20,7 @@ extern const struct wire_table event_attempt_table; /* struct event_attempt */
 extern const struct wire_table event_received_table;
 extern const struct wire_table event_dropped_table;
 extern const struct wire_table event_admin_table;
+extern const struct wire_table event_returned_table;
 
 static inline uint32_t event_what_number(enum event_type type)
 {

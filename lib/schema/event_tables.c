@@ -34,6 +34,11 @@ static const struct wire_rule event_rules[] = {
     [26] = {"dropped", WIRE_KIND_CHILD, 0},
     [27] = {"uncertain", WIRE_KIND_CHILD, 0},
     [28] = {"admin", WIRE_KIND_CHILD, 0},
+    [29] = {"bounced_late", WIRE_KIND_CHILD, 0},
+    [30] = {"complaint", WIRE_KIND_CHILD, 0},
+    [31] = {"unsubscribed", WIRE_KIND_CHILD, 0},
+    [32] = {"auto_reply", WIRE_KIND_CHILD, 0},
+    [33] = {"returned", WIRE_KIND_CHILD, 0},
 };
 const struct wire_table event_table = {event_rules, ARRAY_LEN(event_rules)};
 
@@ -84,12 +89,49 @@ static const struct wire_rule admin_rules[] = {
 };
 const struct wire_table event_admin_table = {admin_rules, ARRAY_LEN(admin_rules)};
 
+#define RETURNED_RULE(member, kind)                                                                \
+    {                                                                                              \
+#member, kind, offsetof(struct event, returned.member)                                     \
+    }
+
+static const struct wire_rule returned_rules[] = {
+    [1] = RETURNED_RULE(bounce_class, WIRE_KIND_TEXT),
+    [2] = RETURNED_RULE(disposition, WIRE_KIND_TEXT),
+    [3] = RETURNED_RULE(confidence, WIRE_KIND_UINT32),
+    [4] = RETURNED_RULE(rule, WIRE_KIND_TEXT),
+    [5] = RETURNED_RULE(code, WIRE_KIND_UINT32),
+    [6] = RETURNED_RULE(enhanced, WIRE_KIND_TEXT),
+    [7] = RETURNED_RULE(text, WIRE_KIND_TEXT),
+    [8] = RETURNED_RULE(reported_recipient, WIRE_KIND_TEXT),
+    [9] = RETURNED_RULE(reporting_mta, WIRE_KIND_TEXT),
+    [10] = RETURNED_RULE(remote_mta, WIRE_KIND_TEXT),
+    [11] = RETURNED_RULE(feedback_type, WIRE_KIND_TEXT),
+    [12] = RETURNED_RULE(list, WIRE_KIND_TEXT),
+    [13] = RETURNED_RULE(source, WIRE_KIND_TEXT),
+    [14] = RETURNED_RULE(peer_address, WIRE_KIND_TEXT),
+    [15] = RETURNED_RULE(peer_name, WIRE_KIND_TEXT),
+    [16] = RETURNED_RULE(received_by, WIRE_KIND_TEXT),
+    [17] = RETURNED_RULE(report_id, WIRE_KIND_TEXT),
+    [18] = RETURNED_RULE(matched, WIRE_KIND_TEXT),
+    [19] = RETURNED_RULE(suspicious, WIRE_KIND_TEXT),
+    [20] = RETURNED_RULE(was_uncertain, WIRE_KIND_BOOL),
+    [21] = RETURNED_RULE(sent_ms, WIRE_KIND_INT64),
+    [22] = RETURNED_RULE(age_ms, WIRE_KIND_INT64),
+    [23] = RETURNED_RULE(bytes, WIRE_KIND_UINT64),
+};
+const struct wire_table event_returned_table = {returned_rules, ARRAY_LEN(returned_rules)};
+
 const struct wire_table *event_what_table(enum event_type type)
 {
     switch (type) {
     case EVENT_RECEIVED: return &event_received_table;
     case EVENT_DROPPED: return &event_dropped_table;
     case EVENT_ADMIN: return &event_admin_table;
+    case EVENT_BOUNCED_LATE:
+    case EVENT_COMPLAINT:
+    case EVENT_UNSUBSCRIBED:
+    case EVENT_AUTO_REPLY:
+    case EVENT_RETURNED: return &event_returned_table;
     case EVENT_NONE:
     case EVENT_ATTEMPT:
     case EVENT_DELIVERED:

@@ -176,7 +176,7 @@ static bool parse_types(const char *text, unsigned *types)
     for (struct slice rest = slice_cstr(text); rest.ptr != NULL;) {
         struct slice name = slice_cut(&rest, ',');
         unsigned bit = 0;
-        for (unsigned type = EVENT_RECEIVED; type <= EVENT_ADMIN; type++) {
+        for (unsigned type = EVENT_RECEIVED; type <= EVENT_LAST; type++) {
             bit |=
                 slice_eq(name, slice_cstr(event_type_name((enum event_type)type))) ? 1u << type : 0;
         }
