@@ -111,6 +111,9 @@ void client_arm_deadline(struct smtp_client *client, struct mono_time now)
             ms = client->config.timeouts.block_ms;
         }
     }
+    if (client->envelope_held) {
+        ms = -1; /* nothing was said yet */
+    }
     client->deadline = ms < 0 ? MONO_NEVER : mono_add_ms(now, ms);
 }
 
@@ -216,6 +219,9 @@ size_t smtp_client_output(struct smtp_client *client, struct iovec *pieces, size
 {
     CHECK_MAGIC(client, SMTP_CLIENT_MAGIC);
     size_t count = 0;
+    if (client->envelope_held) {
+        return 0;
+    }
     if (max > 0 && client->out_at < client->out.len) {
         pieces[count++] = (struct iovec){.iov_base = client->out.ptr + client->out_at,
                                          .iov_len = client->out.len - client->out_at};
@@ -245,17 +251,31 @@ static size_t commands_sent(struct smtp_client *client, size_t len)
 
 static void ask_for_dot(struct smtp_client *client)
 {
-    if (client->content_active && !client->dot_asked && client->out_at == client->out.len &&
+    bool said = client->envelope_held || client->out_at == client->out.len;
+    if (client->content_active && !client->dot_asked && said &&
         smtp_content_held(&client->content)) {
         client->dot_asked = true;
         client->event_dot = true;
     }
 }
 
+/* Nothing of what is awaited has been sent. */
+static bool is_unsaid(const struct smtp_client *client)
+{
+    uint32_t end = client->fifo[client->fifo_head].end;
+    return client->fifo_count > 0 && client->out_at == 0 &&
+           (int32_t)(client->commands_sent - end) < 0;
+}
+
 void client_begin_content(struct smtp_client *client, enum smtp_content_form form, bool hold)
 {
-    smtp_content_begin(&client->content, form, hold);
+    bool whole = hold && client->content.size_bytes <= SMTP_CLIENT_HOLD_BYTES;
+    smtp_content_begin(&client->content, form,
+                       whole  ? SMTP_CONTENT_HOLD_ALL
+                       : hold ? SMTP_CONTENT_HOLD_END
+                              : SMTP_CONTENT_HOLD_NONE);
     client->content_active = true;
+    client->envelope_held = whole && form == SMTP_CONTENT_CHUNK && is_unsaid(client);
     client_set_state(client, CLIENT_CONTENT);
     ask_for_dot(client);
 }
@@ -274,6 +294,12 @@ static void content_sent(struct smtp_client *client, size_t len, struct mono_tim
         client_set_state(client, CLIENT_RESULT);
     }
     ask_for_dot(client);
+}
+
+bool smtp_client_is_ending(const struct smtp_client *client)
+{
+    CHECK_MAGIC(client, SMTP_CLIENT_MAGIC);
+    return client->content_active && smtp_content_is_ending(&client->content);
 }
 
 void smtp_client_sent(struct smtp_client *client, size_t len, struct mono_time now)
@@ -301,6 +327,7 @@ void smtp_client_release_dot(struct smtp_client *client, struct mono_time now)
         return; /* the session ended meanwhile */
     }
     client->event_dot = false;
+    client->envelope_held = false;
     smtp_content_release(&client->content);
     client_arm_deadline(client, now);
 }

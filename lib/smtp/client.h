@@ -77,6 +77,7 @@ struct smtp_client_transaction {
     bool smtputf8;          /* message or an address needs RFC 6531; 5.6.7 if the peer has it not */
     bool requiretls;        /* RFC 8689; 5.7.30 if the peer has it not */
     bool body_8bit; /* content has bytes >= 0x80: BODY=8BITMIME; 5.6.3 if the peer has it not */
+    bool hold_dot;  /* ask before the message ends: EVENT_DOT */
     /* The message in pieces, in order; kept by the owner, never copied. */
     const struct slice *content;
     size_t content_count;
@@ -101,10 +102,12 @@ enum smtp_client_event_type {
     SMTP_CLIENT_EVENT_STARTTLS,
     /* A transaction may be submitted (after EHLO, and after each transaction). */
     SMTP_CLIENT_EVENT_READY,
-    /* Content is sent but its last bytes (DATA: the dot line, BDAT: two bytes): call
-     * smtp_client_release_dot(). Only when hold_dot was configured. With BDAT under PIPELINING it
-     * comes before MAIL and RCPT are answered. No deadline runs while nothing but the release is
-     * awaited. */
+    /* The message may not end before smtp_client_release_dot(); only for a transaction with
+     * hold_dot. Content up to SMTP_CLIENT_HOLD_BYTES is held back as a whole, and with it, where
+     * BDAT goes out together with its envelope, the envelope too: so holding costs no further
+     * write. Of larger content only the end is held (DATA: the dot line, BDAT: two bytes). With
+     * BDAT under PIPELINING the event comes before MAIL and RCPT are answered. No deadline runs
+     * while nothing but the release is awaited. */
     SMTP_CLIENT_EVENT_DOT,
     /* The transaction is over, every rcpt has its outcome. A result of NONE has the session's
      * trouble as code, text, phase and scope, and comes only when the session is over too. */
@@ -114,6 +117,8 @@ enum smtp_client_event_type {
      * running transaction got its DONE before. */
     SMTP_CLIENT_EVENT_CLOSED,
 };
+
+#define SMTP_CLIENT_HOLD_BYTES 65536
 
 struct smtp_client_event {
     enum smtp_client_event_type type;
@@ -127,7 +132,6 @@ struct smtp_client_config {
     enum smtp_tls_policy tls;
     bool use_pipelining; /* false: ignore the peer's offer (PowerMTA ignore-pipelining) */
     bool use_chunking;
-    bool hold_dot;          /* ask before the final dot goes out */
     struct slice auth_user; /* absent: no AUTH */
     struct slice auth_password;
     struct smtp_timeouts timeouts;
@@ -149,6 +153,9 @@ void smtp_client_input(struct smtp_client *client, struct slice bytes, struct mo
 /* Fills up to `max` pieces to be written now; returns their number. Valid until the next call of
  * the engine. */
 size_t smtp_client_output(struct smtp_client *client, struct iovec *pieces, size_t max);
+/* True when the pieces given last may end a message: the last moment to keep it from being sent
+ * (by smtp_client_quit() or smtp_client_lost(), which then say NONE for its recipients). */
+bool smtp_client_is_ending(const struct smtp_client *client);
 /* The transport took `len` bytes of them. */
 void smtp_client_sent(struct smtp_client *client, size_t len, struct mono_time now);
 

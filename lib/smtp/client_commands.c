@@ -103,7 +103,7 @@ static void say_rcpt(struct smtp_client *client, uint32_t index)
 static bool wants_chunk(const struct smtp_client *client)
 {
     return client->config.use_chunking && offers(client, SMTP_CAP_CHUNKING) &&
-           (!client->config.hold_dot || client->content.size_bytes > 0);
+           (!client->transaction->hold_dot || client->content.size_bytes > 0);
 }
 
 static bool say_content_command(struct smtp_client *client)
@@ -121,7 +121,7 @@ static bool say_content_command(struct smtp_client *client)
     add_u64(&client->out, client->content.size_bytes);
     strbuf_add_slice(&client->out, SLICE(" LAST"));
     end_command(client, CLIENT_VERB_DOT, 0);
-    client_begin_content(client, SMTP_CONTENT_CHUNK, client->config.hold_dot);
+    client_begin_content(client, SMTP_CONTENT_CHUNK, client->transaction->hold_dot);
     return true;
 }
 

@@ -41,11 +41,12 @@ void client_end(struct smtp_client *client, struct smtp_outcome outcome,
     }
     outcome.text.ptr = client->closed_text;
     client->closed = outcome;
-    bool quiet = client->out_at == client->out.len && !client->content_active;
+    bool quiet = client->envelope_held ||
+                 (client->out_at == client->out.len && !client->content_active);
     if (client->transaction != NULL) {
         abandon_transaction(client, outcome, lost_result, now);
     }
-    client->content_active = false;
+    client->content_active = client->envelope_held = false;
     client->fifo_count = 0;
     client->out_at = 0;
     strbuf_reset(&client->out);

@@ -8,7 +8,7 @@
  * reply without an entry, or to a command that has not been sent in full, ends the session.
  *  - A recipient's outcome has result NONE until its verdict; an accepted one has code 2xx besides.
  * A verdict is never changed.
- *  - Output is: `out` from out_at on, then the pieces of `content` while content_active. Nothing is
+ *  - Output is, unless envelope_held: `out` from out_at on, then the pieces of `content` while content_active. Nothing is
  * put into `out` while content is active.
  */
 #ifndef SLUICE_SMTP_CLIENT_PRIVATE_H
@@ -106,6 +106,7 @@ struct smtp_client {
     uint32_t commands_sent; /* bytes of commands that went out, modulo 2^32 */
     struct smtp_content content;
     bool content_active;
+    bool envelope_held; /* what is in `out` waits for the release, together with all content */
 
     struct mono_time deadline;
 

@@ -227,7 +227,7 @@ static void on_data(struct smtp_client *client, struct mono_time now)
             /* RFC 2920 section 3.1: an empty message, whose reply is of no interest. */
             smtp_content_measure(&client->content, NULL, 0);
         }
-        client_begin_content(client, SMTP_CONTENT_DOT, client->config.hold_dot && !nobody);
+        client_begin_content(client, SMTP_CONTENT_DOT, client->transaction->hold_dot && !nobody);
     }
 }
 

@@ -82,7 +82,8 @@ void smtp_content_measure(struct smtp_content *content, const struct slice *slic
     }
 }
 
-void smtp_content_begin(struct smtp_content *content, enum smtp_content_form form, bool hold)
+void smtp_content_begin(struct smtp_content *content, enum smtp_content_form form,
+                        enum smtp_content_hold hold)
 {
     uint64_t held = content->size_bytes < 2 ? content->size_bytes : 2;
     content->stuff = form == SMTP_CONTENT_DOT;
@@ -93,7 +94,12 @@ void smtp_content_begin(struct smtp_content *content, enum smtp_content_form for
         held = dot_line.len;
     }
     content->verbatim = !content->broken_lines && (content->dots == 0 || !content->stuff);
-    content->limit_bytes = content->wire_bytes - (hold ? held : 0);
+    switch (hold) {
+    case SMTP_CONTENT_HOLD_NONE: held = 0; break;
+    case SMTP_CONTENT_HOLD_END: break;
+    case SMTP_CONTENT_HOLD_ALL: held = content->wire_bytes; break;
+    }
+    content->limit_bytes = content->wire_bytes - held;
     content->previous = '\n';
     content->slice_at = content->byte_at = 0;
     content->stash = SLICE_NULL;

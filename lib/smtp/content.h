@@ -12,8 +12,8 @@
  * the next one, CR goes in before an LF that has none, LF after a CR that has none, "." between a
  * line end and ".".
  *
- * With `hold`, the last bytes (the dot line, or the last two bytes of the chunk) stay back until
- * smtp_content_release().
+ * With SMTP_CONTENT_HOLD_END the last bytes (the dot line, or the last two bytes of the chunk) stay
+ * back until smtp_content_release(), with SMTP_CONTENT_HOLD_ALL everything.
  */
 #ifndef SLUICE_SMTP_CONTENT_H
 #define SLUICE_SMTP_CONTENT_H
@@ -27,6 +27,12 @@
 enum smtp_content_form {
     SMTP_CONTENT_DOT,   /* for DATA: stuffed, ended by the dot line */
     SMTP_CONTENT_CHUNK, /* for BDAT: as it is */
+};
+
+enum smtp_content_hold {
+    SMTP_CONTENT_HOLD_NONE,
+    SMTP_CONTENT_HOLD_END,
+    SMTP_CONTENT_HOLD_ALL,
 };
 
 struct smtp_content {
@@ -56,7 +62,8 @@ struct smtp_content {
 void smtp_content_measure(struct smtp_content *content, const struct slice *slices, size_t count);
 
 /* After measure. */
-void smtp_content_begin(struct smtp_content *content, enum smtp_content_form form, bool hold);
+void smtp_content_begin(struct smtp_content *content, enum smtp_content_form form,
+                        enum smtp_content_hold hold);
 
 /* Up to `max` pieces that are to be sent next; none when all is sent or the rest is held. Asking
  * again without smtp_content_sent() gives the same bytes. */
@@ -72,7 +79,13 @@ static inline bool smtp_content_finished(const struct smtp_content *content)
     return content->sent_bytes == content->wire_bytes;
 }
 
-/* Everything but the held bytes is sent. */
+/* The last byte has been handed out: what smtp_content_output() gives may end the message. */
+static inline bool smtp_content_is_ending(const struct smtp_content *content)
+{
+    return content->queued_bytes == content->wire_bytes;
+}
+
+/* Everything but the held bytes is sent. Never true of content without a byte. */
 static inline bool smtp_content_held(const struct smtp_content *content)
 {
     return content->sent_bytes == content->limit_bytes &&

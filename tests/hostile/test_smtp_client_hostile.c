@@ -31,6 +31,7 @@
 struct driver {
     struct script_engine engine;
     struct smtp_client_config config;
+    bool holds; /* transactions ask before they end */
     struct smtp_client *client;
     struct mono_time now;
     struct smtp_client_event events[EVENTS_MAX];
@@ -180,7 +181,7 @@ static bool do_config(struct driver *driver, struct slice rest, char *problem)
         if (is(word, "lmtp")) {
             driver->config.lmtp = true;
         } else if (is(word, "hold")) {
-            driver->config.hold_dot = true;
+            driver->holds = true;
         } else if (is(word, "no-pipelining")) {
             driver->config.use_pipelining = false;
         } else if (is(word, "no-chunking")) {
@@ -284,6 +285,7 @@ static bool do_submit(struct driver *driver, struct slice rest, char *problem)
         return wrong(problem, "the engine is not ready", SLICE_NULL);
     }
     driver->submitted++;
+    driver->transaction.hold_dot = driver->holds;
     smtp_client_submit(driver->client, &driver->transaction, tick(driver));
     drain(driver);
     return true;

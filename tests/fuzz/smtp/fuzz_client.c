@@ -98,7 +98,6 @@ static void prepare(struct run *run, uint8_t flags, uint8_t more)
     struct smtp_client_config config = {
         .ehlo_name = SLICE("client.example"),
         .lmtp = (flags & 1) != 0,
-        .hold_dot = (flags & 2) != 0,
         .use_pipelining = (flags & 4) != 0,
         .use_chunking = (flags & 8) != 0,
         .tls = (enum smtp_tls_policy)((flags >> 4) % 3),
@@ -115,6 +114,7 @@ static void prepare(struct run *run, uint8_t flags, uint8_t more)
     run->transaction = (struct smtp_client_transaction){
         .arena = run->arena,
         .mail_from = SLICE("a@example.com"),
+        .hold_dot = (flags & 2) != 0,
         .content = &run->content,
         .content_count = 1,
         .rcpts = run->rcpts,

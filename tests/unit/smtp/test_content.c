@@ -54,7 +54,7 @@ static void encode(const struct slice *slices, size_t count, enum smtp_content_f
     static struct smtp_content content;
     memset(&content, 0xa5, sizeof(content));
     smtp_content_measure(&content, slices, count);
-    smtp_content_begin(&content, form, false);
+    smtp_content_begin(&content, form, SMTP_CONTENT_HOLD_NONE);
     strbuf_init(out, OUT_MAX);
     drain(&content, out, 64, 0);
     assert_true(smtp_content_finished(&content));
@@ -101,7 +101,7 @@ static void test_no_copy(void **state)
     struct iovec pieces[8];
     (void)state;
     smtp_content_measure(&content, slices, ARRAY_LEN(slices));
-    smtp_content_begin(&content, SMTP_CONTENT_DOT, false);
+    smtp_content_begin(&content, SMTP_CONTENT_DOT, SMTP_CONTENT_HOLD_NONE);
     assert_int_equal(smtp_content_output(&content, pieces, ARRAY_LEN(pieces)), 3);
     assert_ptr_equal(pieces[0].iov_base, slices[0].ptr);
     assert_int_equal(pieces[0].iov_len, slices[0].len);
@@ -119,7 +119,8 @@ static void test_hold(void **state)
         struct strbuf out;
         strbuf_init(&out, OUT_MAX);
         smtp_content_measure(&content, &slice, 1);
-        smtp_content_begin(&content, (enum smtp_content_form)form, true);
+        smtp_content_begin(&content, (enum smtp_content_form)form,
+                           SMTP_CONTENT_HOLD_END);
         assert_false(smtp_content_held(&content));
         drain(&content, &out, 8, 3);
         assert_true(slice_eq(strbuf_slice(&out),
@@ -133,6 +134,23 @@ static void test_hold(void **state)
                                                                           : SLICE("hello\r\n")));
         strbuf_free(&out);
     }
+}
+
+static void test_hold_all(void **state)
+{
+    static struct smtp_content content;
+    struct slice slice = SLICE("hello\r\n");
+    struct iovec piece;
+    (void)state;
+    smtp_content_measure(&content, &slice, 1);
+    smtp_content_begin(&content, SMTP_CONTENT_CHUNK, SMTP_CONTENT_HOLD_ALL);
+    assert_true(smtp_content_held(&content));
+    assert_int_equal(smtp_content_output(&content, &piece, 1), 0);
+    assert_false(smtp_content_is_ending(&content));
+    smtp_content_release(&content);
+    assert_int_equal(smtp_content_output(&content, &piece, 1), 1);
+    assert_int_equal(piece.iov_len, slice.len);
+    assert_true(smtp_content_is_ending(&content));
 }
 
 /* ---- the property ---- */
@@ -225,13 +243,13 @@ static void one_round(char *raw, size_t max)
     strbuf_init(&received, OUT_MAX);
     model_normalise(slice_of(raw, len), &normal);
     enum smtp_content_form form = draw(2) == 0 ? SMTP_CONTENT_DOT : SMTP_CONTENT_CHUNK;
-    bool hold = draw(2) == 0;
+    enum smtp_content_hold hold = (enum smtp_content_hold)draw(3);
     smtp_content_measure(&content, slices, count);
     assert_int_equal(content.size_bytes, normal.len);
     smtp_content_begin(&content, form, hold);
     size_t step = draw(3) == 0 ? 0 : (size_t)draw(draw(2) == 0 ? 5 : 5000) + 1;
     drain(&content, &out, (size_t)draw(SMTP_CONTENT_QUEUE) + 1, step);
-    if (hold && content.wire_bytes > 0) {
+    if (hold != SMTP_CONTENT_HOLD_NONE && content.wire_bytes > 0) {
         assert_true(smtp_content_held(&content));
         smtp_content_release(&content);
         drain(&content, &out, 3, step);
@@ -270,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_examples),
         cmocka_unit_test(test_no_copy),
         cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_hold_all),
         cmocka_unit_test(test_property),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

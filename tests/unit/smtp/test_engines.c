@@ -442,6 +442,7 @@ static void make_record(struct world *world, size_t index)
     struct record *record = &world->records[index];
     bool wide = seeded_chance(10);
     record->sent.smtputf8 = seeded_chance(10);
+    record->sent.hold_dot = seeded_chance(30);
     record->sent.body_8bit = wide;
     snprintf(record->from, sizeof(record->from), "sender-%zu@%sexample.com", index,
              record->sent.smtputf8 ? "\xc3\xa9." : "");
@@ -483,7 +484,6 @@ static void make_world(struct world *world)
         .tls = seeded_chance(50) ? SMTP_TLS_OPPORTUNISTIC : SMTP_TLS_NEVER,
         .use_pipelining = seeded_chance(70),
         .use_chunking = seeded_chance(60),
-        .hold_dot = seeded_chance(30),
         .auth_user = seeded_chance(20) ? SLICE("user") : SLICE_NULL,
         .auth_password = SLICE("pass word"),
     };
