@@ -51,6 +51,14 @@ static void complete(struct config *config, const struct config_source *source)
     if (!config_source_has(source, "producer.auth-required")) {
         producer->auth_required = producer->users_file != NULL;
     }
+    for (size_t i = 0; i < config->stream_count; i++) {
+        struct config_stream *stream = &config->streams[i];
+        char key[64];
+        (void)snprintf(key, sizeof(key), "streams[%zu].on-uncertain", i);
+        if (!config_source_has(source, key) && stream->duplicates == CONFIG_DUPLICATES_NEVER) {
+            stream->on_uncertain = CONFIG_UNCERTAIN_HOLD;
+        }
+    }
 }
 
 /* The configuration, or NULL when there are problems; sorted. */

@@ -111,10 +111,22 @@ struct config_tenant {
 
 enum config_class { CONFIG_CLASS_TRANSACTIONAL, CONFIG_CLASS_BULK };
 
+/* May a mail whose worker dies be sent twice? docs/guarantees.md */
+enum config_duplicates {
+    CONFIG_DUPLICATES_NEVER, /* the end of a message waits until the record of it is safe */
+    CONFIG_DUPLICATES_RARE,  /* the record is written, but not waited for */
+    CONFIG_DUPLICATES_OFF,   /* there is none: for comparison only */
+};
+
+/* What becomes of a recipient of whom nobody knows whether the server took the message. */
+enum config_on_uncertain { CONFIG_UNCERTAIN_RESEND, CONFIG_UNCERTAIN_HOLD, CONFIG_UNCERTAIN_DROP };
+
 struct config_stream { /* topic q.<name> */
     const char *name;
     enum config_class class_;
     const char *pool; /* NULL: none */
+    enum config_duplicates duplicates;     /* rare */
+    enum config_on_uncertain on_uncertain; /* rare: resend; never: hold */
 };
 
 struct config_worker {
@@ -126,6 +138,7 @@ struct config_worker {
     int64_t memory_max_bytes; /* of messages: 128M */
     uint32_t max_messages;    /* in memory: 50000 */
     int64_t drain_timeout_ms; /* 30s after SIGTERM */
+    int64_t session_timeout_ms; /* 6s: without a sign of life its partitions go to others */
     bool received_events;     /* true */
     const char *log_level;    /* "info" */
 };

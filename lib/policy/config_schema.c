@@ -20,6 +20,8 @@
 /* clang-format off */
 static const char *const tls_words[] = {"never", "opportunistic", "required", NULL};
 static const char *const class_words[] = {"transactional", "bulk", NULL};
+static const char *const duplicates_words[] = {"never", "rare", "off", NULL};
+static const char *const uncertain_words[] = {"resend", "hold", "drop", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
 
 static const struct schema_field kafka_fields[] = {
@@ -128,6 +130,8 @@ static const struct schema_field stream_fields[] = {
     {"name", SCHEMA_TOPIC, AT(config_stream, name), .min = 1, .max = 100, .required = true},
     {"class", SCHEMA_ENUM, AT(config_stream, class_), .words = class_words, .required = true},
     {"pool", SCHEMA_NAME, AT(config_stream, pool), .min = 1, .max = 200},
+    {"duplicates", SCHEMA_ENUM, AT(config_stream, duplicates), .words = duplicates_words, .fallback = "rare"},
+    {"on-uncertain", SCHEMA_ENUM, AT(config_stream, on_uncertain), .words = uncertain_words}, /* absent: config.c, complete() */
 };
 static const struct schema_type stream_type = {TYPE("a stream", stream_fields, config_stream)};
 
@@ -139,6 +143,7 @@ static const struct schema_field worker_fields[] = {
     {"memory-max", SCHEMA_SIZE, AT(config_worker, memory_max_bytes), .min = MIB, .max = 1024 * 1024 * MIB, .fallback = "128M"},
     {"max-messages", SCHEMA_COUNT, AT(config_worker, max_messages), .min = 1, .max = 100000000, .fallback = "50000"},
     {"drain-timeout", SCHEMA_DURATION, AT(config_worker, drain_timeout_ms), .min = 0, .max = HOUR, .fallback = "30s"},
+    {"session-timeout", SCHEMA_DURATION, AT(config_worker, session_timeout_ms), .min = SECOND, .max = 30 * MINUTE, .fallback = "6s"},
     {"received-events", SCHEMA_BOOL, AT(config_worker, received_events), .fallback = "true"},
     {"log-level", SCHEMA_WORD, AT(config_worker, log_level), .words = level_words, .fallback = "info"},
 };
@@ -182,8 +187,8 @@ static const struct schema_field config_fields[] = {
     {"sites", SCHEMA_MAPPING, LIST(config, sites, site_count), .type = &site_type},
     {"tenants", SCHEMA_MAPPING, LIST(config, tenants, tenant_count), .type = &tenant_type},
     {"streams", SCHEMA_MAPPING, LIST(config, streams, stream_count), .type = &stream_type,
-     /* enum config_class in numbers, as in the normal form */ .fallback = "[{\"name\": \"tx\", \"class\": 0}, {\"name\": \"bulk\", "
-                 "\"class\": 1}]"},
+     /* enum config_class in numbers, as in the normal form */ .fallback = "[{\"name\": \"tx\", \"class\": 0, \"duplicates\": 1}, "
+                 "{\"name\": \"bulk\", \"class\": 1, \"duplicates\": 1}]"},
     {"worker", SCHEMA_MAPPING, AT(config, worker), .type = &worker_type},
     {"producer", SCHEMA_MAPPING, AT(config, producer), .type = &producer_type},
 };

@@ -54,6 +54,8 @@ static void test_least_file_has_all_defaults(void **state)
     assert_string_equal(config->streams[1].name, "bulk");
     assert_int_equal(config->streams[1].class_, CONFIG_CLASS_BULK);
     assert_null(config->streams[1].pool);
+    assert_int_equal(config->streams[1].duplicates, CONFIG_DUPLICATES_RARE);
+    assert_int_equal(config->streams[1].on_uncertain, CONFIG_UNCERTAIN_RESEND);
     config_free(&config);
     assert_null(config);
     config_free(&config);
@@ -105,6 +107,7 @@ static void test_worker_and_producer_defaults(void **state)
     assert_int_equal(config->worker.memory_max_bytes, 128 << 20);
     assert_int_equal(config->worker.max_messages, 50000);
     assert_int_equal(config->worker.drain_timeout_ms, 30000);
+    assert_int_equal(config->worker.session_timeout_ms, 6000);
     assert_true(config->worker.received_events);
     assert_string_equal(config->worker.log_level, "info");
     assert_int_equal(config->producer.listener_count, 0);
@@ -291,6 +294,25 @@ static void test_empty_sections_count_as_absent(void **state)
     config_free(&config);
 }
 
+static void test_uncertain_follows_duplicates(void **state)
+{
+    (void)state;
+    struct config *config =
+        good(KAFKA "streams:\n"
+                   "  - {name: a, class: bulk, duplicates: never}\n"
+                   "  - {name: b, class: bulk, duplicates: never, on-uncertain: resend}\n"
+                   "  - {name: c, class: bulk, duplicates: off}\n"
+                   "  - {name: d, class: bulk, on-uncertain: drop}\n");
+    assert_int_equal(config->streams[0].duplicates, CONFIG_DUPLICATES_NEVER);
+    assert_int_equal(config->streams[0].on_uncertain, CONFIG_UNCERTAIN_HOLD);
+    assert_int_equal(config->streams[1].on_uncertain, CONFIG_UNCERTAIN_RESEND);
+    assert_int_equal(config->streams[2].duplicates, CONFIG_DUPLICATES_OFF);
+    assert_int_equal(config->streams[2].on_uncertain, CONFIG_UNCERTAIN_RESEND);
+    assert_int_equal(config->streams[3].duplicates, CONFIG_DUPLICATES_RARE);
+    assert_int_equal(config->streams[3].on_uncertain, CONFIG_UNCERTAIN_DROP);
+    config_free(&config);
+}
+
 static void test_aliases(void **state)
 {
     (void)state;
@@ -373,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_text_is_kept_as_it_is),
         cmocka_unit_test(test_empty_sections_count_as_absent),
+        cmocka_unit_test(test_uncertain_follows_duplicates),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_secrets_from_files),
         cmocka_unit_test(test_example_of_the_documentation),

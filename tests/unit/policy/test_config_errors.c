@@ -183,6 +183,10 @@ static void test_names(void **state)
         {KAFKA "streams:\n - {name: a/b, class: bulk}\n",
          ":3: streams[0].name: \"a/b\" is not valid; expected letters, digits, \".\", \"_\" and "
          "\"-\", as in a Kafka topic's name"},
+        {KAFKA "streams:\n - {name: a, class: bulk, duplicates: always}\n",
+         ":3: streams[0].duplicates: \"always\" is not valid; expected never, rare or off"},
+        {KAFKA "streams:\n - {name: a, class: bulk, on-uncertain: retry}\n",
+         ":3: streams[0].on-uncertain: \"retry\" is not valid; expected resend, hold or drop"},
         {KAFKA "streams:\n - {name: a, class: slow}\n",
          ":3: streams[0].class: \"slow\" is not valid; expected transactional or bulk"},
         {KAFKA "vips:\n - name: v 1\n   ehlo-name: a\n   source-ipv4: 1.2.3.4\n",
