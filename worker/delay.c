@@ -36,27 +36,30 @@ static struct slice number_text(char *out, size_t size, int64_t value)
 }
 
 /* Which recipients the copy is for, when not for all. */
-static bool pending_text(const struct mail *mail, struct strbuf *out)
+static bool recipients_text(const struct mail *mail, bool held, struct strbuf *out)
 {
     struct pending_set set = {0};
     size_t count = mail->message.recipient_count;
     for (size_t i = 0; i < count; i++) {
-        if (mail->rcpts[i].state != MAIL_RCPT_SETTLED) {
+        enum mail_rcpt_state state = mail->rcpts[i].state;
+        if (held ? state == MAIL_RCPT_HELD
+                 : state == MAIL_RCPT_PENDING || state == MAIL_RCPT_DEFERRED) {
             pending_add(&set, i);
         }
     }
     return pending_count(&set) < count && pending_encode(&set, out);
 }
 
-void delay_send(struct outbox *outbox, struct mail *mail, const struct delay_request *request)
+/* The copy for those recipients, which begins the round `attempt` at due_ms. */
+static void send_copy(struct mail *mail, const char *topic, struct slice key, bool held,
+                      const struct delay_request *request)
 {
-    const struct worker *worker = mail->worker;
     char numbers[4][24];
-    struct strbuf pending;
-    struct kafka_header headers[OUTBOX_HEADERS_MAX];
+    struct strbuf recipients;
+    struct kafka_header headers[COPY_HEADERS_MAX];
     size_t n = 0;
 
-    strbuf_init(&pending, (size_t)8 * MESSAGE_RECIPIENTS_MAX);
+    strbuf_init(&recipients, (size_t)8 * MESSAGE_RECIPIENTS_MAX);
     headers[n++] = (struct kafka_header){HEADER_ID, mail->message.id};
     headers[n++] = (struct kafka_header){HEADER_ORIGIN, mail->origin};
     headers[n++] = (struct kafka_header){
@@ -75,14 +78,30 @@ void delay_send(struct outbox *outbox, struct mail *mail, const struct delay_req
     if (mail->last.len > 0) {
         headers[n++] = (struct kafka_header){HEADER_LAST, mail->last};
     }
-    if (pending_text(mail, &pending)) {
-        headers[n++] = (struct kafka_header){HEADER_PENDING, strbuf_slice(&pending)};
+    if (recipients_text(mail, held, &recipients)) {
+        headers[n++] = (struct kafka_header){HEADER_PENDING, strbuf_slice(&recipients)};
     }
+    copy_add(mail, topic, key, headers, n);
+    strbuf_free(&recipients);
+}
+
+void delay_send(struct mail *mail, const struct delay_request *request)
+{
+    const struct worker *worker = mail->worker;
     int64_t wait_ms = request->due_ms - wall_now().ms;
     unsigned tier = delay_tier_for(wait_ms, worker->config->kafka.tier_unit_ms, request->exact);
-    outbox_send_copy(outbox, mail, worker->topics.tiers[tier], mail->record.partition_id, headers,
-                     n);
-    strbuf_free(&pending);
+    send_copy(mail, worker->topics.tiers[tier], SLICE_NULL, false, request);
+}
+
+void delay_hold(struct mail *mail)
+{
+    /* The key names the record and its round: told again after a crash it replaces itself. */
+    char key[KAFKA_TOPIC_NAME_MAX + 64];
+    struct slice origin = slice_head(mail->origin, KAFKA_TOPIC_NAME_MAX + 40);
+    int len = snprintf(key, sizeof(key), "%.*s/%u", SLICE_FMT(origin), mail->attempt);
+    struct delay_request request = {.due_ms = wall_now().ms, .attempt = mail->attempt + 1};
+    CHECK(len > 0 && (size_t)len < sizeof(key));
+    send_copy(mail, mail->worker->topics.uncertain, slice_of(key, (size_t)len), true, &request);
 }
 
 /* Headers of a delay record that go along unchanged. */
@@ -91,10 +110,10 @@ static const char *const forwarded[] = {
     HEADER_STREAM, HEADER_LAST,    HEADER_PENDING,       HEADER_ORIGIN,
 };
 
-void delay_forward(struct outbox *outbox, struct mail *mail, int64_t due_ms)
+void delay_forward(struct mail *mail, int64_t due_ms)
 {
     const struct worker *worker = mail->worker;
-    struct kafka_header headers[OUTBOX_HEADERS_MAX];
+    struct kafka_header headers[COPY_HEADERS_MAX];
     char numbers[2][24];
     char origin[KAFKA_TOPIC_NAME_MAX + 40];
     size_t n = 0;
@@ -102,7 +121,7 @@ void delay_forward(struct outbox *outbox, struct mail *mail, int64_t due_ms)
 
     if (mail->rcpts != NULL) {
         struct delay_request request = {.due_ms = due_ms, .attempt = mail->attempt, .exact = true};
-        delay_send(outbox, mail, &request);
+        delay_send(mail, &request);
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
@@ -128,6 +147,5 @@ void delay_forward(struct outbox *outbox, struct mail *mail, int64_t due_ms)
     }
     unsigned tier =
         delay_tier_for(due_ms - wall_now().ms, worker->config->kafka.tier_unit_ms, true);
-    outbox_send_copy(outbox, mail, worker->topics.tiers[tier], mail->record.partition_id, headers,
-                     n);
+    copy_add(mail, worker->topics.tiers[tier], SLICE_NULL, headers, n);
 }

@@ -10,7 +10,7 @@
 #define SLUICE_WORKER_DELAY_H
 
 #include "policy/config.h"
-#include "worker/outbox.h"
+#include "worker/copy.h"
 
 /* How long to wait after attempt number `attempt` (from 1) failed. Schedule of the site, its last
  * entry repeats. */
@@ -29,13 +29,17 @@ struct delay_request {
     bool exact;
 };
 
-/* Copies the mail, with all recipients that are pending or deferred, to the tier for that time.
- * Holds the mail until Kafka has acknowledged. */
-void delay_send(struct outbox *outbox, struct mail *mail, const struct delay_request *request);
+/* Adds a copy of the mail, with all recipients that are pending or deferred, to the tier for that
+ * time. */
+void delay_send(struct mail *mail, const struct delay_request *request);
 
-/* Sends a mail that was not begun on to a tier as it came: same attempt, same recipients, due at
+/* Adds a copy that sends a mail that was not begun on to a tier as it came: same attempt, same recipients, due at
  * due_ms (0: as it was, or if nobody has read that yet, after the first tier). Works whether it was
  * decoded or not. */
-void delay_forward(struct outbox *outbox, struct mail *mail, int64_t due_ms);
+void delay_forward(struct mail *mail, int64_t due_ms);
+
+/* Adds a copy to the topic of those of whom nobody knows what became of them, with the recipients
+ * that are held. */
+void delay_hold(struct mail *mail);
 
 #endif

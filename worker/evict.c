@@ -81,7 +81,7 @@ static size_t settle_returned(struct intake *intake, struct kafka_partition *con
             mail_release(mail);
             continue;
         }
-        delay_forward(intake->outbox, mail, mail->due_ms);
+        delay_forward(mail, mail->due_ms);
         mail_release(mail);
         moved++;
     }

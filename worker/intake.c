@@ -48,6 +48,12 @@ static void mail_came_home(struct letter *letter, void *owner)
         return;
     }
     CHECK(mail->kind == MAIL_LETTER_CLOSED);
+    if (!mail->forget && !list_empty(&mail->copies)) {
+        mail_hold(mail);
+        outbox_send_copies(intake->outbox, mail);
+        mail_release(mail);
+        return;
+    }
     if (!mail->forget) {
         kafka_ticket_complete(intake->consumer, mail->ticket);
     }

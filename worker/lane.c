@@ -11,6 +11,8 @@
 #define LANE_MIN_CAPACITY 64
 #define LANE_MAX_CAPACITY 1000000000 /* more is no bound */
 #define LANE_CAPACITY_SECONDS 60
+/* No mail waits longer in memory, so that what is committed keeps moving. */
+#define LANE_MAX_WAIT_MS 60000
 #define SPILL_STEP_MAX_MS 3600000.0
 /* A rate that was only measured is not believed for longer than that. */
 #define SPILL_MEASURED_MAX_MS 3600000
@@ -397,6 +399,11 @@ bool lane_tick(struct lane *lane, struct mono_time now)
     size_t capacity = lane_capacity(lane, now);
     while (lane->queue.length > LANE_MIN_CAPACITY && lane->queue.length > capacity) {
         spill(lane, queue_take_last(&lane->queue), now);
+    }
+    struct mono_time oldest = mono_add_ms(now, -LANE_MAX_WAIT_MS);
+    struct mail *mail;
+    while ((mail = queue_take_older(&lane->queue, oldest)) != NULL) {
+        spill(lane, mail, now);
     }
     yield_unused(lane);
     if (lane->queue.length > 0) {

@@ -1,6 +1,7 @@
 #include "worker/mail.h"
 
 #include "schema/headers.h"
+#include "worker/copy.h"
 #include "worker/intake.h"
 #include "worker/worker.h"
 
@@ -25,6 +26,7 @@ struct mail *mail_create(struct worker *worker, struct kafka_record *record)
     mail->ticket = kafka_record_ticket(record);
     mail->charged_bytes = record->value.len + arena_size_bytes(arena);
     atomic_init(&mail->holds, 1);
+    list_init(&mail->copies);
     atomic_fetch_add_explicit(&worker->messages, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&worker->bytes, (long long)mail->charged_bytes, memory_order_relaxed);
     return mail;
@@ -45,6 +47,7 @@ void mail_free(struct mail **handle)
         mem_free((void *)(uintptr_t)mail->record.value.ptr);
     }
     kafka_record_free(&mail->record);
+    copies_free(mail);
     mail->magic = 0;
     struct arena *arena = mail->arena;
     arena_free(&arena);
@@ -206,6 +209,7 @@ void mail_rcpt_set(struct mail *mail, uint32_t index, enum mail_rcpt_state state
     rcpt->state = state;
     mail->pending--;
     mail->deferred += state == MAIL_RCPT_DEFERRED ? 1 : 0;
+    mail->held += state == MAIL_RCPT_HELD ? 1 : 0;
 }
 
 void mail_hold(struct mail *mail)

@@ -3,10 +3,10 @@
  * and what keeps its ticket open.
  *
  * Ownership: the intake thread makes it, posts it to a shard, which owns it (one thread at a time,
- * handed over by mailbox) until it has been settled. Settling gives away copies: events and delay
- * records, each of which holds the mail until Kafka has acknowledged it. The last hold to go sends
- * the mail back to the intake thread, where the ticket is closed and the mail freed. So a ticket
- * closes only after everything that follows from its record is on Kafka.
+ * handed over by mailbox) until it has been settled. Settling gives away events, each of which
+ * holds the mail until Kafka has acknowledged it. The last hold to go sends the mail back to the
+ * intake thread, where copies of the record are written, the ticket is closed and the mail freed.
+ * So a ticket closes only after everything that follows from its record is on Kafka.
  */
 #ifndef SLUICE_WORKER_MAIL_H
 #define SLUICE_WORKER_MAIL_H
@@ -30,6 +30,7 @@ struct shard;
 enum mail_rcpt_state {
     MAIL_RCPT_PENDING,  /* to be tried in this round */
     MAIL_RCPT_DEFERRED, /* had its try; goes into the delay record */
+    MAIL_RCPT_HELD,     /* nobody knows what became of it; kept for people to decide */
     MAIL_RCPT_SETTLED,  /* has its final outcome, or was settled in an earlier round */
 };
 
@@ -73,6 +74,8 @@ struct mail {
     struct mail_rcpt *rcpts;
     uint32_t pending;       /* rcpts in state PENDING */
     uint32_t deferred;      /* rcpts in state DEFERRED */
+    uint32_t held;          /* rcpts in state HELD */
+    struct list copies;     /* of its record, to be written when nothing holds it any more */
     uint32_t lost_sessions; /* sessions that broke under it in this round */
     struct timer hold;      /* intake: not due yet */
     bool tier_head;         /* … and its partition is paused meanwhile */

@@ -141,11 +141,12 @@ static bool open_producers(struct worker *worker, struct fault *fault)
         return false;
     }
     const char *logs[] = {worker->topics.log, worker->topics.bounces};
-    const char *copies[KAFKA_TIERS + 1];
+    const char *copies[KAFKA_TIERS + 2];
     for (int i = 0; i < KAFKA_TIERS; i++) {
         copies[i] = worker->topics.tiers[i];
     }
     copies[KAFKA_TIERS] = worker->topics.dlq;
+    copies[KAFKA_TIERS + 1] = worker->topics.uncertain;
     return kafka_producer_warm_up(worker->events, logs, ARRAY_LEN(logs), WARM_UP_MS, fault) &&
            kafka_producer_warm_up(worker->copies, copies, ARRAY_LEN(copies), WARM_UP_MS, fault);
 }

@@ -1,5 +1,6 @@
 #include "worker/outbox.h"
 
+#include "worker/copy.h"
 #include "worker/intake.h"
 #include "worker/worker.h"
 
@@ -10,7 +11,6 @@
 #define ITEM_MAGIC 0x4954454du
 #define RETRY_FULL_MS 5     /* the producer's queue was full */
 #define RETRY_FAILED_MS 500 /* a delivery failed */
-#define DEAD_LETTER_SHORT ((size_t)64 * 1024)
 
 struct outbox {
     uint32_t magic;
@@ -78,8 +78,6 @@ static void wait_in(struct outbox *outbox, struct item *item, int64_t retry_ms)
     }
 }
 
-static void refused(struct item *item, const struct fault *fault);
-
 /* Delivery report; intake thread. */
 static void delivered(struct kafka_delivery *delivery, int32_t partition, int64_t offset,
                       const struct fault *fault)
@@ -93,7 +91,6 @@ static void delivered(struct kafka_delivery *delivery, int32_t partition, int64_
         log_warn("produce-failed", "topic=%s id=%.*s reason=%s", item->topic,
                  SLICE_FMT(item->mail->message.id),
                  log_quote(reason, sizeof(reason), slice_cstr(fault->text)));
-        refused(item, fault);
         wait_in(intake_outbox(item->mail->worker->intake), item, RETRY_FAILED_MS);
         return;
     }
@@ -130,17 +127,6 @@ static void send_or_wait(struct outbox *outbox, struct item *item)
     }
 }
 
-/* A record that can never be taken as it is. A dead letter is cut to what can: it is for people to
- * look at, and must not keep its partition open for ever. */
-static void refused(struct item *item, const struct fault *fault)
-{
-    if (fault->kind == FAULT_INVALID && item->value.len > DEAD_LETTER_SHORT &&
-        strcmp(item->topic, item->mail->worker->topics.dlq) == 0) {
-        log_warn("dead-letter-cut", "from_bytes=%zu", item->value.len);
-        item->value = slice_head(item->value, DEAD_LETTER_SHORT);
-    }
-}
-
 static void retry_waiting(struct timer *timer, struct mono_time now)
 {
     struct outbox *outbox = CONTAINER_OF(timer, struct outbox, timer);
@@ -163,8 +149,7 @@ static void retry_waiting(struct timer *timer, struct mono_time now)
             list_push_front(&outbox->waiting, &item->node);
             break;
         }
-        refused(item, &fault); /* this one alone: it must not stand before all others */
-        list_push_back(&later, &item->node);
+        list_push_back(&later, &item->node); /* alone: it must not stand before all others */
     }
     list_append_all(&outbox->waiting, &later);
     if (outbox->count > 0) {
@@ -214,25 +199,35 @@ void outbox_send_event(struct outbox *outbox, struct mail *mail, const char *top
     send_or_wait(outbox, item);
 }
 
-void outbox_send_copy(struct outbox *outbox, struct mail *mail, const char *topic,
-                      int32_t partition, const struct kafka_header *headers, size_t header_count)
+static size_t headers_len(const struct kafka_record_out *record)
+{
+    size_t len = record->key.len;
+    for (size_t i = 0; i < record->header_count; i++) {
+        len += record->headers[i].value.len;
+    }
+    return len;
+}
+
+void outbox_send_copies(struct outbox *outbox, struct mail *mail)
 {
     CHECK_MAGIC(outbox, OUTBOX_MAGIC);
-    CHECK(header_count <= OUTBOX_HEADERS_MAX);
-    size_t extra = 0;
-    for (size_t i = 0; i < header_count; i++) {
-        extra += headers[i].value.len;
-    }
     char *at;
-    struct item *item = item_create(mail, outbox->worker->copies, topic, header_count, extra, &at);
-    item->partition = partition;
-    for (size_t i = 0; i < header_count; i++) {
-        item->headers[i].name = headers[i].name;
-        item->headers[i].value = place(&at, headers[i].value);
+    struct list *node;
+    while ((node = list_pop_front(&mail->copies)) != NULL) {
+        struct copy *copy = CONTAINER_OF(node, struct copy, node);
+        struct kafka_record_out record = copy_record(mail, copy);
+        struct item *item = item_create(mail, outbox->worker->copies, copy->topic,
+                                        record.header_count, headers_len(&record), &at);
+        item->partition = record.partition;
+        item->key = place(&at, record.key);
+        item->value = record.value;
+        for (size_t i = 0; i < record.header_count; i++) {
+            item->headers[i].name = record.headers[i].name;
+            item->headers[i].value = place(&at, record.headers[i].value);
+        }
+        mem_free(copy);
+        send_or_wait(outbox, item);
     }
-    item->key = mail->record.key;
-    item->value = mail->record.value;
-    send_or_wait(outbox, item);
 }
 
 size_t outbox_backlog(const struct outbox *outbox)

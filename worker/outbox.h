@@ -25,11 +25,8 @@ void outbox_free(struct outbox **outbox);
 void outbox_send_event(struct outbox *outbox, struct mail *mail, const char *topic,
                        struct slice key, struct slice value);
 
-#define OUTBOX_HEADERS_MAX 12
-/* The mail's own payload to another topic's same shard, with these headers (copied). Borrows the
- * payload. */
-void outbox_send_copy(struct outbox *outbox, struct mail *mail, const char *topic,
-                      int32_t partition, const struct kafka_header *headers, size_t header_count);
+/* Writes the mail's copies, which hold it until they are acknowledged. Borrows the payload. */
+void outbox_send_copies(struct outbox *outbox, struct mail *mail);
 
 /* Records that Kafka has not taken yet: while there are many, no new mail should be begun. */
 size_t outbox_backlog(const struct outbox *outbox);

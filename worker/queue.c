@@ -173,6 +173,22 @@ struct mail *queue_take_last(struct queue *queue)
     return mail;
 }
 
+struct mail *queue_take_older(struct queue *queue, struct mono_time before)
+{
+    for (size_t i = 0; i < QUEUE_CLASSES; i++) {
+        list_foreach (node, &queue->classes[i].active) {
+            struct queue_tenant *tenant = CONTAINER_OF(node, struct queue_tenant, node);
+            struct mail *mail = CONTAINER_OF(tenant->mails.next, struct mail, node);
+            if (mono_before(mail->queued, before)) {
+                list_remove(&mail->node);
+                removed(queue, &queue->classes[i], tenant);
+                return mail;
+            }
+        }
+    }
+    return NULL;
+}
+
 void queue_extract(struct queue *queue,
                    bool (*wanted)(const struct mail *mail, const void *context),
                    const void *context, struct list *out)

@@ -86,6 +86,18 @@ static void shorten(struct event *event)
     event->recipient_metadata_count = 0;
 }
 
+/* The id of what became of a recipient in a round: what is told again after a crash has the same
+ * one, so that whoever reads the events can tell. `index` is any number for the mail as a whole. */
+static struct uuid outcome_id(const struct mail *mail, enum event_type type, uint32_t index)
+{
+    char seed[KAFKA_TOPIC_NAME_MAX + 128];
+    struct slice origin = slice_head(mail->origin, KAFKA_TOPIC_NAME_MAX + 40);
+    int len = snprintf(seed, sizeof(seed), "%s/%.*s/%u/%u", event_type_name(type),
+                       SLICE_FMT(origin), index, mail->attempt);
+    CHECK(len > 0 && (size_t)len < sizeof(seed));
+    return uuid_derive(slice_of(seed, (size_t)len));
+}
+
 /* Gives the event its id (derived if `id` is set, else new), encodes and sends it. */
 static void emit(struct reporter *reporter, struct mail *mail, struct event *event,
                  const struct uuid *id, bool bounce)
@@ -216,7 +228,8 @@ void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t ind
     } else if (type != EVENT_DELIVERED) {
         event.attempt.bounce_class = slice_cstr(classify_outcome(outcome));
     }
-    emit(reporter, mail, &event, NULL, type == EVENT_BOUNCED || type == EVENT_EXPIRED);
+    struct uuid id = outcome_id(mail, type, index);
+    emit(reporter, mail, &event, &id, type == EVENT_BOUNCED || type == EVENT_EXPIRED);
     worker_count(reporter->worker, counter_of(type), 1);
 }
 
@@ -233,12 +246,14 @@ void report_dropped(struct reporter *reporter, struct mail *mail, struct slice r
             event.recipient = recipient->address;
             event.recipient_metadata = recipient->metadata;
             event.recipient_metadata_count = recipient->metadata_count;
-            emit(reporter, mail, &event, NULL, false);
+            struct uuid id = outcome_id(mail, EVENT_DROPPED, (uint32_t)i);
+            emit(reporter, mail, &event, &id, false);
             told++;
         }
     }
     if (told == 0) {
-        emit(reporter, mail, &event, NULL, false);
+        struct uuid id = outcome_id(mail, EVENT_DROPPED, UINT32_MAX);
+        emit(reporter, mail, &event, &id, false);
     }
     worker_count(reporter->worker, WORKER_DROPPED, (uint32_t)(told > 0 ? told : 1));
 }

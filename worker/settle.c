@@ -39,29 +39,50 @@ static int64_t next_attempt_ms(struct mail *mail, const struct config_site *site
     return due < mail->expires_ms ? due : mail->expires_ms;
 }
 
+/* One more recipient is tried again; all of a round at the same time. */
+static int64_t defer(struct mail *mail, const struct smtp_outcome *outcome,
+                     const struct config_site *site)
+{
+    if (mail->deferred == 0) {
+        mail->due_ms = next_attempt_ms(mail, site, wall_now());
+        remember(mail, outcome);
+    }
+    return mail->due_ms;
+}
+
+static enum mail_rcpt_state state_of_uncertain(const struct mail *mail)
+{
+    switch (mail->stream == NULL ? CONFIG_UNCERTAIN_RESEND : mail->stream->on_uncertain) {
+    case CONFIG_UNCERTAIN_RESEND: return MAIL_RCPT_DEFERRED;
+    case CONFIG_UNCERTAIN_HOLD: return MAIL_RCPT_HELD;
+    case CONFIG_UNCERTAIN_DROP: break;
+    }
+    return MAIL_RCPT_SETTLED;
+}
+
 void settle_recipient(struct settler *settler, struct mail *mail, uint32_t index,
                       const struct smtp_outcome *outcome, const struct report_facts *facts,
                       const struct config_site *site)
 {
     enum event_type type = EVENT_NONE;
-    int64_t next_ms = 0;
+    enum mail_rcpt_state state = MAIL_RCPT_SETTLED;
     switch (outcome->result) {
     case SMTP_RESULT_DELIVERED: type = EVENT_DELIVERED; break;
     case SMTP_RESULT_BOUNCED: type = EVENT_BOUNCED; break;
-    case SMTP_RESULT_UNCERTAIN: type = EVENT_UNCERTAIN; break;
+    case SMTP_RESULT_UNCERTAIN:
+        type = EVENT_UNCERTAIN;
+        state = state_of_uncertain(mail);
+        break;
     case SMTP_RESULT_DEFERRED:
         type = EVENT_DEFERRED;
-        if (mail->deferred == 0) {
-            mail->due_ms = next_attempt_ms(mail, site, wall_now());
-            remember(mail, outcome);
-        }
-        next_ms = mail->due_ms;
+        state = MAIL_RCPT_DEFERRED;
         break;
     case SMTP_RESULT_NONE: break;
     }
     CHECK(type != EVENT_NONE);
+    int64_t next_ms = state == MAIL_RCPT_DEFERRED ? defer(mail, outcome, site) : 0;
     report_recipient(settler->reporter, mail, index, type, outcome, facts, next_ms);
-    mail_rcpt_set(mail, index, type == EVENT_DEFERRED ? MAIL_RCPT_DEFERRED : MAIL_RCPT_SETTLED);
+    mail_rcpt_set(mail, index, state);
 }
 
 void settle_pending(struct settler *settler, struct mail *mail, const struct smtp_outcome *outcome,
@@ -79,6 +100,9 @@ static void let_go(struct mail **handle)
 {
     struct mail *mail = *handle;
     CHECK(!list_linked(&mail->node));
+    if (mail->held > 0) {
+        delay_hold(mail);
+    }
     dns_site_unref(&mail->site);
     *handle = NULL;
     mail_release(mail);
@@ -88,12 +112,12 @@ void settle_round(struct settler *settler, struct mail **handle)
 {
     struct mail *mail = *handle;
     CHECK_MAGIC(mail, MAIL_MAGIC);
-    CHECK(mail->pending == 0);
+    CHECK(mail->pending == 0 && mail->worker == settler->worker);
     if (mail->deferred > 0) {
         struct delay_request request = {.due_ms = mail->due_ms,
                                         .attempt = mail->attempt + 1,
                                         .exact = mail->due_ms == mail->expires_ms};
-        delay_send(settler->outbox, mail, &request);
+        delay_send(mail, &request);
     }
     let_go(handle);
 }
@@ -127,8 +151,7 @@ void settle_dropped(struct settler *settler, struct mail **handle, struct slice 
             {HEADER_DETAIL, detail},
             {HEADER_ORIGIN, mail->origin},
         };
-        outbox_send_copy(settler->outbox, mail, mail->worker->topics.dlq, mail->record.partition_id,
-                         headers, ARRAY_LEN(headers));
+        copy_add(mail, mail->worker->topics.dlq, SLICE_NULL, headers, ARRAY_LEN(headers));
     }
     let_go(handle);
 }
@@ -136,8 +159,11 @@ void settle_dropped(struct settler *settler, struct mail **handle, struct slice 
 void settle_later(struct settler *settler, struct mail **handle, int64_t due_ms, bool exact)
 {
     struct mail *mail = *handle;
-    struct delay_request request = {.due_ms = due_ms, .attempt = mail->attempt, .exact = exact};
-    delay_send(settler->outbox, mail, &request);
-    worker_count(mail->worker, WORKER_SPILLED, 1);
+    /* Who was deferred in this round has had its attempt. */
+    struct delay_request request = {.due_ms = due_ms,
+                                    .attempt = mail->attempt + (mail->deferred > 0 ? 1 : 0),
+                                    .exact = exact};
+    delay_send(mail, &request);
+    worker_count(settler->worker, WORKER_SPILLED, 1);
     let_go(handle);
 }

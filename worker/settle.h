@@ -10,12 +10,12 @@
 
 struct settler {
     struct worker *worker;
-    struct outbox *outbox;
     struct reporter *reporter;
 };
 
 /* One recipient has its outcome of this round. NONE is not an outcome: leave it pending and try
- * another session. `site` gives the retry schedule. */
+ * another session. `site` gives the retry schedule. UNCERTAIN is told, and then its stream's policy
+ * decides: tried again by the schedule, held for people, or left. */
 void settle_recipient(struct settler *settler, struct mail *mail, uint32_t index,
                       const struct smtp_outcome *outcome, const struct report_facts *facts,
                       const struct config_site *site);

@@ -207,7 +207,7 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
         shard->mailbox == NULL ? NULL : mailbox_create(shard->loop, request_arrived, shard, fault);
     shard->outbox = outbox_create(worker, shard->loop);
     shard->reporter = reporter_create(worker, shard->outbox);
-    shard->settler = (struct settler){worker, shard->outbox, shard->reporter};
+    shard->settler = (struct settler){worker, shard->reporter};
     if (shard->requests == NULL || !open_services(shard, fault)) {
         shard_free(&shard);
         return NULL;

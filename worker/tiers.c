@@ -43,7 +43,7 @@ static void due_in_tier(struct intake *intake, struct mail *mail)
     } else if (delay_is_short(rest_ms, unit_ms)) {
         hold(intake, mail, rest_ms);
     } else {
-        delay_forward(intake->outbox, mail, wall_now().ms + rest_ms);
+        delay_forward(mail, wall_now().ms + rest_ms);
         mail_release(mail);
     }
 }
@@ -70,6 +70,10 @@ void tiers_take(struct intake *intake, struct mail *mail)
     int64_t unit_ms = intake->worker->config->kafka.tier_unit_ms;
     int64_t due_ms =
         mail->record.timestamp_ms + kafka_tier_delay_ms((unsigned)mail->record.index, unit_ms);
+    int64_t promised_ms = number_header(mail, HEADER_DUE_MS);
+    if (promised_ms > 0 && promised_ms < due_ms) {
+        due_ms = promised_ms; /* the tier was rounded up, or its delay was shorter then */
+    }
     int64_t wait_ms = due_ms - wall_now().ms;
     if (wait_ms <= 0) {
         due_in_tier(intake, mail);

@@ -39,6 +39,7 @@ void worker_name_topics(struct worker *worker)
     snprintf(topics->log, sizeof(topics->log), "%slog", prefix);
     snprintf(topics->bounces, sizeof(topics->bounces), "%sbounces", prefix);
     snprintf(topics->dlq, sizeof(topics->dlq), "%sdlq", prefix);
+    snprintf(topics->uncertain, sizeof(topics->uncertain), "%suncertain", prefix);
     for (int i = 0; i < KAFKA_TIERS; i++) {
         snprintf(topics->tiers[i], sizeof(topics->tiers[i]), "%sd.%02d", prefix, i);
     }

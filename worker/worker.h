@@ -25,6 +25,7 @@ struct worker_topics {
     char log[KAFKA_TOPIC_NAME_MAX + 1];
     char bounces[KAFKA_TOPIC_NAME_MAX + 1];
     char dlq[KAFKA_TOPIC_NAME_MAX + 1];
+    char uncertain[KAFKA_TOPIC_NAME_MAX + 1];
     char tiers[KAFKA_TIERS][KAFKA_TOPIC_NAME_MAX + 1];
 };
 

@@ -19,7 +19,7 @@ struct kafka_topic_plan {
     const char *prefix;         /* "sluice." */
     const char *const *streams; /* "tx", "bulk", …: topics q.tx, q.bulk */
     size_t stream_count;
-    int shards;           /* partitions of q.*, d.*, dlq */
+    int shards;           /* partitions of q.*, d.*, dlq, uncertain */
     int event_partitions; /* log, bounces, feedback */
     int slots;            /* done, moved */
     int replication_factor;

@@ -128,7 +128,7 @@ bool topic_list_make(struct topic_list *list, const struct kafka_topic_plan *pla
     if (!plan_valid(plan, fault)) {
         return false;
     }
-    list->items = mem_calloc(plan->stream_count + KAFKA_TIERS + 10, sizeof(*list->items));
+    list->items = mem_calloc(plan->stream_count + KAFKA_TIERS + 11, sizeof(*list->items));
     struct making making = {list, plan, fault, false};
     for (size_t i = 0; i < plan->stream_count; i++) {
         add_topic(&making, TOPIC_QUEUE, plan->shards, plan->retention_ms, "q.%s", plan->streams[i]);
@@ -142,6 +142,7 @@ bool topic_list_make(struct topic_list *list, const struct kafka_topic_plan *pla
     add_topic(&making, TOPIC_QUEUE, plan->event_partitions, plan->retention_ms, "bounces");
     add_topic(&making, TOPIC_QUEUE, plan->event_partitions, plan->retention_ms, "feedback");
     add_topic(&making, TOPIC_QUEUE, plan->shards, DLQ_RETENTION_MS, "dlq");
+    add_topic(&making, TOPIC_COMPACT, plan->shards, 0, "uncertain");
     add_topic(&making, TOPIC_COMPACT, 1, 0, "config");
     add_topic(&making, TOPIC_COMPACT, 1, 0, "nodes");
     add_topic(&making, TOPIC_COMPACT, 1, 0, "suppression");

@@ -117,6 +117,7 @@ void intake_post(struct intake *one, struct mail *mail)
 {
     (void)one;
     assert_int_equal(mail->kind, MAIL_LETTER_CLOSED);
+    world.moved += list_empty(&mail->copies) ? 0 : 1;
     if (mail->forget) {
         world.forgotten++;
     } else {

@@ -3,6 +3,7 @@
  * played here: a session is ready as soon as it is opened and delivers what it is given; the limit
  * keeps the order of those who wait, as lib/redis does.
  */
+#include "worker/copy.h"
 #include "worker/lane.h"
 #include "worker/session.h"
 #include "worker/worker.h"
@@ -36,15 +37,19 @@ bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_rec
 {
     (void)producer;
     (void)fault;
-    for (size_t i = 0; i < record->header_count; i++) {
+    world.deliveries[world.count++] = record->delivery;
+    return true;
+}
+
+static void note_copy(const struct copy *copy)
+{
+    for (size_t i = 0; i < copy->header_count; i++) {
         uint64_t due = 0;
-        if (strcmp(record->headers[i].name, HEADER_DUE_MS) == 0) {
-            assert_true(slice_to_u64(record->headers[i].value, &due));
+        if (strcmp(copy->headers[i].name, HEADER_DUE_MS) == 0) {
+            assert_true(slice_to_u64(copy->headers[i].value, &due));
             world.due_ms[world.due_count++] = (int64_t)due;
         }
     }
-    world.deliveries[world.count++] = record->delivery;
-    return true;
 }
 
 static void acknowledge_all(void)
@@ -83,6 +88,9 @@ void intake_post(struct intake *intake, struct mail *mail)
 {
     (void)intake;
     world.came_home++;
+    list_foreach (node, &mail->copies) {
+        note_copy(CONTAINER_OF(node, struct copy, node));
+    }
     mail_free(&mail);
 }
 
@@ -337,7 +345,7 @@ static int set_up(void **state)
     list_init(&shard.starved);
     shard.outbox = outbox_create(&worker, loop);
     shard.reporter = reporter_create(&worker, shard.outbox);
-    shard.settler = (struct settler){&worker, shard.outbox, shard.reporter};
+    shard.settler = (struct settler){&worker, shard.reporter};
     return 0;
 }
 
@@ -514,6 +522,23 @@ static void a_measured_rate_is_not_believed_for_longer_than_an_hour(void **state
     }
 }
 
+static void what_waited_for_a_minute_is_spilled(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    struct lane *lane = push("v1");
+    for (int i = 0; i < 3; i++) {
+        push("v1");
+    }
+    struct mono_time now = io_loop_now(loop);
+    lane_tick(lane, mono_add_ms(now, 59000));
+    assert_int_equal(lane->queue.length, 4);
+    assert_int_equal(world.due_count, 0);
+    lane_tick(lane, mono_add_ms(now, 61000));
+    assert_int_equal(lane->queue.length, 0);
+    assert_int_equal(world.due_count, 4);
+}
+
 static void an_unused_session_ends_when_others_want_its_slot(void **state)
 {
     (void)state;
@@ -575,6 +600,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_slow_lane_is_spilled_to_the_times_of_its_rate, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_waited_for_a_minute_is_spilled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unused_session_ends_when_others_want_its_slot, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_measured_rate_is_not_believed_for_longer_than_an_hour,
