@@ -244,8 +244,7 @@ static void tokens_ready(struct limit_waiter *waiter)
 /* False: the session waits for tokens. */
 static bool take_tokens(struct lane *lane, struct session *session, const struct mail *mail)
 {
-    uint32_t most = lane->config->max_rcpt_per_transaction;
-    uint32_t count = most > 0 && mail->pending > most ? most : mail->pending;
+    uint32_t count = (uint32_t)mail_transaction_size(mail, lane->config);
     if (session->rate_count == 0) {
         return true;
     }

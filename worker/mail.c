@@ -3,6 +3,7 @@
 #include "schema/headers.h"
 #include "worker/copy.h"
 #include "worker/intake.h"
+#include "worker/return_path.h"
 #include "worker/worker.h"
 
 #include "base/mem.h"
@@ -166,6 +167,7 @@ bool mail_decode(struct mail *mail, struct fault *fault)
         mail->due_ms = number;
     }
     mail->last = header_copy(mail, HEADER_LAST);
+    mail->verp_domain = ok ? return_path_domain(mail) : NULL;
     return ok && read_pending(mail, fault);
 }
 
@@ -189,6 +191,12 @@ bool mail_detach_payload(struct mail *mail)
     mail->record.value = slice_of(copy, old.len);
     mail->record.key = mail->record.key.ptr == NULL ? SLICE_NULL : key;
     return true;
+}
+
+size_t mail_transaction_size(const struct mail *mail, const struct config_site *site)
+{
+    size_t most = mail->verp_domain != NULL ? 1 : site->max_rcpt_per_transaction;
+    return most > 0 && mail->pending > most ? most : mail->pending;
 }
 
 size_t mail_pending(const struct mail *mail, uint32_t *indexes, size_t max)

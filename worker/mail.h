@@ -86,6 +86,7 @@ struct mail {
     bool begun;  /* something was said to a server, so it must be settled by us */
 
     struct mono_time queued; /* when it joined its lane */
+    const char *verp_domain; /* of its signed return paths, one for each recipient; NULL: none */
     struct slice route;      /* name of the VIP or pool it is sent from */
     struct dns_lookup lookup;
     struct dns_site *site; /* referenced while the shard owns it and the site is known */
@@ -106,6 +107,8 @@ bool mail_detach_payload(struct mail *mail);
 /* Recipients that are to be tried, in order, at most `max`: indexes into message.recipients.
  * Returns their number. */
 size_t mail_pending(const struct mail *mail, uint32_t *indexes, size_t max);
+/* How many of them the next transaction takes. */
+size_t mail_transaction_size(const struct mail *mail, const struct config_site *site);
 void mail_rcpt_set(struct mail *mail, uint32_t index, enum mail_rcpt_state state);
 
 /* One more reason why the ticket stays open; any thread that owns the mail. */

@@ -140,7 +140,7 @@ static bool open_producers(struct worker *worker, struct fault *fault)
     if (worker->copies == NULL) {
         return false;
     }
-    const char *logs[] = {worker->topics.log, worker->topics.bounces};
+    const char *logs[] = {worker->topics.log, worker->topics.bounces, worker->topics.facts};
     const char *copies[KAFKA_TIERS + 2];
     for (int i = 0; i < KAFKA_TIERS; i++) {
         copies[i] = worker->topics.tiers[i];

@@ -500,8 +500,7 @@ static void room_for(struct session *session, size_t count)
 void session_begin(struct session *session, struct mail *mail)
 {
     const struct message *message = &mail->message;
-    size_t most = session->lane->config->max_rcpt_per_transaction;
-    size_t count = most > 0 && mail->pending > most ? most : mail->pending;
+    size_t count = mail_transaction_size(mail, session->lane->config);
     CHECK_MAGIC(session, SESSION_MAGIC);
     CHECK(session->state == SESSION_IDLE || session->state == SESSION_THROTTLED);
     CHECK(session->mail == NULL && count > 0);
@@ -515,10 +514,16 @@ void session_begin(struct session *session, struct mail *mail)
             .orcpt = orcpt_xtext(mail->arena, recipient->dsn_orcpt),
         };
     }
+    struct slice mail_from = message->mail_from;
+    if (mail->verp_domain != NULL) {
+        mail_from = return_path_write(
+            session->lane->shard->return_paths, mail, session->rcpts[0].address,
+            slice_cstr(session->vip->vip->config->name), slice_cstr(session->host));
+    }
     session->content = message->content;
     session->transaction = (struct smtp_client_transaction){
         .arena = mail->arena,
-        .mail_from = message->mail_from,
+        .mail_from = mail_from,
         .ret = message->dsn_ret.len > 0 ? message->dsn_ret : SLICE_NULL,
         .envid = xtext(mail->arena, message->dsn_envid),
         .smtputf8 = message->smtputf8,

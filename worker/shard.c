@@ -180,6 +180,10 @@ static bool open_services(struct shard *shard, struct fault *fault)
             return fault_prefix(fault, "redis");
         }
     }
+    shard->return_paths = return_paths_create(shard->worker, shard->outbox, fault);
+    if (shard->return_paths == NULL) {
+        return false;
+    }
     struct tls_client_options any = {.verify = TLS_VERIFY_NONE};
     struct tls_client_options verified = {.verify = TLS_VERIFY_NAME};
     shard->tls_any = tls_client_context(&any, fault);
@@ -239,6 +243,7 @@ void shard_free(struct shard **handle)
     redis_limiter_free(&shard->limiter);
     tls_context_free(&shard->tls_any);
     tls_context_free(&shard->tls_verified);
+    return_paths_free(&shard->return_paths);
     reporter_free(&shard->reporter);
     outbox_free(&shard->outbox);
     mailbox_free(&shard->requests);

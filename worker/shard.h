@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "io/tls.h"
 #include "redis/limiter.h"
+#include "worker/return_path.h"
 #include "worker/settle.h"
 
 #define SHARD_MAGIC 0x53484152u
@@ -23,6 +24,7 @@ struct shard {
     struct outbox *outbox;
     struct reporter *reporter;
     struct settler settler;
+    struct return_paths *return_paths;
     struct dns_sites *sites;
     struct redis_limiter *limiter;    /* NULL: no limit is configured at all */
     struct tls_context *tls_any;      /* certificates are not checked */

@@ -38,6 +38,7 @@ void worker_name_topics(struct worker *worker)
     struct worker_topics *topics = &worker->topics;
     snprintf(topics->log, sizeof(topics->log), "%slog", prefix);
     snprintf(topics->bounces, sizeof(topics->bounces), "%sbounces", prefix);
+    snprintf(topics->facts, sizeof(topics->facts), "%sfacts", prefix);
     snprintf(topics->dlq, sizeof(topics->dlq), "%sdlq", prefix);
     snprintf(topics->uncertain, sizeof(topics->uncertain), "%suncertain", prefix);
     for (int i = 0; i < KAFKA_TIERS; i++) {

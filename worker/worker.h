@@ -24,6 +24,7 @@ struct worker_vip {
 struct worker_topics {
     char log[KAFKA_TOPIC_NAME_MAX + 1];
     char bounces[KAFKA_TOPIC_NAME_MAX + 1];
+    char facts[KAFKA_TOPIC_NAME_MAX + 1];
     char dlq[KAFKA_TOPIC_NAME_MAX + 1];
     char uncertain[KAFKA_TOPIC_NAME_MAX + 1];
     char tiers[KAFKA_TIERS][KAFKA_TOPIC_NAME_MAX + 1];

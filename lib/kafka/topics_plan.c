@@ -145,6 +145,7 @@ bool topic_list_make(struct topic_list *list, const struct kafka_topic_plan *pla
     add_topic(&making, TOPIC_COMPACT, plan->shards, 0, "uncertain");
     add_topic(&making, TOPIC_COMPACT, 1, 0, "config");
     add_topic(&making, TOPIC_COMPACT, 1, 0, "nodes");
+    add_topic(&making, TOPIC_COMPACT, 1, 0, "facts");
     add_topic(&making, TOPIC_COMPACT, 1, 0, "suppression");
     add_topic(&making, TOPIC_COMPACT, 1, 0, "control");
     if (making.failed) {

@@ -209,6 +209,16 @@ DEFINE_NAMED(pool, pools, pool_count)
 DEFINE_NAMED(tenant, tenants, tenant_count)
 DEFINE_NAMED(stream, streams, stream_count)
 
+bool config_verp_domain(const struct config *config, struct slice domain)
+{
+    for (size_t i = 0; i < config->verp.domain_count; i++) {
+        if (slice_eq_nocase(slice_cstr(config->verp.domains[i]), domain)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool config_tenant_may_use(const struct config *config, struct slice tenant,
                            struct slice pool_or_vip)
 {

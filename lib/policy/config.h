@@ -107,6 +107,9 @@ struct config_tenant {
     const char **pools;      /* pools and VIPs that it may use; none: all */
     size_t pool_count;
     const char *default_pool; /* NULL: streams' or first pool */
+    bool verp;                /* its mail gets signed return paths */
+    const char *verp_domain;  /* NULL: the first of verp.domains */
+    bool bounce_to_sender;    /* final failures are told to the envelope sender (RFC 3464) */
 };
 
 enum config_class { CONFIG_CLASS_TRANSACTIONAL, CONFIG_CLASS_BULK };
@@ -124,23 +127,39 @@ enum config_on_uncertain { CONFIG_UNCERTAIN_RESEND, CONFIG_UNCERTAIN_HOLD, CONFI
 struct config_stream { /* topic q.<name> */
     const char *name;
     enum config_class class_;
-    const char *pool; /* NULL: none */
+    const char *pool;                      /* NULL: none */
     enum config_duplicates duplicates;     /* rare */
     enum config_on_uncertain on_uncertain; /* rare: resend; never: hold */
+    bool verp;                             /* its mail gets signed return paths */
+};
+
+struct config_verp_key {
+    uint32_t id; /* 0 to 15 */
+    const char *secret;
+    int64_t not_before_ms; /* wall clock; 0: always */
+    int64_t not_after_ms;  /* 0: no end */
+};
+
+struct config_verp { /* signed return paths */
+    const char **domains;
+    size_t domain_count;
+    struct config_verp_key *keys;
+    size_t key_count;
+    int64_t max_age_ms; /* 14d: how long a report is believed */
 };
 
 struct config_worker {
     const char *name;  /* NULL: host name and process id */
     const char **vips; /* those that this worker holds; none: all whose address it can bind */
     size_t vip_count;
-    uint32_t threads;         /* shard threads; 0: cores - 1, at least 1 */
-    uint32_t max_connections; /* of the worker: 10000 */
-    int64_t memory_max_bytes; /* of messages: 128M */
-    uint32_t max_messages;    /* in memory: 50000 */
-    int64_t drain_timeout_ms; /* 30s after SIGTERM */
+    uint32_t threads;           /* shard threads; 0: cores - 1, at least 1 */
+    uint32_t max_connections;   /* of the worker: 10000 */
+    int64_t memory_max_bytes;   /* of messages: 128M */
+    uint32_t max_messages;      /* in memory: 50000 */
+    int64_t drain_timeout_ms;   /* 30s after SIGTERM */
     int64_t session_timeout_ms; /* 6s: without a sign of life its partitions go to others */
-    bool received_events;     /* true */
-    const char *log_level;    /* "info" */
+    bool received_events;       /* true */
+    const char *log_level;      /* "info" */
 };
 
 struct config_listener {
@@ -168,6 +187,62 @@ struct config_producer {
     const char *log_level;
 };
 
+enum config_address_kind {
+    CONFIG_ADDRESS_FEEDBACK,
+    CONFIG_ADDRESS_UNSUBSCRIBE,
+    CONFIG_ADDRESS_BOUNCE, /* return paths without signature */
+    CONFIG_ADDRESS_ROLE,   /* postmaster, abuse: for people */
+};
+
+struct config_address {  /* that the bouncer takes mail for, beside signed ones */
+    const char *address; /* "fbl@example.com", "@example.com": all of the domain */
+    enum config_address_kind kind;
+    const char *tenant; /* NULL: any */
+};
+
+enum config_action_do {
+    CONFIG_DO_PASS,       /* the event alone */
+    CONFIG_DO_DROP,       /* not even that */
+    CONFIG_DO_QUARANTINE, /* into a maildir, and the event is not to be believed */
+    CONFIG_DO_FORWARD,
+    CONFIG_DO_MBOX,
+    CONFIG_DO_MAILDIR,
+    CONFIG_DO_FILE,
+    CONFIG_DO_PIPE,
+    CONFIG_DO_POST,
+};
+
+struct config_action {  /* what becomes of the returned mail itself */
+    const char **kinds; /* "bounce", "complaint"…; none: all */
+    size_t kind_count;
+    const char **addresses; /* "verp", "feedback"…; none: all */
+    size_t address_count;
+    enum config_action_do what;
+    const char *target; /* path, command, URL or host:port; NULL for pass and drop */
+    const char *to;     /* forward: the address */
+    int64_t timeout_ms; /* 20s: pipe, post, forward */
+};
+
+struct config_bouncer {
+    struct config_listener *listeners;
+    size_t listener_count;
+    const char *host_name;                           /* NULL: the host's */
+    const char *tls_certificate_file, *tls_key_file; /* NULL: no STARTTLS */
+    struct config_address *addresses;
+    size_t address_count;
+    struct config_action *actions; /* the first that matches counts; none: pass */
+    size_t action_count;
+    const char *rules_folder;          /* of the classifier, before the built-in ones; NULL: none */
+    int64_t max_message_bytes;         /* 10M */
+    uint32_t max_recipients;           /* 100 */
+    uint32_t max_connections;          /* 1000 */
+    uint32_t max_connections_per_peer; /* 50 */
+    int64_t memory_max_bytes;          /* 256M: of mails that are being received */
+    int64_t command_timeout_ms, data_timeout_ms;
+    int64_t kafka_timeout_ms; /* 30s */
+    const char *log_level;
+};
+
 struct config {
     struct config_kafka kafka;
     struct config_redis redis;
@@ -185,6 +260,8 @@ struct config {
     size_t stream_count;
     struct config_worker worker;
     struct config_producer producer;
+    struct config_verp verp;
+    struct config_bouncer bouncer;
 };
 
 /* Reads and checks. NULL: fault->text is "FILE:LINE: key.path: what was wrong, what was expected"
@@ -214,6 +291,8 @@ const struct config_tenant *config_tenant_named(const struct config *config,
                                                 struct slice name); /* NULL: none */
 const struct config_stream *config_stream_named(const struct config *config,
                                                 struct slice name); /* NULL: none */
+/* Is it one of verp.domains? */
+bool config_verp_domain(const struct config *config, struct slice domain);
 /* May this tenant use that pool or VIP? A tenant that is not in the file may use all. */
 bool config_tenant_may_use(const struct config *config, struct slice tenant,
                            struct slice pool_or_vip);

@@ -220,6 +220,7 @@ bool config_name_check(enum schema_kind kind, struct slice text)
     case SCHEMA_COUNT:
     case SCHEMA_LIMIT:
     case SCHEMA_DURATION:
+    case SCHEMA_DATE:
     case SCHEMA_SIZE:
     case SCHEMA_RATE:
     case SCHEMA_MAPPING:

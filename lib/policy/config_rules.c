@@ -312,6 +312,85 @@ static void check_producer(struct rules *rules)
     }
 }
 
+static void check_verp(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    const struct config_verp *verp = &config->verp;
+    unsigned seen = 0;
+    for (size_t i = 0; i < verp->key_count; i++) {
+        const struct config_verp_key *key = &verp->keys[i];
+        at(rules, "verp.keys[%zu]", i);
+        if ((seen >> key->id & 1u) != 0) {
+            tell(rules, "has id %u, which another key has already", key->id);
+        }
+        seen |= 1u << key->id;
+        if (key->not_after_ms != 0 && key->not_after_ms <= key->not_before_ms) {
+            tell(rules, "has a not-after that is not later than its not-before");
+        }
+    }
+    bool ready = verp->domain_count > 0 && verp->key_count > 0;
+    for (size_t i = 0; i < config->tenant_count && !ready; i++) {
+        if (config->tenants[i].verp) {
+            at(rules, "tenants[%zu].verp", i);
+            tell(rules, "is true; expected verp.domains and verp.keys with it");
+        }
+    }
+    for (size_t i = 0; i < config->stream_count && !ready; i++) {
+        if (config->streams[i].verp) {
+            at(rules, "streams[%zu].verp", i);
+            tell(rules, "is true; expected verp.domains and verp.keys with it");
+        }
+    }
+    for (size_t i = 0; i < config->tenant_count; i++) {
+        const char *domain = config->tenants[i].verp_domain;
+        if (domain != NULL && !config_verp_domain(config, slice_cstr(domain))) {
+            at(rules, "tenants[%zu].verp-domain", i);
+            tell(rules, "\"%s\" is not one of verp.domains", domain);
+        }
+    }
+}
+
+static void check_action(struct rules *rules, size_t i)
+{
+    const struct config_action *action = &rules->config->bouncer.actions[i];
+    bool wants = action->what != CONFIG_DO_PASS && action->what != CONFIG_DO_DROP;
+    at(rules, "bouncer.actions[%zu]", i);
+    if (wants != (action->target != NULL)) {
+        tell(rules, wants ? "has no target" : "has a target, which its do makes no use of");
+    }
+    if ((action->what == CONFIG_DO_FORWARD) != (action->to != NULL)) {
+        tell(rules, "has do and to that do not fit; expected to with forward, and only there");
+    }
+}
+
+static void check_bouncer(struct rules *rules)
+{
+    const struct config_bouncer *bouncer = &rules->config->bouncer;
+    bool has_key = bouncer->tls_key_file != NULL;
+    if ((bouncer->tls_certificate_file != NULL) != has_key) {
+        at(rules, "bouncer.%s", has_key ? "tls-key-file" : "tls-certificate-file");
+        tell(rules, "stands alone; expected bouncer.%s with it",
+             has_key ? "tls-certificate-file" : "tls-key-file");
+    }
+    for (size_t i = 0; i < bouncer->listener_count; i++) {
+        at(rules, "bouncer.listeners[%zu]", i);
+        if (bouncer->listeners[i].implicit_tls && bouncer->tls_certificate_file == NULL) {
+            tell(rules, "has implicit-tls, but there is no bouncer.tls-certificate-file");
+        }
+    }
+    for (size_t i = 0; i < bouncer->address_count; i++) {
+        const char *address = bouncer->addresses[i].address;
+        at(rules, "bouncer.addresses[%zu]", i);
+        if (address != NULL && strchr(address, '@') == NULL) {
+            tell(rules, "\"%s\" has no domain; expected local@domain, or @domain for all of it",
+                 address);
+        }
+    }
+    for (size_t i = 0; i < bouncer->action_count; i++) {
+        check_action(rules, i);
+    }
+}
+
 void config_rules_check(const struct config *config, const struct config_source *source,
                         struct problems *problems)
 {
@@ -332,4 +411,6 @@ void config_rules_check(const struct config *config, const struct config_source 
     check_streams(&rules);
     check_worker(&rules);
     check_producer(&rules);
+    check_verp(&rules);
+    check_bouncer(&rules);
 }

@@ -22,6 +22,11 @@ static const char *const tls_words[] = {"never", "opportunistic", "required", NU
 static const char *const class_words[] = {"transactional", "bulk", NULL};
 static const char *const duplicates_words[] = {"never", "rare", "off", NULL};
 static const char *const uncertain_words[] = {"resend", "hold", "drop", NULL};
+static const char *const address_words[] = {"feedback", "unsubscribe", "bounce", "role", NULL};
+static const char *const class_of_address_words[] = {"verp", "feedback", "unsubscribe", "bounce", "role", NULL};
+static const char *const returned_words[] = {"bounce", "delayed", "delivered", "complaint", "auth-report", "auto-reply",
+                                             "challenge-response", "unsubscribe", "opt-out", "not-a-bounce", NULL};
+static const char *const action_words[] = {"pass", "drop", "quarantine", "forward", "mbox", "maildir", "file", "pipe", "post", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
 
 static const struct schema_field kafka_fields[] = {
@@ -123,6 +128,9 @@ static const struct schema_field tenant_fields[] = {
     {"rate", SCHEMA_RATE, AT(config_tenant, rate), .fallback = "unlimited"},
     {"pools", SCHEMA_NAME, LIST(config_tenant, pools, pool_count), .min = 1, .max = 200},
     {"default-pool", SCHEMA_NAME, AT(config_tenant, default_pool), .min = 1, .max = 200},
+    {"verp", SCHEMA_BOOL, AT(config_tenant, verp), .fallback = "false"},
+    {"verp-domain", SCHEMA_HOST, AT(config_tenant, verp_domain), .min = 1, .max = 189},
+    {"bounce-to-sender", SCHEMA_BOOL, AT(config_tenant, bounce_to_sender), .fallback = "false"},
 };
 static const struct schema_type tenant_type = {TYPE("a tenant", tenant_fields, config_tenant)};
 
@@ -132,6 +140,7 @@ static const struct schema_field stream_fields[] = {
     {"pool", SCHEMA_NAME, AT(config_stream, pool), .min = 1, .max = 200},
     {"duplicates", SCHEMA_ENUM, AT(config_stream, duplicates), .words = duplicates_words, .fallback = "rare"},
     {"on-uncertain", SCHEMA_ENUM, AT(config_stream, on_uncertain), .words = uncertain_words}, /* absent: config.c, complete() */
+    {"verp", SCHEMA_BOOL, AT(config_stream, verp), .fallback = "false"},
 };
 static const struct schema_type stream_type = {TYPE("a stream", stream_fields, config_stream)};
 
@@ -178,6 +187,61 @@ static const struct schema_field producer_fields[] = {
 static const struct schema_type producer_type = {
     TYPE("the producer settings", producer_fields, config_producer)};
 
+static const struct schema_field verp_key_fields[] = {
+    {"id", SCHEMA_COUNT, AT(config_verp_key, id), .min = 0, .max = 15, .required = true},
+    {"secret", SCHEMA_SECRET, AT(config_verp_key, secret), .min = 16, .max = 1024, .required = true},
+    {"not-before", SCHEMA_DATE, AT(config_verp_key, not_before_ms)},
+    {"not-after", SCHEMA_DATE, AT(config_verp_key, not_after_ms)},
+};
+static const struct schema_type verp_key_type = {
+    TYPE("a VERP key", verp_key_fields, config_verp_key)};
+
+static const struct schema_field verp_fields[] = {
+    {"domains", SCHEMA_HOST, LIST(config_verp, domains, domain_count), .min = 1, .max = 189},
+    {"keys", SCHEMA_MAPPING, LIST(config_verp, keys, key_count), .type = &verp_key_type},
+    {"max-age", SCHEMA_DURATION, AT(config_verp, max_age_ms), .min = HOUR, .max = 3650 * DAY, .fallback = "14d"},
+};
+static const struct schema_type verp_type = {TYPE("the VERP settings", verp_fields, config_verp)};
+
+static const struct schema_field address_fields[] = {
+    {"address", SCHEMA_NAME, AT(config_address, address), .min = 2, .max = 254, .required = true},
+    {"kind", SCHEMA_ENUM, AT(config_address, kind), .words = address_words, .required = true},
+    {"tenant", SCHEMA_NAME, AT(config_address, tenant), .min = 1, .max = 64},
+};
+static const struct schema_type address_type = {
+    TYPE("an address", address_fields, config_address)};
+
+static const struct schema_field action_fields[] = {
+    {"kinds", SCHEMA_WORD, LIST(config_action, kinds, kind_count), .words = returned_words},
+    {"addresses", SCHEMA_WORD, LIST(config_action, addresses, address_count), .words = class_of_address_words},
+    {"do", SCHEMA_ENUM, AT(config_action, what), .words = action_words, .required = true},
+    {"target", SCHEMA_TEXT, AT(config_action, target), ANY_TEXT},
+    {"to", SCHEMA_NAME, AT(config_action, to), .min = 3, .max = 254},
+    {"timeout", SCHEMA_DURATION, AT(config_action, timeout_ms), .min = 100, .max = HOUR, .fallback = "20s"},
+};
+static const struct schema_type action_type = {TYPE("an action", action_fields, config_action)};
+
+static const struct schema_field bouncer_fields[] = {
+    {"listeners", SCHEMA_MAPPING, LIST(config_bouncer, listeners, listener_count), .type = &listener_type},
+    {"host-name", SCHEMA_EHLO, AT(config_bouncer, host_name), .min = 1, .max = 255},
+    {"tls-certificate-file", SCHEMA_PATH, AT(config_bouncer, tls_certificate_file), ANY_TEXT},
+    {"tls-key-file", SCHEMA_PATH, AT(config_bouncer, tls_key_file), ANY_TEXT},
+    {"addresses", SCHEMA_MAPPING, LIST(config_bouncer, addresses, address_count), .type = &address_type},
+    {"actions", SCHEMA_MAPPING, LIST(config_bouncer, actions, action_count), .type = &action_type},
+    {"rules-folder", SCHEMA_PATH, AT(config_bouncer, rules_folder), ANY_TEXT},
+    {"max-message-size", SCHEMA_SIZE, AT(config_bouncer, max_message_bytes), .min = 1024, .max = 1024 * MIB, .fallback = "10M"},
+    {"max-recipients", SCHEMA_COUNT, AT(config_bouncer, max_recipients), .min = 1, .max = 1000, .fallback = "100"},
+    {"max-connections", SCHEMA_COUNT, AT(config_bouncer, max_connections), .min = 1, .max = 1000000, .fallback = "1000"},
+    {"max-connections-per-peer", SCHEMA_COUNT, AT(config_bouncer, max_connections_per_peer), .min = 1, .max = 1000000, .fallback = "50"},
+    {"memory-max", SCHEMA_SIZE, AT(config_bouncer, memory_max_bytes), .min = 16 * MIB, .max = 1024 * 1024 * MIB, .fallback = "256M"},
+    {"command-timeout", SCHEMA_DURATION, AT(config_bouncer, command_timeout_ms), .min = 1, .max = HOUR, .fallback = "5m"},
+    {"data-timeout", SCHEMA_DURATION, AT(config_bouncer, data_timeout_ms), .min = 1, .max = HOUR, .fallback = "3m"},
+    {"kafka-timeout", SCHEMA_DURATION, AT(config_bouncer, kafka_timeout_ms), .min = 1, .max = HOUR, .fallback = "30s"},
+    {"log-level", SCHEMA_WORD, AT(config_bouncer, log_level), .words = level_words, .fallback = "info"},
+};
+static const struct schema_type bouncer_type = {
+    TYPE("the bouncer settings", bouncer_fields, config_bouncer)};
+
 static const struct schema_field config_fields[] = {
     {"kafka", SCHEMA_MAPPING, AT(config, kafka), .type = &kafka_type},
     {"redis", SCHEMA_MAPPING, AT(config, redis), .type = &redis_type},
@@ -191,6 +255,8 @@ static const struct schema_field config_fields[] = {
                  "{\"name\": \"bulk\", \"class\": 1, \"duplicates\": 1}]"},
     {"worker", SCHEMA_MAPPING, AT(config, worker), .type = &worker_type},
     {"producer", SCHEMA_MAPPING, AT(config, producer), .type = &producer_type},
+    {"verp", SCHEMA_MAPPING, AT(config, verp), .type = &verp_type},
+    {"bouncer", SCHEMA_MAPPING, AT(config, bouncer), .type = &bouncer_type},
 };
 /* clang-format on */
 

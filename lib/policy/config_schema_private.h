@@ -32,6 +32,7 @@ enum schema_kind {
     SCHEMA_COUNT,      /* whole number of min to max */
     SCHEMA_LIMIT,      /* COUNT for which 0 or "unlimited" means no limit */
     SCHEMA_DURATION,   /* milliseconds, min to max */
+    SCHEMA_DATE,       /* milliseconds since 1970 */
     SCHEMA_SIZE,       /* bytes, min to max */
     SCHEMA_RATE,       /* struct config_rate */
     SCHEMA_MAPPING,    /* a struct by `type` */

@@ -57,6 +57,7 @@ static cyaml_schema_value_t make_value(struct arena *arena, const struct schema_
     case SCHEMA_COUNT:
     case SCHEMA_LIMIT: value.type = CYAML_UINT; break;
     case SCHEMA_DURATION:
+    case SCHEMA_DATE:
     case SCHEMA_SIZE: value.type = CYAML_INT; break;
     case SCHEMA_RATE:
         value.type = CYAML_MAPPING;

@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 
+#include <time.h>
+
 const char *config_shown(char out[CONFIG_SHOWN_MAX], struct slice text)
 {
     size_t keep = text.len < CONFIG_SHOWN_MAX - 8 ? text.len : CONFIG_SHOWN_MAX - 8;
@@ -47,6 +49,7 @@ const char *config_kind_wanted(enum schema_kind kind)
     case SCHEMA_COUNT: return "a whole number";
     case SCHEMA_LIMIT: return "a whole number, 0 or \"unlimited\" for no limit";
     case SCHEMA_DURATION: return "a duration such as 90s, 15m, 2h or 3d";
+    case SCHEMA_DATE: return "a day or a time in UTC such as 2026-11-25 or 2026-11-25T06:00:00Z";
     case SCHEMA_SIZE: return "a size such as 65536, 512K, 25M or 2G";
     case SCHEMA_RATE: return "a rate such as 300/h, 10/s or 1000/15m, or \"unlimited\"";
     case SCHEMA_MAPPING:
@@ -240,6 +243,29 @@ static bool read_rate(const struct schema_field *field, struct slice text,
     return true;
 }
 
+/* RFC 3339 without fractions, in UTC; a day alone is its beginning. */
+static bool read_date(const struct schema_field *field, struct slice text,
+                      struct config_value *value, struct fault *why)
+{
+    char copy[32];
+    struct tm day = {0};
+    if (text.len >= sizeof(copy)) {
+        return refuse(field, text, why);
+    }
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    const char *end = strptime(copy, "%Y-%m-%d", &day);
+    if (end != NULL && *end == 'T') {
+        end = strptime(end, "T%H:%M:%SZ", &day);
+    }
+    if (end == NULL || *end != '\0' || day.tm_year < 70) {
+        return refuse(field, text, why);
+    }
+    value->form = CONFIG_FORM_NUMBER;
+    value->number = (uint64_t)timegm(&day) * 1000;
+    return true;
+}
+
 static bool read_bool(const struct schema_field *field, struct slice text,
                       struct config_value *value, struct fault *why)
 {
@@ -307,6 +333,7 @@ bool config_value_read(const struct schema_field *field, struct slice text,
     case SCHEMA_COUNT:
     case SCHEMA_LIMIT: return read_count(field, text, value, why);
     case SCHEMA_DURATION: return read_duration(field, text, value, why);
+    case SCHEMA_DATE: return read_date(field, text, value, why);
     case SCHEMA_SIZE: return read_size(field, text, value, why);
     case SCHEMA_RATE: return read_rate(field, text, value, why);
     case SCHEMA_TEXT:

@@ -72,7 +72,7 @@ static void test_plan(void **state)
     struct topic_list list;
     struct fault fault;
     assert_true(topic_list_make(&list, &wanted, &fault));
-    assert_int_equal(list.count, 3 + 12 + 2 + 3 + 2 + 4);
+    assert_int_equal(list.count, 3 + 12 + 2 + 3 + 2 + 5);
     const struct topic_wanted *tx = find(&list, "sluice.q.tx");
     CHECK(tx != NULL);
     assert_int_equal(tx->partitions, 16);

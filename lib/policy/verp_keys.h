@@ -1,0 +1,11 @@
+/* The configuration's VERP keys, ready to sign and to read. */
+#ifndef SLUICE_POLICY_VERP_KEYS_H
+#define SLUICE_POLICY_VERP_KEYS_H
+
+#include "mail/verp.h"
+#include "policy/config.h"
+
+/* NULL and fault: two keys of one id. Without keys: a set that signs nothing. */
+struct verp_keys *config_verp_keys(const struct config *config, struct fault *fault);
+
+#endif

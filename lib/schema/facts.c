@@ -1,0 +1,50 @@
+#include "schema/facts.h"
+
+#include "base/hash.h"
+
+uint64_t facts_hash(const struct event *event)
+{
+    const struct slice texts[] = {event->tenant, event->campaign, event->klass, event->stream,
+                                  event->vip};
+    uint8_t hashes[ARRAY_LEN(texts) * 8];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        uint64_t hash = hash_stable(texts[i]);
+        for (size_t byte = 0; byte < 8; byte++) {
+            hashes[i * 8 + byte] = (uint8_t)(hash >> 8 * byte);
+        }
+    }
+    return hash_stable(slice_of(hashes, sizeof(hashes)));
+}
+
+bool facts_encode(const struct event *event, char key[FACTS_KEY_LEN + 1], struct strbuf *value)
+{
+    const struct event facts = {
+        .tenant = event->tenant,
+        .campaign = event->campaign,
+        .klass = event->klass,
+        .stream = event->stream,
+        .vip = event->vip,
+    };
+    snprintf(key, FACTS_KEY_LEN + 1, "%016llx", (unsigned long long)facts_hash(event));
+    return event_encode(&facts, value);
+}
+
+bool facts_decode(struct slice key, struct slice value, struct arena *arena, uint64_t *hash,
+                  struct event *facts)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct fault fault;
+    uint64_t read = 0;
+    if (key.len != FACTS_KEY_LEN) {
+        return false;
+    }
+    for (size_t i = 0; i < key.len; i++) {
+        const char *at = memchr(digits, key.ptr[i], 16);
+        if (at == NULL) {
+            return false;
+        }
+        read = read << 4 | (uint64_t)(at - digits);
+    }
+    *hash = read;
+    return event_decode(value, arena, facts, &fault) && facts_hash(facts) == read;
+}

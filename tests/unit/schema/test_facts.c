@@ -1,0 +1,64 @@
+/* Facts records: what was put on the topic is read again, anything else is refused. */
+#include "schema/facts.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+/* cmocka wants the three above it */
+#include <cmocka.h>
+
+static const struct event SAMPLE = {
+    .event_id = SLICE("not a fact"),
+    .tenant = SLICE("shop"),
+    .campaign = SLICE("spring"),
+    .klass = SLICE("bulk"),
+    .stream = SLICE("bulk"),
+    .vip = SLICE("vip1"),
+};
+
+static void test_round_trip(void **state)
+{
+    char key[FACTS_KEY_LEN + 1];
+    struct strbuf value;
+    struct event back;
+    uint64_t hash = 0;
+    struct arena *arena = arena_create(1024, 1 << 20);
+    (void)state;
+    strbuf_init(&value, 4096);
+    assert_true(facts_encode(&SAMPLE, key, &value));
+    assert_true(facts_decode(slice_cstr(key), strbuf_slice(&value), arena, &hash, &back));
+    assert_true(hash == facts_hash(&SAMPLE));
+    assert_int_equal(back.type, EVENT_NONE);
+    assert_int_equal(back.event_id.len, 0);
+    assert_true(slice_eq(back.campaign, SAMPLE.campaign) && slice_eq(back.vip, SAMPLE.vip));
+    /* A value under another's key, a short key, a key of other letters, a broken value. */
+    key[0] = key[0] == '0' ? '1' : '0';
+    assert_false(facts_decode(slice_cstr(key), strbuf_slice(&value), arena, &hash, &back));
+    assert_false(facts_decode(SLICE("123"), strbuf_slice(&value), arena, &hash, &back));
+    key[0] = 'X';
+    assert_false(facts_decode(slice_cstr(key), strbuf_slice(&value), arena, &hash, &back));
+    assert_false(facts_decode(SLICE("0123456789abcdef"), SLICE("\x0a\x09x"), arena, &hash, &back));
+    strbuf_free(&value);
+    arena_free(&arena);
+}
+
+/* A byte that moves from one text to its neighbour makes other facts. */
+static void test_hash_tells_texts_apart(void **state)
+{
+    struct event other = SAMPLE;
+    (void)state;
+    other.tenant = SLICE("shops");
+    other.campaign = SLICE("pring");
+    assert_true(facts_hash(&other) != facts_hash(&SAMPLE));
+    other = SAMPLE;
+    other.event_id = SLICE("another");
+    assert_true(facts_hash(&other) == facts_hash(&SAMPLE));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_hash_tells_texts_apart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,156 @@
+#include "worker/return_path.h"
+
+#include "worker/worker.h"
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "policy/verp_keys.h"
+#include "schema/facts.h"
+
+#define RETURN_PATHS_MAGIC 0x52455450u
+#define KNOWN_MAX 100000 /* sets of facts that are remembered; then they are told again */
+#define WARN_MS 60000
+
+struct known {
+    uint64_t hash;
+};
+
+struct return_paths {
+    uint32_t magic;
+    struct worker *worker;
+    struct outbox *outbox;
+    struct verp_keys *keys;
+    struct map known; /* facts that are on their topic: key is the hash */
+    struct strbuf encoded;
+    int64_t warned_ms;
+};
+
+const char *return_path_domain(const struct mail *mail)
+{
+    const struct config *config = mail->worker->config;
+    const struct message *message = &mail->message;
+    const struct config_tenant *tenant = config_tenant_named(config, message->tenant);
+    ptrdiff_t at = slice_rfind_byte(message->mail_from, '@');
+    if (config->verp.domain_count == 0 || at < 0) {
+        return NULL;
+    }
+    struct slice own = slice_skip(message->mail_from, (size_t)at + 1);
+    for (size_t i = 0; i < config->verp.domain_count; i++) {
+        if (slice_eq_nocase(slice_cstr(config->verp.domains[i]), own)) {
+            return config->verp.domains[i];
+        }
+    }
+    bool wanted = (tenant != NULL && tenant->verp) || (mail->stream != NULL && mail->stream->verp);
+    if (!wanted) {
+        return NULL;
+    }
+    return tenant != NULL && tenant->verp_domain != NULL ? tenant->verp_domain
+                                                         : config->verp.domains[0];
+}
+
+struct return_paths *return_paths_create(struct worker *worker, struct outbox *outbox,
+                                         struct fault *fault)
+{
+    struct verp_keys *keys = config_verp_keys(worker->config, fault);
+    if (keys == NULL) {
+        return NULL;
+    }
+    struct return_paths *paths = mem_zalloc(sizeof(*paths));
+    paths->magic = RETURN_PATHS_MAGIC;
+    paths->worker = worker;
+    paths->outbox = outbox;
+    paths->keys = keys;
+    map_init(&paths->known);
+    strbuf_init(&paths->encoded, 16384);
+    return paths;
+}
+
+static void forget(struct return_paths *paths)
+{
+    size_t cursor = 0;
+    struct known *known;
+    while ((known = map_next(&paths->known, &cursor)) != NULL) {
+        mem_free(known);
+    }
+    map_free(&paths->known);
+    map_init(&paths->known);
+}
+
+void return_paths_free(struct return_paths **handle)
+{
+    struct return_paths *paths = *handle;
+    if (paths == NULL) {
+        return;
+    }
+    CHECK_MAGIC(paths, RETURN_PATHS_MAGIC);
+    forget(paths);
+    map_free(&paths->known);
+    strbuf_free(&paths->encoded);
+    verp_keys_free(&paths->keys);
+    paths->magic = 0;
+    mem_free(paths);
+    *handle = NULL;
+}
+
+/* The facts' number; they are on their topic, or on the way there. */
+static uint32_t publish_facts(struct return_paths *paths, struct mail *mail, struct slice vip)
+{
+    char key[FACTS_KEY_LEN + 1];
+    const struct event facts = {
+        .tenant = mail->message.tenant,
+        .campaign = mail->message.campaign,
+        .klass = mail->klass == CONFIG_CLASS_BULK ? SLICE("bulk") : SLICE("transactional"),
+        .stream = mail->stream == NULL ? SLICE_NULL : slice_cstr(mail->stream->name),
+        .vip = vip,
+    };
+    uint64_t hash = facts_hash(&facts);
+    if (map_get(&paths->known, slice_of(&hash, sizeof(hash))) != NULL) {
+        return facts_number(hash);
+    }
+    if (paths->known.count >= KNOWN_MAX) {
+        forget(paths);
+    }
+    struct known *known = mem_zalloc(sizeof(*known));
+    known->hash = hash;
+    map_put(&paths->known, slice_of(&known->hash, sizeof(known->hash)), known);
+    strbuf_reset(&paths->encoded);
+    CHECK(facts_encode(&facts, key, &paths->encoded)); /* the schema bounds each of the five */
+    outbox_send_event(paths->outbox, mail, paths->worker->topics.facts,
+                      slice_of(key, FACTS_KEY_LEN), strbuf_slice(&paths->encoded));
+    return facts_number(hash);
+}
+
+static void warn(struct return_paths *paths, struct wall_time now)
+{
+    if (now.ms - paths->warned_ms >= WARN_MS) {
+        paths->warned_ms = now.ms;
+        log_warn("no-verp-key", "reason=\"no key of verp.keys signs now; mail goes out with its "
+                                "own return path\"");
+    }
+}
+
+struct slice return_path_write(struct return_paths *paths, struct mail *mail,
+                               struct slice recipient, struct slice vip, struct slice host)
+{
+    struct wall_time now = wall_now();
+    char text[VERP_LOCAL_LEN + 1 + 256];
+    struct verp_token token = {
+        .purpose = VERP_RETURN_PATH,
+        .sent_ms = now.ms,
+        .recipient = verp_recipient(recipient),
+        .route = verp_route(host),
+    };
+    CHECK_MAGIC(paths, RETURN_PATHS_MAGIC);
+    CHECK(mail->verp_domain != NULL);
+    CHECK(uuid_parse(mail->message.id, &token.message));
+    token.facts = publish_facts(paths, mail, vip);
+    if (!verp_sign(paths->keys, &token, now, text)) {
+        warn(paths, now);
+        return mail->message.mail_from;
+    }
+    int len =
+        snprintf(text + VERP_LOCAL_LEN, sizeof(text) - VERP_LOCAL_LEN, "@%s", mail->verp_domain);
+    struct slice written = arena_copy(mail->arena, slice_of(text, VERP_LOCAL_LEN + (size_t)len));
+    return written.ptr != NULL ? written : mail->message.mail_from;
+}

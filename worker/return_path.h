@@ -1,0 +1,28 @@
+/*
+ * Signed return paths (mail/verp.h): who gets them, and writing them. The facts that a return path
+ * can only number (schema/facts.h) are put on their topic the first time that this thread uses
+ * them, and that mail's ticket waits for it: so no report can come back whose facts nobody knows.
+ *
+ * One struct return_paths for each shard thread.
+ */
+#ifndef SLUICE_WORKER_RETURN_PATH_H
+#define SLUICE_WORKER_RETURN_PATH_H
+
+#include "worker/outbox.h"
+
+/* The domain of the mail's return paths; NULL: its own MAIL FROM is used. A mail asks by its
+ * stream, its tenant, or by a MAIL FROM in one of the domains; one without MAIL FROM never does. */
+const char *return_path_domain(const struct mail *mail);
+
+struct return_paths;
+/* NULL and fault: keys that cannot be used. */
+struct return_paths *return_paths_create(struct worker *worker, struct outbox *outbox,
+                                         struct fault *fault);
+void return_paths_free(struct return_paths **paths);
+
+/* MAIL FROM for this recipient by this VIP to this host, in the mail's arena; the mail has a return
+ * path domain. The mail's own where no key signs now. */
+struct slice return_path_write(struct return_paths *paths, struct mail *mail,
+                               struct slice recipient, struct slice vip, struct slice host);
+
+#endif
