@@ -32,18 +32,18 @@ bool facts_encode(const struct event *event, char key[FACTS_KEY_LEN + 1], struct
 bool facts_decode(struct slice key, struct slice value, struct arena *arena, uint64_t *hash,
                   struct event *facts)
 {
-    static const char digits[] = "0123456789abcdef";
+    const struct slice digits = SLICE("0123456789abcdef");
     struct fault fault;
     uint64_t read = 0;
     if (key.len != FACTS_KEY_LEN) {
         return false;
     }
     for (size_t i = 0; i < key.len; i++) {
-        const char *at = memchr(digits, key.ptr[i], 16);
-        if (at == NULL) {
+        ptrdiff_t digit = slice_find_byte(digits, key.ptr[i]);
+        if (digit < 0) {
             return false;
         }
-        read = read << 4 | (uint64_t)(at - digits);
+        read = read << 4 | (uint64_t)digit;
     }
     *hash = read;
     return event_decode(value, arena, facts, &fault) && facts_hash(facts) == read;
