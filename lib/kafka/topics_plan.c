@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define DAY_MS INT64_C(86400000)
+#define OTHER_TOPICS_MAX 32 /* beside streams and tiers */
 #define DLQ_RETENTION_MS (30 * DAY_MS)
 
 enum topic_kind {
@@ -89,6 +90,7 @@ static void add_topic(struct making *making, enum topic_kind kind, int partition
         strbuf_free(&name);
         return;
     }
+    CHECK(making->list->count < making->plan->stream_count + KAFKA_TIERS + OTHER_TOPICS_MAX);
     struct topic_wanted *topic = &making->list->items[making->list->count++];
     memcpy(topic->name, name.ptr, name.len + 1);
     strbuf_free(&name);
@@ -128,7 +130,8 @@ bool topic_list_make(struct topic_list *list, const struct kafka_topic_plan *pla
     if (!plan_valid(plan, fault)) {
         return false;
     }
-    list->items = mem_calloc(plan->stream_count + KAFKA_TIERS + 11, sizeof(*list->items));
+    list->items =
+        mem_calloc(plan->stream_count + KAFKA_TIERS + OTHER_TOPICS_MAX, sizeof(*list->items));
     struct making making = {list, plan, fault, false};
     for (size_t i = 0; i < plan->stream_count; i++) {
         add_topic(&making, TOPIC_QUEUE, plan->shards, plan->retention_ms, "q.%s", plan->streams[i]);
