@@ -279,6 +279,11 @@ bool sim_answer_drops_content(struct sim_provider *provider)
     return sim_chance_by_attempt(provider, provider->config->drop_before_dot);
 }
 
+bool sim_answer_accepts_cut(struct sim_provider *provider)
+{
+    return sim_chance_by_attempt(provider, provider->config->accept_when_cut);
+}
+
 void sim_answer_message(struct sim_provider *provider, const struct sim_request *request,
                         struct sim_answer *answer)
 {

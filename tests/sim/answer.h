@@ -47,6 +47,8 @@ void sim_answer_data(struct sim_provider *provider, const struct sim_request *re
                      struct sim_answer *answer);
 /* Whether to close in the middle of this message's content. */
 bool sim_answer_drops_content(struct sim_provider *provider);
+/* The link was lost before the answer to the final dot, which was to be 250: was it accepted? */
+bool sim_answer_accepts_cut(struct sim_provider *provider);
 void sim_answer_message(struct sim_provider *provider, const struct sim_request *request,
                         struct sim_answer *answer);
 

@@ -396,6 +396,7 @@ static void parse_provider(struct yaml_reader *reader, const yaml_node_t *node, 
         {"replies", parse_rules, 0, false},
         KEY("drop-before-dot", parse_chance, drop_before_dot),
         KEY("drop-after-dot", parse_chance, drop_after_dot),
+        KEY("accept-when-cut", parse_chance, accept_when_cut),
         KEY("down", yaml_parse_bool, down),
     };
 #undef KEY

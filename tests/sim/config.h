@@ -90,6 +90,7 @@ struct sim_provider_config {
     size_t rule_count;
     uint32_t drop_before_dot;
     uint32_t drop_after_dot;
+    uint32_t accept_when_cut;
     bool down;
 };
 

@@ -109,14 +109,26 @@ void sim_provider_leave(struct sim_provider *provider, struct sim_source *source
     source->connections--;
 }
 
+struct slice sim_acceptance_flag(enum sim_acceptance how)
+{
+    switch (how) {
+    case SIM_ACCEPTED: return SLICE("ok");
+    case SIM_ACCEPTED_SILENT: return SLICE("no-reply");
+    case SIM_ACCEPTED_CUT: break;
+    }
+    return SLICE("cut");
+}
+
 void sim_provider_accepted(struct sim_provider *provider, struct sim_source *source,
-                           uint32_t recipients, uint64_t bytes, bool replied, struct mono_time now)
+                           uint32_t recipients, uint64_t bytes, enum sim_acceptance how,
+                           struct mono_time now)
 {
     struct sim_counters *counters = &provider->counters;
     counters->messages++;
     counters->recipients += recipients;
     counters->bytes += bytes;
-    counters->no_reply += !replied;
+    counters->no_reply += how == SIM_ACCEPTED_SILENT;
+    counters->cut += how == SIM_ACCEPTED_CUT;
     source->messages++;
     sim_meter_add(&provider->messages_1s, now.us, 1);
     sim_meter_add(&provider->recipients_1s, now.us, recipients);

@@ -38,6 +38,14 @@ struct sim_source {
     struct sim_window rate;
 };
 
+/* How the answer to a message that was accepted went. */
+enum sim_acceptance {
+    SIM_ACCEPTED,        /* given to the connection */
+    SIM_ACCEPTED_SILENT, /* drop-after-dot: none was meant to be given */
+    SIM_ACCEPTED_CUT,    /* accept-when-cut: the link was lost before it was given */
+};
+struct slice sim_acceptance_flag(enum sim_acceptance how);
+
 struct sim_counters {
     uint64_t connections; /* all that came, refused ones too */
     uint64_t connections_refused;
@@ -46,6 +54,7 @@ struct sim_counters {
     uint64_t recipients;
     uint64_t bytes;
     uint64_t no_reply;
+    uint64_t cut; /* accepted though the link was lost before the answer */
     uint64_t dropped_before_dot;
     uint64_t starttls_refused;
     uint64_t starttls_broken;
@@ -91,7 +100,8 @@ void sim_provider_enter(struct sim_provider *provider, struct sim_source *source
 void sim_provider_leave(struct sim_provider *provider, struct sim_source *source);
 /* What is due when a message was accepted. */
 void sim_provider_accepted(struct sim_provider *provider, struct sim_source *source,
-                           uint32_t recipients, uint64_t bytes, bool replied, struct mono_time now);
+                           uint32_t recipients, uint64_t bytes, enum sim_acceptance how,
+                           struct mono_time now);
 void sim_provider_rejected(struct sim_provider *provider, uint16_t code);
 
 #endif

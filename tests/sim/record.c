@@ -32,7 +32,7 @@ struct sim_record *sim_record_create(const char *path, struct fault *fault)
     strbuf_init(&record->lines, SIM_RECORD_BYTES + LINE_MAX_BYTES);
     strbuf_add_cstr(&record->lines,
                     "time\tprovider\tmessage_id\trecipient\tmail_from\tsource\tlocal\t"
-                    "connection\tbytes\ttls\tflag\n");
+                    "connection\tbytes\ttls\tflag\tdot_time\n");
     sim_record_flush(record);
     return record;
 }
@@ -93,7 +93,7 @@ void sim_record_add(struct sim_record *record, const struct sim_record_entry *en
     }
     size_t need = record->time_slice.len + entry->provider.len + entry->message_id.len +
                   recipient.len + entry->mail_from.len + entry->source.len + entry->local.len +
-                  entry->tls_version.len + 80;
+                  entry->tls_version.len + entry->flag.len + WALL_TEXT_MAX + 80;
     if (record->lines.len + need > SIM_RECORD_BYTES) {
         sim_record_flush(record);
     }
@@ -109,6 +109,8 @@ void sim_record_add(struct sim_record *record, const struct sim_record_entry *en
     at = put_number(at, entry->connection);
     at = put_number(at, entry->bytes);
     at = put(at, entry->tls_version, '\t');
-    at = put(at, entry->replied ? SLICE("ok") : SLICE("no-reply"), '\n');
+    at = put(at, entry->flag, '\t');
+    char dot_text[WALL_TEXT_MAX];
+    at = put(at, wall_time_format(entry->dot_time, dot_text), '\n');
     strbuf_commit(&record->lines, (size_t)(at - start));
 }

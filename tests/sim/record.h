@@ -21,7 +21,8 @@ struct sim_record_entry {
     struct slice provider, message_id, mail_from, source, local, tls_version;
     uint64_t connection;
     uint64_t bytes;
-    bool replied;
+    struct wall_time dot_time; /* when the content was complete */
+    struct slice flag;
 };
 
 /* Truncates the file. */

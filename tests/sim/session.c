@@ -2,8 +2,9 @@
  * A connection of the simulator: events of the engine to answers, with the delays in between.
  *
  * `answer` is decided when the event comes and given when `delay` fires; the engine owes a reply
- * until then and takes nothing further. A message is recorded when its answer is given, so one
- * whose link is lost during the delay was not accepted.
+ * until then and takes nothing further. A message is recorded when its answer is given; one whose
+ * link is lost during the delay is accepted or not as `accept-when-cut` says, as real providers do
+ * either.
  */
 #include "sim/session.h"
 
@@ -53,9 +54,11 @@ struct session {
 
     /* Transaction */
     bool drop_content;
+    bool message_due; /* the answer to the content waits for `delay` */
     uint32_t transactions;
     uint32_t rcpt_count;
     uint64_t bytes;
+    struct wall_time dot_time;
     size_t mail_from_len;
     size_t rcpt_len;
     struct strbuf rcpts; /* accepted ones, each with a LF */
@@ -128,7 +131,7 @@ static struct sim_request request_of(struct session *session)
 }
 
 /* In the record before any reply says so. */
-static void accept_message(struct session *session, bool replied)
+static void accept_message(struct session *session, enum sim_acceptance how)
 {
     struct sim_record *record = session->sim->record;
     struct sim_record_entry entry = {
@@ -141,24 +144,26 @@ static void accept_message(struct session *session, bool replied)
         .tls_version = slice_cstr(session->tls_version),
         .connection = session->number,
         .bytes = session->bytes,
-        .replied = replied,
+        .dot_time = session->dot_time,
+        .flag = sim_acceptance_flag(how),
     };
     struct slice rest = strbuf_slice(&session->rcpts);
     while (record != NULL && rest.len > 0) {
         sim_record_add(record, &entry, slice_cut(&rest, '\n'));
     }
     sim_provider_accepted(session->provider, session->source, session->rcpt_count, session->bytes,
-                          replied, now_of(session));
+                          how, now_of(session));
 }
 
 static void give_answer(struct session *session)
 {
     const struct sim_answer *answer = &session->answer;
+    session->message_due = false;
     switch (answer->action) {
     case SIM_ACTION_REPLY: break;
-    case SIM_ACTION_ACCEPT: accept_message(session, true); break;
+    case SIM_ACTION_ACCEPT: accept_message(session, SIM_ACCEPTED); break;
     case SIM_ACTION_ACCEPT_SILENT:
-        accept_message(session, false);
+        accept_message(session, SIM_ACCEPTED_SILENT);
         drop(session);
         return;
     }
@@ -260,6 +265,8 @@ static void on_message(struct session *session)
 {
     struct sim_request request = request_of(session);
     sim_answer_message(session->provider, &request, &session->answer);
+    session->dot_time = wall_now();
+    session->message_due = true;
     answer_in_phase(session, SIM_PHASE_MESSAGE);
 }
 
@@ -287,6 +294,7 @@ static void take_event(struct session *session, const struct smtp_server_event *
         finish(session);
         break;
     case SMTP_SERVER_EVENT_RESET:
+        session->message_due = false;
         wheel_cancel(io_loop_wheel(session->sim->loop), &session->delay);
         break;
     case SMTP_SERVER_EVENT_NONE:
@@ -417,6 +425,10 @@ static void on_closed(struct io_conn *conn, void *owner, const struct fault *fau
     struct session *session = owner;
     CHECK_MAGIC(session, SESSION_MAGIC);
     session->conn = NULL; /* frees itself */
+    if (session->message_due && session->answer.action != SIM_ACTION_REPLY &&
+        sim_answer_accepts_cut(session->provider)) {
+        accept_message(session, SIM_ACCEPTED_CUT);
+    }
     session_free(session);
 }
 

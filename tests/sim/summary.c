@@ -64,6 +64,7 @@ static void add_provider(struct strbuf *out, const struct sim_provider *provider
     add_number(out, "recipients", counters->recipients, false);
     add_number(out, "bytes", counters->bytes, false);
     add_number(out, "no_reply", counters->no_reply, false);
+    add_number(out, "cut", counters->cut, false);
     add_rejected(out, counters);
     add_violations(out, counters);
     strbuf_add_cstr(out, "\"drops\": {");
