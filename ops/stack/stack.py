@@ -127,7 +127,8 @@ class Stack:
         with open(self.path(name + ".log"), "ab") as log:
             options.setdefault("stdout", log)
             options.setdefault("stderr", log)
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, cwd=self.folder, start_new_session=True, **options)
+            options.setdefault("stdin", subprocess.DEVNULL)
+            process = subprocess.Popen(argv, cwd=self.folder, start_new_session=True, **options)
         self.processes[name] = process
         self._write_pids()
         return process
@@ -276,5 +277,5 @@ def build_release(quiet=True):
             raise StackError(f"{' '.join(argv)} failed")
     run([os.path.join(ROOT, "ops", "setup")])
     run(["cmake", "--preset", "release"])
-    run(["cmake", "--build", "--preset", "release", "--target", "sluice-worker", "sluice-producer", "sluicectl", "sluice-sim"])
+    run(["cmake", "--build", "--preset", "release", "--target", "sluice-worker", "sluice-producer", "sluicectl", "sluice-sim", "sluice-feed"])
     return os.path.join(ROOT, "build", "release")

@@ -1,0 +1,194 @@
+"""The verdict. What was accepted is taken from the providers' record; what became of everything, from the topic log; what was sent,
+from the clients' own books. A worker's word counts only as far as it is an event on Kafka."""
+import bisect
+import json
+import subprocess
+import threading
+import time
+
+from chaos_world import POLICY
+
+FINAL = ("delivered", "bounced", "expired", "dropped")
+# The clock of a kill and those of the record are read by different processes; what was under way that close to it is counted.
+KILL_SLACK_S = 0.1
+EVIDENCE = 20
+
+
+class Outcome:
+    __slots__ = ("kinds", "uncertain", "tale")
+
+    def __init__(self):
+        self.kinds = set()
+        self.uncertain = set()  # event ids: an event that is written again after a crash is the same event
+        self.tale = []
+
+
+class Events(threading.Thread):
+    """Follows the topic log from its beginning."""
+
+    def __init__(self, stack):
+        super().__init__(daemon=True)
+        self.of = {}  # recipient -> Outcome
+        self.lock = threading.Lock()
+        argv = [stack.program("sluicectl"), "log", "--config", stack.config, "--from", "beginning", "--follow"]
+        self.process = stack.spawn("events", argv, stdout=subprocess.PIPE)
+
+    def run(self):
+        for line in self.process.stdout:
+            event = json.loads(line)
+            recipient = event.get("recipient", "").lower()
+            if not recipient:
+                continue
+            with self.lock:
+                outcome = self.of.setdefault(recipient, Outcome())
+                kind = event["type"]
+                outcome.kinds.add(kind)
+                if kind == "uncertain":
+                    outcome.uncertain.add(event["event_id"])
+                outcome.tale.append((event["time"] if "time" in event else event.get("time_ms"), kind, event.get("worker", "")))
+
+
+def finished(mail, outcome, completion):
+    """Has it an outcome that stands? An uncertain one that is to be sent again has none yet."""
+    if outcome is None:
+        return False
+    if outcome.kinds.intersection(FINAL):
+        return True
+    return bool(outcome.uncertain) and not (completion and POLICY[mail.stream] == "resend")
+
+
+def wait_quiet(books, events, completion, seconds, say):
+    """Until every acknowledged recipient has its outcome; those that have none at the end."""
+    deadline = time.monotonic() + seconds
+    missing = {recipient: mail for recipient, mail in books.mails.items() if mail.acknowledged}
+    told = time.monotonic()
+    while True:
+        with events.lock:
+            missing = {r: mail for r, mail in missing.items() if not finished(mail, events.of.get(r), completion)}
+        if not missing or time.monotonic() > deadline or events.process.poll() is not None:
+            return missing
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            say(f"  {len(missing)} recipients still without an outcome")
+        time.sleep(0.5)
+
+
+class Judge:
+    def __init__(self, books, record, events, rounds, kills, *, duplicates, completion):
+        self.books, self.record, self.events, self.rounds = books, record, events, rounds
+        self.duplicates, self.completion = duplicates, completion
+        self.evidence = []
+        self.kill_times = {}
+        for when, source in sorted(kills):
+            self.kill_times.setdefault(source, []).append(when)
+
+    def past_dot(self, accept):
+        """Had the final dot of this one been sent when its sender was killed, and the answer not yet come?"""
+        times = self.kill_times.get(accept.source, ())
+        i = bisect.bisect_left(times, accept.dot - KILL_SLACK_S)
+        return i < len(times) and times[i] <= accept.time + KILL_SLACK_S
+
+    def round_at(self, when):
+        """The last round that had struck by then."""
+        i = bisect.bisect_right([r["struck"] for r in self.rounds], when) - 1
+        return self.rounds[max(i, 0)]
+
+    def note(self, what, recipient, when):
+        """Counts it for the fault of that time."""
+        fault = self.round_at(when)
+        fault[what] = fault.get(what, 0) + 1
+        if sum(e["what"] == what for e in self.evidence) < EVIDENCE:
+            mail = self.books.mails.get(recipient)
+            outcome = self.events.of.get(recipient)
+            self.evidence.append({
+                "what": what, "recipient": recipient, "round": fault["number"], "fault": fault["fault"], "detail": fault["detail"],
+                "struck": clock(fault["struck"]),
+                "mail": mail and {"test_id": mail.test_id, "id": mail.id, "stream": mail.stream, "way": mail.way, "tries": mail.tries,
+                                  "published": clock(mail.published)},
+                "accepted": [{"dot": clock(a.dot), "answer": clock(a.time), "source": a.source, "flag": a.flag,
+                              "past_dot_at_kill": self.past_dot(a)} for a in self.record.of.get(recipient, ())],
+                "events": outcome.tale if outcome else [],
+            })
+
+    def allowed(self, mail, outcome):
+        """How often it may have been accepted without anybody having sent it twice unawares."""
+        copies = mail.tries if mail.way == "smtp" else 1
+        resent = len(outcome.uncertain) if outcome and POLICY[mail.stream] == "resend" else 0
+        return copies + resent
+
+    def verdict(self, missing):
+        counts = dict.fromkeys(("messages", "unacknowledged", "lost", "sent_twice", "sent_twice_past_dot", "resubmitted_by_smtp",
+                                "uncertain", "delivered", "bounced", "expired", "dropped", "claimed", "misreported"), 0)
+        for recipient, mail in self.books.mails.items():
+            counts["messages" if mail.acknowledged else "unacknowledged"] += 1
+            outcome = self.events.of.get(recipient)
+            accepts = self.record.of.get(recipient, ())
+            kinds = outcome.kinds if outcome else set()
+            counts["uncertain"] += bool(outcome and outcome.uncertain)
+            for kind in FINAL:
+                counts[kind] += kind in kinds
+            self.judge_copies(counts, recipient, mail, outcome, accepts)
+            if "delivered" in kinds and not accepts:
+                counts["claimed"] += 1
+                self.note("claimed", recipient, mail.published)
+            if accepts and mail.acknowledged and recipient not in missing and not kinds.intersection(("delivered", "uncertain")):
+                counts["misreported"] += 1
+                self.note("misreported", recipient, accepts[0].time)
+        for recipient, mail in missing.items():
+            counts["lost"] += 1
+            self.note("lost", recipient, mail.published)
+        counts["unknown_recipients"] = sum(recipient not in self.books.mails for recipient in self.record.of)
+        counts["past_dot_at_kills"] = sum(any(self.past_dot(a) for a in accepts) for accepts in self.record.of.values())
+        return counts
+
+    def judge_copies(self, counts, recipient, mail, outcome, accepts):
+        if len(accepts) < 2:
+            return
+        if len(accepts) <= self.allowed(mail, outcome):
+            counts["resubmitted_by_smtp"] += mail.way == "smtp" and mail.tries > 1
+            return
+        counts["sent_twice"] += 1
+        if any(self.past_dot(a) for a in accepts):
+            counts["sent_twice_past_dot"] += 1
+        self.note("sent_twice", recipient, sorted(a.time for a in accepts)[1])
+
+    def problems(self, counts):
+        """In words what breaks the promise; empty: it was kept."""
+        found = []
+        for what, text in (("lost", "acknowledged recipients have no outcome"),
+                           ("claimed", "are delivered by our word but not by the providers' record"),
+                           ("misreported", "were accepted and are told as neither delivered nor uncertain"),
+                           ("unknown_recipients", "were accepted but nobody sent them")):
+            if counts[what]:
+                found.append(f"{counts[what]} {text}")
+        excused = counts["sent_twice_past_dot"] if self.duplicates == "rare" else 0
+        if counts["sent_twice"] > excused:
+            found.append(f"{counts['sent_twice']} recipients were sent twice without an uncertain event"
+                         + (f", only {excused} of them past the dot at a kill" if self.duplicates == "rare" else ""))
+        return found
+
+
+def clock(when):
+    return time.strftime("%H:%M:%S", time.gmtime(when)) + f".{int(when * 1000) % 1000:03d}"
+
+
+def percentile(values, share):
+    """Nearest rank; None without values."""
+    ordered = sorted(values)
+    return round(ordered[max(0, -(-len(ordered) * share // 100) - 1)], 3) if ordered else None
+
+
+def per_fault(rounds):
+    table = {}
+    for one in rounds:
+        entry = table.setdefault(one["fault"], {"rounds": 0, "lost": 0, "sent_twice": 0, "not_served": 0, "served": []})
+        entry["rounds"] += 1
+        entry["lost"] += one.get("lost", 0)
+        entry["sent_twice"] += one.get("sent_twice", 0)
+        entry["not_served"] += len(one["not_served"])
+        entry["served"] += one["served"]
+    for entry in table.values():
+        served = entry.pop("served")
+        entry.update(served_again_s_p50=percentile(served, 50), served_again_s_p99=percentile(served, 99),
+                     served_again_s_max=percentile(served, 100))
+    return dict(sorted(table.items()))
