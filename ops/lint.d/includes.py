@@ -15,6 +15,7 @@ for _room in ("schema", "dns", "kafka", "redis", "policy", "classify"):
     LIBRARY["lib/" + _room] = {"lib/base", "lib/smtp", "lib/mail", "lib/io"}
 LIBRARY["lib/ledger"] = {"lib/base", "lib/schema"}
 LIBRARY["lib/kafka"].add("lib/ledger")
+LIBRARY["lib/suppress"] = {"lib/base", "lib/smtp", "lib/schema", "lib/kafka", "lib/policy", "lib/classify"}
 LIBRARY["lib/sluice"] = set(LIBRARY)
 
 # Room -> rooms that it may include besides itself. Tests may include everything.
