@@ -219,6 +219,21 @@ bool config_verp_domain(const struct config *config, struct slice domain)
     return false;
 }
 
+const struct config_suppression *config_suppression_for(const struct config *config,
+                                                        struct slice tenant)
+{
+    const struct config_suppression *fallback = NULL;
+    for (size_t i = 0; i < config->suppression_count; i++) {
+        const struct config_suppression *policy = &config->suppression[i];
+        if (tenant.len > 0 && slice_eq(slice_cstr(policy->name), tenant)) {
+            return policy;
+        }
+        fallback = strcmp(policy->name, "default") == 0 ? policy : fallback;
+    }
+    CHECK(fallback != NULL);
+    return fallback;
+}
+
 bool config_tenant_may_use(const struct config *config, struct slice tenant,
                            struct slice pool_or_vip)
 {

@@ -148,6 +148,23 @@ struct config_verp { /* signed return paths */
     int64_t max_age_ms; /* 14d: how long a report is believed */
 };
 
+/* To whom a suppression applies. */
+enum config_reach { CONFIG_REACH_LIST, CONFIG_REACH_TENANT, CONFIG_REACH_GLOBAL };
+
+/* When an address gets no more mail; by the tenant's name, `default` for all others. Times of 0:
+ * never. */
+struct config_suppression {
+    const char *name;
+    enum config_reach hard_reach; /* tenant or global */
+    int64_t hard_decay_ms;
+    uint32_t repeated_count; /* 0: bounces are not counted */
+    int64_t repeated_within_ms, repeated_decay_ms;
+    int64_t mailbox_full_after_ms, mailbox_full_decay_ms;
+    enum config_reach complaint_reach, unsubscribe_reach;
+    int64_t complaint_decay_ms, unsubscribe_decay_ms;
+    const char *list_metadata; /* name of the metadata entry that names a message's list */
+};
+
 struct config_worker {
     const char *name;  /* NULL: host name and process id */
     const char **vips; /* those that this worker holds; none: all whose address it can bind */
@@ -258,6 +275,8 @@ struct config {
     size_t tenant_count;
     struct config_stream *streams; /* default: tx (transactional), bulk */
     size_t stream_count;
+    struct config_suppression *suppression; /* "default" is always there */
+    size_t suppression_count;
     struct config_worker worker;
     struct config_producer producer;
     struct config_verp verp;
@@ -293,6 +312,9 @@ const struct config_stream *config_stream_named(const struct config *config,
                                                 struct slice name); /* NULL: none */
 /* Is it one of verp.domains? */
 bool config_verp_domain(const struct config *config, struct slice domain);
+/* The tenant's entry, else "default". Never NULL. */
+const struct config_suppression *config_suppression_for(const struct config *config,
+                                                        struct slice tenant);
 /* May this tenant use that pool or VIP? A tenant that is not in the file may use all. */
 bool config_tenant_may_use(const struct config *config, struct slice tenant,
                            struct slice pool_or_vip);

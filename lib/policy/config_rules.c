@@ -241,6 +241,20 @@ static void check_streams(struct rules *rules)
     }
 }
 
+static void check_suppression(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    check_twice(rules, "suppression", config->suppression, sizeof(*config->suppression),
+                config->suppression_count);
+    for (size_t i = 0; i < config->suppression_count; i++) {
+        const struct config_suppression *policy = &config->suppression[i];
+        at(rules, "suppression[%zu].hard-reach", i);
+        if (policy->hard_reach == CONFIG_REACH_LIST) {
+            tell(rules, "is list, but a bounce is about the address; expected tenant or global");
+        }
+    }
+}
+
 static void check_worker(struct rules *rules)
 {
     const struct config_worker *worker = &rules->config->worker;
@@ -409,6 +423,7 @@ void config_rules_check(const struct config *config, const struct config_source 
     check_sites(&rules);
     check_tenants(&rules);
     check_streams(&rules);
+    check_suppression(&rules);
     check_worker(&rules);
     check_producer(&rules);
     check_verp(&rules);

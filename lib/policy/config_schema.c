@@ -27,6 +27,7 @@ static const char *const class_of_address_words[] = {"verp", "feedback", "unsubs
 static const char *const returned_words[] = {"bounce", "delayed", "delivered", "complaint", "auth-report", "auto-reply",
                                              "challenge-response", "unsubscribe", "opt-out", "not-a-bounce", NULL};
 static const char *const action_words[] = {"pass", "drop", "quarantine", "forward", "mbox", "maildir", "file", "pipe", "post", NULL};
+static const char *const reach_words[] = {"list", "tenant", "global", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
 
 static const struct schema_field kafka_fields[] = {
@@ -144,6 +145,24 @@ static const struct schema_field stream_fields[] = {
 };
 static const struct schema_type stream_type = {TYPE("a stream", stream_fields, config_stream)};
 
+static const struct schema_field suppression_fields[] = {
+    {"name", SCHEMA_NAME, AT(config_suppression, name), .min = 1, .max = 64, .required = true, .own = true},
+    {"hard-reach", SCHEMA_ENUM, AT(config_suppression, hard_reach), .words = reach_words, .fallback = "tenant"},
+    {"hard-decay", SCHEMA_DURATION, AT(config_suppression, hard_decay_ms), .min = 0, .max = 3650 * DAY, .fallback = "0"},
+    {"repeated-count", SCHEMA_COUNT, AT(config_suppression, repeated_count), .min = 0, .max = 20, .fallback = "3"},
+    {"repeated-within", SCHEMA_DURATION, AT(config_suppression, repeated_within_ms), .min = SECOND, .max = 365 * DAY, .fallback = "14d"},
+    {"repeated-decay", SCHEMA_DURATION, AT(config_suppression, repeated_decay_ms), .min = 0, .max = 3650 * DAY, .fallback = "180d"},
+    {"mailbox-full-after", SCHEMA_DURATION, AT(config_suppression, mailbox_full_after_ms), .min = 0, .max = 365 * DAY, .fallback = "30d"},
+    {"mailbox-full-decay", SCHEMA_DURATION, AT(config_suppression, mailbox_full_decay_ms), .min = 0, .max = 3650 * DAY, .fallback = "90d"},
+    {"complaint-reach", SCHEMA_ENUM, AT(config_suppression, complaint_reach), .words = reach_words, .fallback = "list"},
+    {"complaint-decay", SCHEMA_DURATION, AT(config_suppression, complaint_decay_ms), .min = 0, .max = 3650 * DAY, .fallback = "0"},
+    {"unsubscribe-reach", SCHEMA_ENUM, AT(config_suppression, unsubscribe_reach), .words = reach_words, .fallback = "list"},
+    {"unsubscribe-decay", SCHEMA_DURATION, AT(config_suppression, unsubscribe_decay_ms), .min = 0, .max = 3650 * DAY, .fallback = "0"},
+    {"list-metadata", SCHEMA_NAME, AT(config_suppression, list_metadata), .min = 1, .max = 64, .fallback = "list"},
+};
+static const struct schema_type suppression_type = {
+    TYPE("a suppression policy", suppression_fields, config_suppression), .inherits = true};
+
 static const struct schema_field worker_fields[] = {
     {"name", SCHEMA_NAME, AT(config_worker, name), .min = 1, .max = 200},
     {"vips", SCHEMA_NAME, LIST(config_worker, vips, vip_count), .min = 1, .max = 200},
@@ -253,6 +272,7 @@ static const struct schema_field config_fields[] = {
     {"streams", SCHEMA_MAPPING, LIST(config, streams, stream_count), .type = &stream_type,
      /* enum config_class in numbers, as in the normal form */ .fallback = "[{\"name\": \"tx\", \"class\": 0, \"duplicates\": 1}, "
                  "{\"name\": \"bulk\", \"class\": 1, \"duplicates\": 1}]"},
+    {"suppression", SCHEMA_MAPPING, LIST(config, suppression, suppression_count), .type = &suppression_type},
     {"worker", SCHEMA_MAPPING, AT(config, worker), .type = &worker_type},
     {"producer", SCHEMA_MAPPING, AT(config, producer), .type = &producer_type},
     {"verp", SCHEMA_MAPPING, AT(config, verp), .type = &verp_type},

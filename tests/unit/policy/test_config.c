@@ -364,6 +364,33 @@ static void test_secrets_from_files(void **state)
     config_free(&config);
 }
 
+static void test_suppression_by_tenant(void **state)
+{
+    struct fault fault;
+    (void)state;
+    struct config *config = config_load_text("sluice.yaml",
+                                             SLICE("kafka: {bootstrap-servers: 'k:9092'}\n"
+                                                   "suppression:\n"
+                                                   "  - {name: default, repeated-count: 5}\n"
+                                                   "  - {name: shop, hard-reach: global}\n"),
+                                             &fault);
+    assert_non_null(config);
+    const struct config_suppression *shop = config_suppression_for(config, SLICE("shop"));
+    const struct config_suppression *other = config_suppression_for(config, SLICE("other"));
+    assert_int_equal(shop->hard_reach, CONFIG_REACH_GLOBAL);
+    assert_int_equal(shop->repeated_count, 5);
+    assert_int_equal(other->hard_reach, CONFIG_REACH_TENANT);
+    assert_string_equal(other->name, "default");
+    assert_ptr_equal(config_suppression_for(config, SLICE("")), other);
+    assert_int_equal(other->mailbox_full_after_ms, (int64_t)30 * 24 * 3600 * 1000);
+    config_free(&config);
+    assert_null(config_load_text("sluice.yaml",
+                                 SLICE("kafka: {bootstrap-servers: 'k:9092'}\n"
+                                       "suppression: [{name: shop, hard-reach: list}]\n"),
+                                 &fault));
+    assert_non_null(strstr(fault.text, "suppression[0].hard-reach"));
+}
+
 static void test_example_of_the_documentation(void **state)
 {
     (void)state;
@@ -391,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_relative_paths_start_from_the_file),
         cmocka_unit_test(test_units),
         cmocka_unit_test(test_sites_inherit_from_default),
+        cmocka_unit_test(test_suppression_by_tenant),
         cmocka_unit_test(test_site_look_up),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_text_is_kept_as_it_is),
