@@ -47,9 +47,18 @@ static void mail_came_home(struct letter *letter, void *owner)
         }
         return;
     }
-    CHECK(mail->kind == MAIL_LETTER_CLOSED);
+    CHECK(mail->kind == MAIL_LETTER_SETTLED);
+    list_push_back(&intake->settled, &mail->node);
+    mail_release(mail);
+}
+
+void intake_close(struct intake *intake, struct mail *mail)
+{
+    CHECK_MAGIC(intake, INTAKE_MAGIC);
+    list_remove(&mail->node);
     if (!mail->forget && !list_empty(&mail->copies)) {
         mail_hold(mail);
+        list_push_back(&intake->settled, &mail->node);
         outbox_send_copies(intake->outbox, mail);
         mail_release(mail);
         return;
@@ -285,6 +294,7 @@ struct intake *intake_create(struct worker *worker, struct fault *fault)
     intake->event_fd = -1;
     list_init(&intake->held);
     list_init(&intake->returned);
+    list_init(&intake->settled);
     worker->intake = intake;
     intake->loop = io_loop_create(fault);
     if (intake->loop == NULL) {
@@ -327,6 +337,7 @@ void intake_free(struct intake **handle)
     outbox_free(&intake->outbox);
     mailbox_free(&intake->mailbox); /* what came home meanwhile is dealt with in it */
     tiers_release_all(intake);
+    list_append_all(&intake->returned, &intake->settled);
     while ((node = list_pop_front(&intake->returned)) != NULL) {
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
         mail_free(&mail);

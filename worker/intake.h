@@ -23,8 +23,10 @@ void intake_free(struct intake **intake);
  * (then false). */
 bool intake_run(struct intake *intake);
 
-/* Any thread: a mail comes home (closed or returned). */
+/* Any thread: a mail comes home (settled or returned). */
 void intake_post(struct intake *intake, struct mail *mail);
+/* Nothing holds the mail any more: its copies are written, then its ticket closes. */
+void intake_close(struct intake *intake, struct mail *mail);
 /* Any thread: stop intake, finish or move what is open within the configured time, leave. */
 void intake_drain(struct intake *intake);
 /* The intake thread's own, for deliveries that failed. */

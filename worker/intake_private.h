@@ -25,6 +25,7 @@ struct intake {
     size_t assigned_count;
     struct list held;     /* mails of tiers that are not due */
     struct list returned; /* mails that shards gave back while their partitions go */
+    struct list settled;  /* mails that are through, but for what Kafka has to acknowledge */
 
     atomic_int drain_asked; /* no bool: compilers read neighbouring ones at once */
     bool draining;

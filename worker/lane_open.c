@@ -170,7 +170,8 @@ void lane_free(struct lane **handle)
     }
     while ((mail = queue_take(&lane->queue)) != NULL) {
         dns_site_unref(&mail->site);
-        mail_release(mail);
+        mail->forget = true; /* of an unclean stop */
+        mail_send_home(mail);
     }
     if (lane->resolving) {
         dns_address_lookup_cancel(&lane->lookup);

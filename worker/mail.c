@@ -230,10 +230,16 @@ void mail_release(struct mail *mail)
     int before = atomic_fetch_sub_explicit(&mail->holds, 1, memory_order_acq_rel);
     CHECK(before > 0);
     if (before == 1) {
-        mail->shard = NULL;
-        mail->kind = MAIL_LETTER_CLOSED;
-        intake_post(mail->worker->intake, mail);
+        intake_close(mail->worker->intake, mail);
     }
+}
+
+void mail_send_home(struct mail *mail)
+{
+    CHECK(mail->site == NULL && !list_linked(&mail->node));
+    mail->shard = NULL;
+    mail->kind = MAIL_LETTER_SETTLED;
+    intake_post(mail->worker->intake, mail);
 }
 
 int64_t mail_age_ms(const struct mail *mail, struct wall_time now)

@@ -3,10 +3,11 @@
  * and what keeps its ticket open.
  *
  * Ownership: the intake thread makes it, posts it to a shard, which owns it (one thread at a time,
- * handed over by mailbox) until it has been settled. Settling gives away events, each of which
- * holds the mail until Kafka has acknowledged it. The last hold to go sends the mail back to the
- * intake thread, where copies of the record are written, the ticket is closed and the mail freed.
- * So a ticket closes only after everything that follows from its record is on Kafka.
+ * handed over by mailbox) until it has been settled and goes home to the intake thread. Settling
+ * gives away events, each of which holds the mail until Kafka has acknowledged it (which is told on
+ * the intake thread). When the last hold goes, copies of the record are written, the ticket is
+ * closed and the mail freed. So a ticket closes only after everything that follows from its record
+ * is on Kafka.
  */
 #ifndef SLUICE_WORKER_MAIL_H
 #define SLUICE_WORKER_MAIL_H
@@ -36,14 +37,13 @@ enum mail_rcpt_state {
 
 struct mail_rcpt {
     enum mail_rcpt_state state;
-    bool tried; /* a server answered about it in this round */
 };
 
 /* What a letter to a shard or to the intake thread asks for. */
 enum mail_letter {
     MAIL_LETTER_ROUTE,    /* to a shard: decode, find the site */
     MAIL_LETTER_LANE,     /* to the shard that owns the site's lanes */
-    MAIL_LETTER_CLOSED,   /* to intake: nothing holds it any more */
+    MAIL_LETTER_SETTLED,  /* to intake: its shard is through with it */
     MAIL_LETTER_RETURNED, /* to intake: its partition is going away and it was not begun */
 };
 
@@ -51,7 +51,7 @@ struct mail {
     uint32_t magic;
     enum mail_letter kind;
     struct letter letter;
-    struct list node; /* in a lane's queue, or among the route's look-ups */
+    struct list node; /* in a lane's queue, among the route's look-ups, or in a list of intake's */
     struct worker *worker;
     struct shard *shard; /* owner at the moment; NULL: the intake thread */
 
@@ -113,9 +113,10 @@ void mail_rcpt_set(struct mail *mail, uint32_t index, enum mail_rcpt_state state
 
 /* One more reason why the ticket stays open; any thread that owns the mail. */
 void mail_hold(struct mail *mail);
-/* One less. The last one posts the mail to the intake thread (or, on that thread, the same: one way
- * only). */
+/* One less, on the intake thread: the last one closes the mail. */
 void mail_release(struct mail *mail);
+/* Its shard is through with it: the shard's own hold goes with it. */
+void mail_send_home(struct mail *mail);
 
 /* Frees everything. Intake thread, after the ticket was dealt with. */
 void mail_free(struct mail **mail);

@@ -105,7 +105,7 @@ static void let_go(struct mail **handle)
     }
     dns_site_unref(&mail->site);
     *handle = NULL;
-    mail_release(mail);
+    mail_send_home(mail);
 }
 
 void settle_round(struct settler *settler, struct mail **handle)

@@ -116,7 +116,13 @@ struct outbox *intake_outbox(struct intake *one)
 void intake_post(struct intake *one, struct mail *mail)
 {
     (void)one;
-    assert_int_equal(mail->kind, MAIL_LETTER_CLOSED);
+    (void)mail;
+    fail_msg("nothing comes home here");
+}
+
+void intake_close(struct intake *one, struct mail *mail)
+{
+    (void)one;
     world.moved += list_empty(&mail->copies) ? 0 : 1;
     if (mail->forget) {
         world.forgotten++;

@@ -87,6 +87,12 @@ bool kafka_partition_is_leaving(const struct kafka_partition *partition)
 void intake_post(struct intake *intake, struct mail *mail)
 {
     (void)intake;
+    mail_release(mail);
+}
+
+void intake_close(struct intake *intake, struct mail *mail)
+{
+    (void)intake;
     world.came_home++;
     list_foreach (node, &mail->copies) {
         note_copy(CONTAINER_OF(node, struct copy, node));

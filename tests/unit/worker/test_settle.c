@@ -81,8 +81,14 @@ struct kafka_ticket kafka_record_ticket(const struct kafka_record *record)
 void intake_post(struct intake *intake, struct mail *mail)
 {
     (void)intake;
-    assert_int_equal(mail->kind, MAIL_LETTER_CLOSED);
+    assert_int_equal(mail->kind, MAIL_LETTER_SETTLED);
     assert_null(mail->site);
+    mail_release(mail);
+}
+
+void intake_close(struct intake *intake, struct mail *mail)
+{
+    (void)intake;
     world.came_home++;
     world.home = mail;
 }
