@@ -14,17 +14,11 @@
 #ifndef SLUICE_LEDGER_OFFSETS_H
 #define SLUICE_LEDGER_OFFSETS_H
 
-#include "base/check.h"
+#include "schema/completion.h"
 
 #define OFFSETS_BLOCK 4096
 
 struct offsets_block;
-
-/* first … last, both complete. */
-struct offsets_run {
-    int64_t first;
-    int64_t last;
-};
 
 struct offsets {
     int64_t watermark;            /* the lowest offset that is not complete: what a commit says */
