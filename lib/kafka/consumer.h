@@ -8,13 +8,18 @@
  *
  * Ticket: opened for each record taken. Tickets finish in any order and on that same thread; the
  * watermark is the lowest unfinished offset, and only it is committed (about once a second and at
- * revocation). A later room may complete above it.
+ * revocation).
+ *
+ * With ops->given the owner commits, not the consumer (claim mode): what is given by the group is
+ * told with what was last committed for it; nothing is read before kafka_consumer_begin() says
+ * where to start and what is complete above that; offsets are committed by bursts (txn.h) only.
  */
 #ifndef SLUICE_KAFKA_CONSUMER_H
 #define SLUICE_KAFKA_CONSUMER_H
 
 #include "base/clock.h"
 #include "kafka/properties.h"
+#include "ledger/offsets.h"
 
 struct kafka_consumer;
 struct kafka_partition; /* one assigned partition: offsets, open tickets, pause state, epoch */
@@ -55,6 +60,25 @@ struct kafka_ticket {
     struct kafka_partition *partition;
     uint32_t epoch; /* of the assignment: a ticket of an earlier one completes to nothing */
     int64_t offset;
+    uint64_t claim; /* of the partition when the record was taken; 0 without claim mode */
+};
+
+/* A partition of the group's topics, as it was last committed. */
+struct kafka_given {
+    struct kafka_partition *partition;
+    bool mine;            /* given to us; the others are told for their metadata */
+    int64_t committed;    /* -1: never */
+    int64_t lowest;       /* the lowest offset there is; only of `mine` */
+    const char *metadata; /* of the commit, "" none; valid during the call */
+};
+
+/* Where a partition of ours starts. */
+struct kafka_start {
+    struct kafka_partition *partition;
+    int64_t offset;
+    uint64_t claim; /* what tickets and the owner's journal name this ownership by */
+    const struct offsets_run *runs; /* complete above `offset`: sorted, apart; copied */
+    size_t run_count;
 };
 
 struct kafka_consumer_ops {
@@ -66,6 +90,12 @@ struct kafka_consumer_ops {
                     bool lost);
     /* A fault of the group: FAULT_FATAL means the consumer is of no use any more. */
     void (*failed)(void *owner, const struct fault *fault);
+    /* Claim mode; all from inside kafka_consumer_serve(). Given: first with `settled` false: what a
+     * dead owner's open transaction would commit is not in it. After such owners were fenced,
+     * kafka_consumer_look() brings it again with `settled` true, and that is what counts. */
+    void (*given)(void *owner, const struct kafka_given *given, size_t count, bool settled);
+    /* Taken away before kafka_consumer_begin(). */
+    void (*given_back)(void *owner);
 };
 
 struct kafka_consumer_options {
@@ -77,7 +107,11 @@ struct kafka_consumer_options {
     int64_t queued_max_kbytes; /* per source class */
     int64_t max_message_bytes;
     int commit_interval_ms; /* 1000 */
-    int session_timeout_ms; /* 0: librdkafka's default (45 s) */
+    int session_timeout_ms; /* 6000; heartbeats each quarter of it, 3 s at most */
+    /* Claim mode: the partition on which the group's contact is proven each second by a commit of
+     * offset 0. It must not be one that the group reads. NULL: no contact is kept. */
+    const char *contact_topic;
+    int32_t contact_partition;
 };
 void kafka_consumer_options_default(struct kafka_consumer_options *options);
 
@@ -103,12 +137,23 @@ bool kafka_consumer_take(struct kafka_consumer *consumer, enum kafka_source sour
 static inline struct kafka_ticket kafka_record_ticket_of(struct kafka_partition *partition,
                                                          uint32_t epoch, int64_t offset)
 {
-    return (struct kafka_ticket){partition, epoch, offset};
+    return (struct kafka_ticket){partition, epoch, offset, 0};
 }
 struct kafka_ticket kafka_record_ticket(const struct kafka_record *record);
 
 /* In any order; a second completion of the same ticket is a bug of ours. */
 void kafka_ticket_complete(struct kafka_consumer *consumer, struct kafka_ticket ticket);
+/* Claim mode: reads `starts`, which must be all that was given as `mine`. False: they were taken
+ * away meanwhile, or are read already. ops->assigned is called before it returns. */
+bool kafka_consumer_begin(struct kafka_consumer *consumer, const struct kafka_start *starts,
+                          size_t count);
+/* Claim mode, between given and begin: fetches again what is committed. */
+void kafka_consumer_look(struct kafka_consumer *consumer);
+/* Claim mode: when the brokers were last asked something that they answered to a living member of
+ * our generation (CLOCK_BOOTTIME, µs, before the sending); 0: never, or the group said that we are
+ * no member. Any thread. */
+int64_t kafka_consumer_contact_us(const struct kafka_consumer *consumer);
+
 /* True while the partition is still ours under that ticket's epoch. Only on the Kafka thread. */
 bool kafka_ticket_valid(const struct kafka_ticket *ticket);
 
@@ -124,6 +169,11 @@ bool kafka_partition_is_leaving(const struct kafka_partition *partition);
 int64_t kafka_partition_highest_complete(const struct kafka_partition *partition);
 const char *kafka_partition_topic(const struct kafka_partition *partition);
 int32_t kafka_partition_id(const struct kafka_partition *partition);
+/* Of an assigned partition: valid until it is revoked. */
+const struct offsets *kafka_partition_offsets(const struct kafka_partition *partition);
+uint64_t kafka_partition_claim(const struct kafka_partition *partition);
+/* What was committed last and successfully; -1 none. */
+int64_t kafka_partition_committed(const struct kafka_partition *partition);
 size_t kafka_partition_open_tickets(const struct kafka_partition *partition);
 /* True when every ticket of every assigned partition is complete. */
 bool kafka_consumer_idle(const struct kafka_consumer *consumer);

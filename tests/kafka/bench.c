@@ -127,7 +127,7 @@ static void assigned(void *owner, struct kafka_partition *const *partitions, siz
 
 static void consume(long count, int hold, int seconds, bool slow)
 {
-    static const struct kafka_consumer_ops ops = {assigned, NULL, NULL};
+    static const struct kafka_consumer_ops ops = {.assigned = assigned};
     struct kafka_subscription subscriptions[14];
     struct fault fault;
     for (int i = 0; i < 14; i++) {

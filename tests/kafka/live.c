@@ -141,7 +141,8 @@ static void on_failed(void *owner, const struct fault *fault)
 void live_consumer_open(struct live_consumer *live, const char *prefix, bool tiers,
                         const char *instance)
 {
-    static const struct kafka_consumer_ops ops = {on_assigned, on_revoked, on_failed};
+    static const struct kafka_consumer_ops ops = {
+        .assigned = on_assigned, .revoked = on_revoked, .failed = on_failed};
     struct kafka_subscription subscriptions[2 + KAFKA_TIERS] = {
         {live_topic(prefix, "q.tx"), KAFKA_SOURCE_TX, 0},
         {live_topic(prefix, "q.bulk"), KAFKA_SOURCE_BULK, 1},
