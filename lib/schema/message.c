@@ -168,9 +168,18 @@ static bool read_fields(struct slice others, struct arena *arena, struct message
     return ok;
 }
 
-/* The same id each time the record is read. */
-static bool derive_id(const struct message_origin *origin, struct arena *arena,
-                      struct message *message)
+void message_id_of_key(struct slice tenant, struct slice key, char out[UUID_TEXT_LEN + 1])
+{
+    /* Neither may hold a NUL, so no two pairs give the same text. */
+    char text[MESSAGE_TENANT_MAX + MESSAGE_KEY_MAX + 8];
+    int used =
+        snprintf(text, sizeof(text), "key%c%.*s%c%.*s", 0, SLICE_FMT(tenant), 0, SLICE_FMT(key));
+    CHECK(used > 0 && (size_t)used < sizeof(text));
+    struct uuid id = uuid_derive(slice_of(text, (size_t)used));
+    uuid_format(&id, out);
+}
+
+static struct uuid id_of_place(const struct message_origin *origin)
 {
     char key[300];
     uint64_t place[2] = {htole64((uint64_t)(int64_t)origin->partition),
@@ -182,12 +191,23 @@ static bool derive_id(const struct message_origin *origin, struct arena *arena,
     if (topic_bytes > 0) {
         memcpy(key + sizeof(place), origin->topic.ptr, topic_bytes);
     }
+    return uuid_derive(slice_of(key, sizeof(place) + topic_bytes));
+}
+
+/* The same id each time the record is read. `by_key`: each time the message is published. */
+static bool derive_id(const struct message_origin *origin, bool by_key, struct arena *arena,
+                      struct message *message)
+{
     char *text = arena_try_alloc(arena, UUID_TEXT_LEN + 1);
     if (text == NULL) {
         return false;
     }
-    struct uuid id = uuid_derive(slice_of(key, sizeof(place) + topic_bytes));
-    uuid_format(&id, text);
+    if (by_key) {
+        message_id_of_key(message->tenant, message->idempotency_key, text);
+    } else {
+        struct uuid id = id_of_place(origin);
+        uuid_format(&id, text);
+    }
     message->id = slice_of(text, UUID_TEXT_LEN);
     return true;
 }
@@ -233,7 +253,8 @@ bool message_decode(struct slice record, const struct message_origin *origin, st
     }
     struct uuid id;
     if (message->id.len == 0 || (!ok && !uuid_parse(message->id, &id))) {
-        return derive_id(origin, arena, message) ? ok : no_memory(fault);
+        bool by_key = ok && message->idempotency_key.len > 0;
+        return derive_id(origin, by_key, arena, message) ? ok : no_memory(fault);
     }
     return ok;
 }

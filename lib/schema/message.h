@@ -18,6 +18,9 @@ struct message_pair {
     struct slice name, value;
 };
 
+#define MESSAGE_TENANT_MAX 64
+#define MESSAGE_KEY_MAX 200
+
 struct message_recipient {
     struct slice address;
     struct slice dsn_notify, dsn_orcpt; /* len 0: none */
@@ -30,6 +33,7 @@ enum message_class { MESSAGE_CLASS_DEFAULT, MESSAGE_CLASS_TX, MESSAGE_CLASS_MASS
 struct message {
     struct slice id; /* UUID text, always set after decoding */
     struct slice tenant, campaign, mail_from, pool;
+    struct slice idempotency_key;
     struct slice domain; /* of the recipients: lower-case A-label; set by decoding */
     struct message_recipient *recipients;
     size_t recipient_count;
@@ -45,7 +49,7 @@ struct message {
     enum message_class klass;
 };
 
-/* Where a record came from, for messages without an id. */
+/* Where a record came from, for messages with neither id nor idempotency key. */
 struct message_origin {
     struct slice topic;
     int32_t partition;
@@ -61,6 +65,9 @@ bool message_decode(struct slice record, const struct message_origin *origin, st
 
 /* The rules alone, for those who build a message (libsluice): fills domain and content_8bit. */
 bool message_validate(struct message *message, struct arena *arena, struct fault *fault);
+
+/* The id of a message that has an idempotency key and no id of its own. */
+void message_id_of_key(struct slice tenant, struct slice key, char out[UUID_TEXT_LEN + 1]);
 
 /* Size of the encoded record, and encoding into a buffer of that size. */
 size_t message_encoded_size(const struct message *message);

@@ -11,7 +11,6 @@
 
 #include "smtp/address.h"
 
-#define TENANT_MAX 64
 #define CAMPAIGN_MAX 128
 #define POOL_MAX 128
 #define ENVID_MAX 100
@@ -81,8 +80,8 @@ static bool check_identity(const struct message *message, struct fault *fault)
     if (message->tenant.len == 0) {
         return refuse(fault, "tenant", "missing");
     }
-    if (message->tenant.len > TENANT_MAX) {
-        return too_long(fault, "tenant", TENANT_MAX);
+    if (message->tenant.len > MESSAGE_TENANT_MAX) {
+        return too_long(fault, "tenant", MESSAGE_TENANT_MAX);
     }
     if (!is_name(message->tenant)) {
         return refuse(fault, "tenant", "a character that is not in [A-Za-z0-9._-]");
@@ -91,6 +90,7 @@ static bool check_identity(const struct message *message, struct fault *fault)
         return refuse(fault, "pool", "a character that is not in [A-Za-z0-9._-]");
     }
     return check_line(fault, "campaign", message->campaign, CAMPAIGN_MAX) &&
+           check_line(fault, "idempotency_key", message->idempotency_key, MESSAGE_KEY_MAX) &&
            check_line(fault, "pool", message->pool, POOL_MAX);
 }
 

@@ -22,6 +22,7 @@ static const struct wire_rule message_rules[] = {
     [MESSAGE_FIELD_SIGNING] = {"signing", WIRE_KIND_CHILD, 0},
     [MESSAGE_FIELD_METADATA] = {"metadata", WIRE_KIND_CHILD, 0},
     [16] = {"class", WIRE_KIND_ENUM, offsetof(struct message, klass)},
+    [17] = MESSAGE_RULE(idempotency_key, WIRE_KIND_TEXT),
 };
 const struct wire_table message_table = {message_rules, ARRAY_LEN(message_rules)};
 

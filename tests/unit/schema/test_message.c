@@ -64,6 +64,7 @@ static void sample_init(struct sample *sample)
         sample->signing[i % 10] = sample->signing[0];
     }
     message->klass = MESSAGE_CLASS_TX;
+    message->idempotency_key = SLICE("order 7/receipt");
 }
 
 static uint8_t *encode(const struct message *message, size_t *len)
@@ -100,6 +101,7 @@ static void assert_same(const struct message *got, const struct message *wanted)
     assert_slice(got->mail_from, wanted->mail_from);
     assert_slice(got->pool, wanted->pool);
     assert_slice(got->content, wanted->content);
+    assert_slice(got->idempotency_key, wanted->idempotency_key);
     assert_slice(got->dsn_ret, wanted->dsn_ret);
     assert_slice(got->dsn_envid, wanted->dsn_envid);
     assert_true(got->not_before_ms == wanted->not_before_ms &&
@@ -153,7 +155,7 @@ static void test_against_protobuf_c(void **state)
     struct arena *arena = arena_create(1024, 1 << 20);
     size_t len;
     (void)state;
-    assert_int_equal(sluice__v1__message__descriptor.n_fields, 16);
+    assert_int_equal(sluice__v1__message__descriptor.n_fields, 17);
     assert_int_equal(sluice__v1__recipient__descriptor.n_fields, 4);
     assert_int_equal(sluice__v1__signing_identity__descriptor.n_fields, 2);
     sample_init(&sample);
@@ -211,6 +213,7 @@ static void test_id_is_derived(void **state)
     (void)state;
     sample_init(&sample);
     sample.message.id = SLICE_NULL;
+    sample.message.idempotency_key = SLICE_NULL;
     uint8_t *bytes = encode(&sample.message, &len);
     for (int i = 0; i < 3; i++) {
         struct message_origin from = origin;
@@ -283,6 +286,49 @@ static void check_case(const struct rule_case *rule)
     arena_free(&arena);
 }
 
+/* Without an id: by tenant and key, wherever the record lies; a key that breaks a rule has no say.
+ */
+static void test_id_of_key(void **state)
+{
+    static const struct {
+        const char *tenant, *key;
+        int32_t partition;
+        bool by_key;
+    } cases[] = {
+        {"acme", "k1", 3, true},    {"acme", "k1", 4, true}, {"acme", "k2", 3, true},
+        {"bcme", "k1", 3, true},    {"acm", "ek1", 3, true}, {"acme", "", 3, false},
+        {"acme", "a\nb", 3, false},
+    };
+    char seen[ARRAY_LEN(cases)][UUID_TEXT_LEN + 1];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct sample sample;
+        struct message back;
+        struct fault fault = {0};
+        size_t len;
+        struct arena *arena = arena_create(1024, 1 << 20);
+        struct message_origin place = origin;
+        place.partition = cases[i].partition;
+        sample_init(&sample);
+        sample.message.id = SLICE_NULL;
+        sample.message.tenant = slice_cstr(cases[i].tenant);
+        sample.message.idempotency_key = slice_cstr(cases[i].key);
+        uint8_t *bytes = encode(&sample.message, &len);
+        (void)message_decode(slice_of(bytes, len), &place, arena, &back, &fault);
+        snprintf(seen[i], sizeof(seen[i]), "%.*s", SLICE_FMT(back.id));
+        char of_key[UUID_TEXT_LEN + 1];
+        message_id_of_key(sample.message.tenant, sample.message.idempotency_key, of_key);
+        assert_int_equal(strcmp(of_key, seen[i]) == 0, cases[i].by_key);
+        for (size_t j = 0; j < i; j++) {
+            /* Only the second is the first one again; what has no good key goes by its place. */
+            bool same = (i == 1 && j == 0) || (!cases[i].by_key && !cases[j].by_key);
+            assert_int_equal(strcmp(seen[i], seen[j]) == 0, same);
+        }
+        free(bytes);
+        arena_free(&arena);
+    }
+}
+
 static void test_rules(void **state)
 {
     const struct rule_case cases[] = {
@@ -295,6 +341,10 @@ static void test_rules(void **state)
         {"campaign: ", AT(message.campaign), SLICE("a\xff")},
         {"campaign: ", AT(message.campaign), slice_of(long_text, 129)},
         {NULL, AT(message.campaign), SLICE("")},
+        {"idempotency_key: ", AT(message.idempotency_key), SLICE("a\nb")},
+        {"idempotency_key: ", AT(message.idempotency_key), SLICE("a\xff")},
+        {"idempotency_key: ", AT(message.idempotency_key), slice_of(long_text, 201)},
+        {NULL, AT(message.idempotency_key), slice_of(long_text, 200)},
         {"pool: ", AT(message.pool), SLICE("a/b")},
         {NULL, AT(message.mail_from), SLICE("")},
         {"mail_from: ", AT(message.mail_from), SLICE("a@b.example\r\nRCPT TO:<x@y.example>")},
@@ -506,12 +556,12 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_against_protobuf_c),
-        cmocka_unit_test(test_framed),           cmocka_unit_test(test_id_is_derived),
-        cmocka_unit_test(test_field_order),      cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_counts_and_times), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_utf8_addresses),   cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_against_protobuf_c),
+        cmocka_unit_test(test_framed),      cmocka_unit_test(test_id_is_derived),
+        cmocka_unit_test(test_field_order), cmocka_unit_test(test_id_of_key),
+        cmocka_unit_test(test_rules),       cmocka_unit_test(test_counts_and_times),
+        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_utf8_addresses),
+        cmocka_unit_test(test_mutations),   cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
