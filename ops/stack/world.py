@@ -100,8 +100,8 @@ vips:
 tenants:
   - {{name: demo, rate: 1000000/h, pools: [shared]}}
 streams:
-  - {{name: tx, class: transactional, pool: shared}}
-  - {{name: bulk, class: bulk, pool: shared}}
+  - {{name: tx, class: transactional, pool: shared, on-uncertain: hold}}   # what broke at the last moment is kept, not sent again
+  - {{name: bulk, class: bulk, pool: shared, on-uncertain: hold}}
 producer:
   listeners: ["127.0.0.1:{smtp_port}"]
   auth-required: false
