@@ -15,8 +15,8 @@
 struct copy {
     struct list node; /* in mail.copies */
     const char *topic;
-    struct slice key;  /* ptr NULL: the record's own */
-    size_t value_len;  /* so much of the record's value */
+    struct slice key; /* ptr NULL: the record's own */
+    size_t value_len; /* so much of the record's value */
     size_t header_count;
     struct kafka_header headers[];
 };

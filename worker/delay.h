@@ -33,9 +33,9 @@ struct delay_request {
  * time. */
 void delay_send(struct mail *mail, const struct delay_request *request);
 
-/* Adds a copy that sends a mail that was not begun on to a tier as it came: same attempt, same recipients, due at
- * due_ms (0: as it was, or if nobody has read that yet, after the first tier). Works whether it was
- * decoded or not. */
+/* Adds a copy that sends a mail that was not begun on to a tier as it came: same attempt, same
+ * recipients, due at due_ms (0: as it was, or if nobody has read that yet, after the first tier).
+ * Works whether it was decoded or not. */
 void delay_forward(struct mail *mail, int64_t due_ms);
 
 /* Adds a copy to the topic of those of whom nobody knows what became of them, with the recipients

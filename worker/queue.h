@@ -41,8 +41,8 @@ struct mail *queue_take(struct queue *queue);
 /* Takes the youngest mail of the lowest class for spilling; NULL: empty. */
 struct mail *queue_take_last(struct queue *queue);
 
-/* Takes a mail that joined the lane before that time, if it is the oldest of its tenant; NULL: there
- * is none. */
+/* Takes a mail that joined the lane before that time, if it is the oldest of its tenant; NULL:
+ * there is none. */
 struct mail *queue_take_older(struct queue *queue, struct mono_time before);
 
 /* Calls `act` for the mails that joined the lane before that time, tenant by tenant from the oldest

@@ -160,9 +160,8 @@ void settle_later(struct settler *settler, struct mail **handle, int64_t due_ms,
 {
     struct mail *mail = *handle;
     /* Who was deferred in this round has had its attempt. */
-    struct delay_request request = {.due_ms = due_ms,
-                                    .attempt = mail->attempt + (mail->deferred > 0 ? 1 : 0),
-                                    .exact = exact};
+    struct delay_request request = {
+        .due_ms = due_ms, .attempt = mail->attempt + (mail->deferred > 0 ? 1 : 0), .exact = exact};
     delay_send(mail, &request);
     worker_count(settler->worker, WORKER_SPILLED, 1);
     let_go(handle);

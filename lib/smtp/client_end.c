@@ -41,8 +41,8 @@ void client_end(struct smtp_client *client, struct smtp_outcome outcome,
     }
     outcome.text.ptr = client->closed_text;
     client->closed = outcome;
-    bool quiet = client->envelope_held ||
-                 (client->out_at == client->out.len && !client->content_active);
+    bool quiet =
+        client->envelope_held || (client->out_at == client->out.len && !client->content_active);
     if (client->transaction != NULL) {
         abandon_transaction(client, outcome, lost_result, now);
     }

@@ -8,8 +8,8 @@
  * reply without an entry, or to a command that has not been sent in full, ends the session.
  *  - A recipient's outcome has result NONE until its verdict; an accepted one has code 2xx besides.
  * A verdict is never changed.
- *  - Output is, unless envelope_held: `out` from out_at on, then the pieces of `content` while content_active. Nothing is
- * put into `out` while content is active.
+ *  - Output is, unless envelope_held: `out` from out_at on, then the pieces of `content` while
+ * content_active. Nothing is put into `out` while content is active.
  */
 #ifndef SLUICE_SMTP_CLIENT_PRIVATE_H
 #define SLUICE_SMTP_CLIENT_PRIVATE_H

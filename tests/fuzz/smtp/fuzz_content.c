@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     model(raw, stuff, &wanted);
     smtp_content_measure(&content, slices, count);
     smtp_content_begin(&content, stuff ? SMTP_CONTENT_DOT : SMTP_CONTENT_CHUNK,
-                       !hold          ? SMTP_CONTENT_HOLD_NONE
+                       !hold           ? SMTP_CONTENT_HOLD_NONE
                        : size % 2 == 0 ? SMTP_CONTENT_HOLD_ALL
                                        : SMTP_CONTENT_HOLD_END);
     drain(&content, &out, data[3] % SMTP_CONTENT_QUEUE + 1u, (data[2] >> 2) * 7u + 1u);

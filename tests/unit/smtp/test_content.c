@@ -119,8 +119,7 @@ static void test_hold(void **state)
         struct strbuf out;
         strbuf_init(&out, OUT_MAX);
         smtp_content_measure(&content, &slice, 1);
-        smtp_content_begin(&content, (enum smtp_content_form)form,
-                           SMTP_CONTENT_HOLD_END);
+        smtp_content_begin(&content, (enum smtp_content_form)form, SMTP_CONTENT_HOLD_END);
         assert_false(smtp_content_held(&content));
         drain(&content, &out, 8, 3);
         assert_true(slice_eq(strbuf_slice(&out),
@@ -285,10 +284,8 @@ static void test_property(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_examples),
-        cmocka_unit_test(test_no_copy),
-        cmocka_unit_test(test_hold),
-        cmocka_unit_test(test_hold_all),
+        cmocka_unit_test(test_examples), cmocka_unit_test(test_no_copy),
+        cmocka_unit_test(test_hold),     cmocka_unit_test(test_hold_all),
         cmocka_unit_test(test_property),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,8 +51,9 @@ bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_rec
         return fault_set(fault, FAULT_INVALID, 0, "too large for the test");
     }
     assert_true(world.count < SENT_MAX);
-    world.sent[world.count++] = (struct sent){record->topic, record->key, record->value, record->headers,
-                                              record->header_count, record->delivery};
+    world.sent[world.count++] =
+        (struct sent){record->topic,   record->key,          record->value,
+                      record->headers, record->header_count, record->delivery};
     return true;
 }
 
@@ -628,10 +629,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_copy_for_nobody_is_invalid, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_mail_moved_on_unread_keeps_its_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_outcome_told_again_has_the_same_id, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_uncertain_recipient_is_tried_again_by_the_schedule, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_uncertain_recipient_is_held_for_people, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_uncertain_recipient_is_tried_again_by_the_schedule,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_uncertain_recipient_is_held_for_people, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(an_uncertain_recipient_is_dropped, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(held_and_deferred_recipients_go_different_ways, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(held_and_deferred_recipients_go_different_ways, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(at_the_end_what_kafka_has_not_is_left_to_the_next_owner,
                                         set_up, tear_down),
     };
