@@ -71,11 +71,11 @@ def vip_address(number):
 
 
 def config_text(stack, sim_port, smtp_port, duplicates, session_timeout_s, completion):
-    """`completion`: this worker knows the keys about it. Without them the session time-out goes by the client's property."""
+    """`completion`: these programs know the keys about it. The session time-out is also given as the client's own property, for workers that
+    do not go by the key."""
     def stream(name, kind):
         more = f", duplicates: {duplicates}, on-uncertain: {POLICY[name]}" if completion else ""
         return f"  - {{name: {name}, class: {kind}, pool: shared{more}}}\n"
-    properties = "" if completion else f"  properties: {{session.timeout.ms: {session_timeout_s * 1000}}}\n"
     vips = [f"vip{i + 1}" for i in range(WORKERS)]
     return f"""\
 kafka:
@@ -84,7 +84,8 @@ kafka:
   event-partitions: 4
   slots: 4
   tier-unit: 1s
-{properties}redis: {{host: 127.0.0.1, port: {stack.redis_port}}}
+  properties: {{session.timeout.ms: {session_timeout_s * 1000}}}
+redis: {{host: 127.0.0.1, port: {stack.redis_port}}}
 dns: {{servers: ["{stack.dns}"], timeout: 3s}}
 vips:
 """ + "".join(f"  - {{name: {vip}, source-ipv4: {vip_address(i + 1)}, ehlo-name: {vip}.sender.test}}\n" for i, vip in enumerate(vips)) \
