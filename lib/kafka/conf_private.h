@@ -29,9 +29,16 @@ void kafka_conf_set_int(struct kafka_conf *builder, const char *name, int64_t va
 void kafka_conf_user(struct kafka_conf *builder);
 /* FAULT_INVALID when the user's properties say otherwise. */
 void kafka_conf_must(struct kafka_conf *builder, const char *name, const char *value);
+void kafka_conf_must_int(struct kafka_conf *builder, const char *name, int64_t value);
 /* The client, which takes the configuration; NULL: fault is set. Frees the configuration in any
  * case. */
 rd_kafka_t *kafka_conf_create_client(struct kafka_conf *builder, rd_kafka_type_t type);
+
+/* Own copies of everything, for clients that have to be made anew; *to is freed by the second. */
+void kafka_properties_copy(struct kafka_properties *to, const struct kafka_properties *from);
+void kafka_properties_free(struct kafka_properties *properties);
+/* Of an own copy that is kept as const. */
+void kafka_text_free(const void *text);
 
 /* Does nothing: a reference to it links tsan_threads.c. */
 void kafka_tsan_threads(void);

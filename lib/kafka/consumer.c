@@ -28,6 +28,7 @@ void kafka_consumer_options_default(struct kafka_consumer_options *options)
         .queued_max_kbytes = 32 * 1024,
         .max_message_bytes = 26 << 20,
         .commit_interval_ms = 1000,
+        .session_timeout_ms = 6000,
     };
 }
 
@@ -203,6 +204,7 @@ bool consumer_commit_sync(struct kafka_consumer *consumer, int timeout_ms, struc
 bool kafka_consumer_commit(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault)
 {
     CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    CHECK(!consumer_claims(consumer)); /* the owner commits */
     return consumer_commit_sync(consumer, timeout_ms, fault);
 }
 
@@ -222,13 +224,14 @@ static rd_kafka_t *create_client(const struct kafka_properties *properties,
                        options->max_message_bytes + (16 << 20));
     kafka_conf_set_int(&builder, "fetch.wait.max.ms", 100);
     kafka_conf_set_int(&builder, "fetch.error.backoff.ms", 100);
-    if (options->session_timeout_ms > 0) {
-        kafka_conf_set_int(&builder, "session.timeout.ms", options->session_timeout_ms);
-        kafka_conf_set_int(&builder, "heartbeat.interval.ms",
-                           options->session_timeout_ms < 9000 ? options->session_timeout_ms / 3
-                                                              : 3000);
-    }
+    int heartbeat_ms = options->session_timeout_ms < 12000 ? options->session_timeout_ms / 4 : 3000;
+    kafka_conf_set_int(&builder, "session.timeout.ms", options->session_timeout_ms);
+    kafka_conf_set_int(&builder, "heartbeat.interval.ms", heartbeat_ms);
     kafka_conf_user(&builder);
+    if (consumer_claims(consumer)) { /* how long a zombie may send hangs on them */
+        kafka_conf_must_int(&builder, "session.timeout.ms", options->session_timeout_ms);
+        kafka_conf_must_int(&builder, "heartbeat.interval.ms", heartbeat_ms);
+    }
     kafka_conf_must(&builder, "group.id", options->group_id);
     if (options->group_instance_id != NULL) {
         kafka_conf_must(&builder, "group.instance.id", options->group_instance_id);
@@ -253,9 +256,11 @@ static void release(struct kafka_consumer *consumer)
             rd_kafka_queue_destroy(consumer->queues[i].queue);
         }
     }
+    claim_close(consumer);
     if (consumer->rk != NULL) {
         rd_kafka_destroy(consumer->rk);
     }
+    claim_release(consumer);
     for (size_t t = 0; t < consumer->topic_count; t++) {
         struct kafka_topic *topic = &consumer->topics[t];
         for (size_t p = 0; p < topic->partition_count; p++) {
@@ -315,6 +320,7 @@ struct kafka_consumer *kafka_consumer_create(const struct kafka_properties *prop
     for (size_t i = 0; i < KAFKA_SOURCES; i++) {
         consumer->queues[i].queue = rd_kafka_queue_new(consumer->rk);
     }
+    claim_init(consumer, options);
     if (!subscribe(consumer, fault)) {
         consumer->closing = true;
         release(consumer);
@@ -358,6 +364,7 @@ void kafka_consumer_notify(struct kafka_consumer *consumer, int event_fd)
     for (size_t i = 0; i < KAFKA_SOURCES; i++) {
         rd_kafka_queue_io_event_enable(consumer->queues[i].queue, event_fd, &one, sizeof(one));
     }
+    rd_kafka_queue_io_event_enable(consumer->claim.answers, event_fd, &one, sizeof(one));
 }
 
 void kafka_consumer_serve(struct kafka_consumer *consumer, struct mono_time now)
@@ -372,7 +379,9 @@ void kafka_consumer_serve(struct kafka_consumer *consumer, struct mono_time now)
         rd_kafka_message_destroy(message);
     }
     consumer_group_serve(consumer, now);
-    if (!mono_before(now, consumer->next_commit)) {
+    if (consumer_claims(consumer)) {
+        claim_serve(consumer, now);
+    } else if (!mono_before(now, consumer->next_commit)) {
         consumer->next_commit = mono_add_ms(now, consumer->commit_interval_ms);
         commit_async(consumer, now);
     }

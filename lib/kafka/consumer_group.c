@@ -69,8 +69,8 @@ static void forward_queue(struct kafka_consumer *consumer, const struct kafka_pa
     rd_kafka_queue_destroy(own);
 }
 
-static void partition_begin(struct kafka_consumer *consumer, struct kafka_partition *partition,
-                            int64_t start)
+void consumer_partition_begin(struct kafka_consumer *consumer, struct kafka_partition *partition,
+                              int64_t start)
 {
     CHECK(!partition->assigned);
     partition->assigned = true;
@@ -78,6 +78,7 @@ static void partition_begin(struct kafka_consumer *consumer, struct kafka_partit
     partition->position = start;
     partition->committed = start;
     partition->highest_complete = start - 1;
+    partition->claim = 0;
     atomic_store(&partition->leaving, false);
     partition->misplaced = false;
     offsets_init(&partition->offsets, start);
@@ -128,6 +129,29 @@ static struct kafka_partition **partition_array(struct kafka_consumer *consumer,
     return all;
 }
 
+void consumer_assign(struct kafka_consumer *consumer, rd_kafka_topic_partition_list_t *list)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        struct kafka_topic *topic = consumer_topic(consumer, list->elems[i].topic);
+        CHECK(topic != NULL);
+        forward_queue(consumer, consumer_partition(topic, list->elems[i].partition));
+    }
+    limit_stashes(consumer);
+    rd_kafka_resp_err_t error = rd_kafka_assign(consumer->rk, list);
+    log_info("partitions-assigned", "count=%d", list->cnt);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        log_error("assign-failed", "reason=\"%s\"", rd_kafka_err2str(error));
+        consumer_tell_fatal(consumer);
+        return;
+    }
+    size_t count;
+    struct kafka_partition **all = partition_array(consumer, &count);
+    if (!consumer->closing && consumer->ops->assigned != NULL) {
+        consumer->ops->assigned(consumer->owner, all, count);
+    }
+    mem_free(all);
+}
+
 /* Leaves `pending` in place when it cannot be done yet. */
 static void try_pending(struct kafka_consumer *consumer)
 {
@@ -145,25 +169,11 @@ static void try_pending(struct kafka_consumer *consumer)
     for (int i = 0; i < list->cnt; i++) {
         struct kafka_topic *topic = consumer_topic(consumer, list->elems[i].topic);
         CHECK(topic != NULL);
-        struct kafka_partition *partition = consumer_partition(topic, list->elems[i].partition);
-        partition_begin(consumer, partition, list->elems[i].offset);
-        forward_queue(consumer, partition);
+        consumer_partition_begin(consumer, consumer_partition(topic, list->elems[i].partition),
+                                 list->elems[i].offset);
     }
-    limit_stashes(consumer);
-    rd_kafka_resp_err_t error = rd_kafka_assign(consumer->rk, list);
-    log_info("partitions-assigned", "count=%d", list->cnt);
+    consumer_assign(consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        log_error("assign-failed", "reason=\"%s\"", rd_kafka_err2str(error));
-        consumer_tell_fatal(consumer);
-        return;
-    }
-    size_t count;
-    struct kafka_partition **all = partition_array(consumer, &count);
-    if (!consumer->closing && consumer->ops->assigned != NULL) {
-        consumer->ops->assigned(consumer->owner, all, count);
-    }
-    mem_free(all);
 }
 
 /* librdkafka may keep a pause over an unassignment: take back those that are ours. */
@@ -191,11 +201,15 @@ static void revoke(struct kafka_consumer *consumer, bool lost)
     for (size_t i = 0; i < count; i++) {
         atomic_store(&all[i]->leaving, true);
     }
+    if (lost) {
+        claim_revoked(consumer);
+    }
     if (count > 0) {
         if (!consumer->closing && consumer->ops->revoked != NULL) {
             consumer->ops->revoked(consumer->owner, all, count, lost);
         }
-        if (!lost && !consumer_commit_sync(consumer, REVOKE_COMMIT_TIMEOUT_MS, &fault)) {
+        if (!lost && !consumer_claims(consumer) &&
+            !consumer_commit_sync(consumer, REVOKE_COMMIT_TIMEOUT_MS, &fault)) {
             log_warn("commit-failed", "when=revocation reason=\"%s\"", fault.text);
         }
         unpause_all(consumer, all, count);
@@ -207,6 +221,7 @@ static void revoke(struct kafka_consumer *consumer, bool lost)
     mem_free(all);
     consumer->reassign = false;
     consumer->reforward = false;
+    claim_revoked(consumer);
     rd_kafka_assign(consumer->rk, NULL);
 }
 
@@ -218,10 +233,15 @@ void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
     if (consumer->pending != NULL) {
         rd_kafka_topic_partition_list_destroy(consumer->pending);
         consumer->pending = NULL;
+        claim_given_back(consumer);
     }
     if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !consumer->closing) {
         consumer->pending = rd_kafka_topic_partition_list_copy(partitions);
-        try_pending(consumer);
+        if (consumer_claims(consumer) && partitions->cnt > 0) {
+            claim_given(consumer);
+        } else {
+            try_pending(consumer);
+        }
         return;
     }
     revoke(consumer, rd_kafka_assignment_lost(rk) != 0);
@@ -293,7 +313,7 @@ void consumer_group_serve(struct kafka_consumer *consumer, struct mono_time now)
     if (mono_before(now, consumer->pending_retry)) {
         return;
     }
-    if (consumer->pending != NULL) {
+    if (consumer->pending != NULL && consumer->claim.phase == CLAIM_NONE) {
         try_pending(consumer);
     } else if (consumer->reassign) {
         consumer->pending_retry = mono_add_ms(now, OFFSETS_RETRY_MS);

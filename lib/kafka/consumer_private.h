@@ -1,7 +1,8 @@
 /*
- * The consumer's inside. Three files share it: consumer.c (life, service, commits),
- * consumer_group.c (rebalances, where a partition starts), consumer_take.c (records, tickets,
- * holding partitions back). All on the consumer's one thread.
+ * The consumer's inside. Four files share it: consumer.c (life, service, commits),
+ * consumer_group.c (rebalances, where a partition starts), consumer_claim.c (claim mode: what is
+ * given, contact with the group), consumer_take.c (records, tickets, holding partitions back). All
+ * on the consumer's one thread.
  */
 #ifndef SLUICE_KAFKA_CONSUMER_PRIVATE_H
 #define SLUICE_KAFKA_CONSUMER_PRIVATE_H
@@ -33,6 +34,7 @@ struct kafka_partition {
     int64_t highest_complete;
     atomic_bool leaving;
     int64_t committed; /* the last offset given to a commit; -1 none */
+    uint64_t claim;    /* claim mode: as the owner gave it */
     struct offsets offsets;
     struct list stash; /* of struct stashed: taken from librdkafka, not yet handed out */
     size_t stash_bytes;
@@ -53,6 +55,42 @@ struct source_queue {
     size_t assigned;
     size_t stash_limit;       /* bytes per partition */
     struct kafka_topic *last; /* topic of the last record: most often the next one's too */
+};
+
+enum claim_phase {
+    CLAIM_NONE,  /* nothing is pending */
+    CLAIM_ASK,   /* the committed offsets are to be asked for */
+    CLAIM_ASKED, /* the answer is awaited */
+    CLAIM_TOLD,  /* the owner knows and will begin, or look again */
+};
+
+#define CONTACT_PULSES 8 /* under way at most */
+
+/* Only used in claim mode, ops->given. */
+struct consumer_claim {
+    enum claim_phase phase;
+    bool settled;
+    struct mono_time ask_at; /* not before */
+    struct mono_time asked;
+    uintptr_t asking; /* number of the question: the answer to an earlier one is dropped */
+    char *group_id;
+    rd_kafka_queue_t *answers; /* to questions and pulses */
+    /* The generation that the present assignment came with, as librdkafka writes it; NULL: none, or
+     * it is known to be gone. `generation_number` counts them, so that a late answer is not taken
+     * for one of this. */
+    void *generation;
+    size_t generation_size;
+    uint64_t generation_number;
+    char *contact_topic;
+    int32_t contact_partition;
+    int session_timeout_ms;
+    struct mono_time next_pulse;
+    uintptr_t pulse; /* number of the last one */
+    struct {
+        int64_t sent_us;
+        uint64_t generation_number;
+    } pulses[CONTACT_PULSES]; /* by number */
+    atomic_llong contact_us;
 };
 
 struct kafka_consumer {
@@ -79,8 +117,14 @@ struct kafka_consumer {
     bool closing;                    /* the owner is not called any more */
     bool failed;                     /* fatal was told */
     int event_fd;
+    struct consumer_claim claim;
     struct kafka_log_limit error_limit, commit_limit;
 };
+
+static inline bool consumer_claims(const struct kafka_consumer *consumer)
+{
+    return consumer->ops->given != NULL;
+}
 
 struct kafka_topic *consumer_topic(struct kafka_consumer *consumer, const char *name);
 /* Made when it is new. */
@@ -97,6 +141,30 @@ void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
                         rd_kafka_topic_partition_list_t *partitions, void *opaque);
 /* Finishes an assignment that waits for its offsets, and puts misplaced partitions right. */
 void consumer_group_serve(struct kafka_consumer *consumer, struct mono_time now);
+
+void consumer_partition_begin(struct kafka_consumer *consumer, struct kafka_partition *partition,
+                              int64_t start);
+/* Reads `list`, whose partitions have begun, and tells the owner. */
+void consumer_assign(struct kafka_consumer *consumer, rd_kafka_topic_partition_list_t *list);
+
+/* consumer_claim.c */
+void claim_init(struct kafka_consumer *consumer, const struct kafka_consumer_options *options);
+/* Before and after librdkafka's consumer is destroyed. */
+void claim_close(struct kafka_consumer *consumer);
+void claim_release(struct kafka_consumer *consumer);
+/* `pending` was given by the group. */
+void claim_given(struct kafka_consumer *consumer);
+/* `pending` was taken away. */
+void claim_given_back(struct kafka_consumer *consumer);
+/* The generation ends with this; lost: it had ended before. */
+void claim_revoked(struct kafka_consumer *consumer);
+void claim_serve(struct kafka_consumer *consumer, struct mono_time now);
+/* For bursts; NULL: we are no member. The caller's. */
+rd_kafka_consumer_group_metadata_t *claim_generation(const struct kafka_consumer *consumer,
+                                                     uint64_t *number);
+/* What a burst under that generation, sent then, has shown. */
+void claim_contact(struct kafka_consumer *consumer, uint64_t generation_number, int64_t sent_us);
+void claim_generation_gone(struct kafka_consumer *consumer, uint64_t generation_number);
 
 /* consumer_take.c */
 void consumer_stash_drop(struct kafka_partition *partition);

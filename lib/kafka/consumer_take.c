@@ -331,7 +331,10 @@ bool kafka_record_header(const struct kafka_record *record, const char *name, st
 
 struct kafka_ticket kafka_record_ticket(const struct kafka_record *record)
 {
-    return kafka_record_ticket_of(record->partition, record->partition->epoch, record->offset);
+    struct kafka_ticket ticket =
+        kafka_record_ticket_of(record->partition, record->partition->epoch, record->offset);
+    ticket.claim = record->partition->claim;
+    return ticket;
 }
 
 bool kafka_ticket_valid(const struct kafka_ticket *ticket)

@@ -122,41 +122,6 @@ static void notify_client(const struct client *client, int event_fd)
     }
 }
 
-/* The client may have to be made anew, long after the caller's strings are gone. */
-static void copy_properties(struct kafka_producer *producer, const struct kafka_properties *from)
-{
-    struct kafka_property *items = mem_calloc(from->count + 1, sizeof(*items));
-    for (size_t i = 0; i < from->count; i++) {
-        items[i].name = mem_strdup(from->items[i].name);
-        items[i].value = mem_strdup(from->items[i].value);
-    }
-    producer->properties = (struct kafka_properties){items, from->count};
-}
-
-static void free_text(const char *text)
-{
-    union {
-        const char *given;
-        char *own;
-    } both = {text};
-    mem_free(both.own);
-}
-
-static void free_copies(struct kafka_producer *producer)
-{
-    for (size_t i = 0; i < producer->properties.count; i++) {
-        free_text(producer->properties.items[i].name);
-        free_text(producer->properties.items[i].value);
-    }
-    union {
-        const struct kafka_property *given;
-        struct kafka_property *own;
-    } items = {producer->properties.items};
-    mem_free(items.own);
-    free_text(producer->options.client_id);
-    free_text(producer->options.compression);
-}
-
 struct kafka_producer *kafka_producer_create(const struct kafka_properties *properties,
                                              const struct kafka_producer_options *options,
                                              struct fault *fault)
@@ -174,7 +139,7 @@ struct kafka_producer *kafka_producer_create(const struct kafka_properties *prop
         options->client_id == NULL ? NULL : mem_strdup(options->client_id);
     producer->options.compression =
         options->compression == NULL ? NULL : mem_strdup(options->compression);
-    copy_properties(producer, properties);
+    kafka_properties_copy(&producer->properties, properties);
     CHECK(pthread_rwlock_init(&producer->lock, NULL) == 0);
     return producer;
 }
@@ -437,7 +402,9 @@ void kafka_producer_free(struct kafka_producer **pointer, int flush_ms)
     CHECK(kafka_producer_pending(producer) == 0);
     client_free(producer->client);
     pthread_rwlock_destroy(&producer->lock);
-    free_copies(producer);
+    kafka_properties_free(&producer->properties);
+    kafka_text_free(producer->options.client_id);
+    kafka_text_free(producer->options.compression);
     producer->magic = 0;
     mem_free(producer);
 }

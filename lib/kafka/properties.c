@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -108,6 +109,42 @@ void kafka_conf_must(struct kafka_conf *builder, const char *name, const char *v
         }
     }
     kafka_conf_set(builder, name, value);
+}
+
+void kafka_conf_must_int(struct kafka_conf *builder, const char *name, int64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRId64, value);
+    kafka_conf_must(builder, name, text);
+}
+
+void kafka_text_free(const void *text)
+{
+    union {
+        const void *given;
+        void *own;
+    } both = {text};
+    mem_free(both.own);
+}
+
+void kafka_properties_copy(struct kafka_properties *to, const struct kafka_properties *from)
+{
+    struct kafka_property *items = mem_calloc(from->count + 1, sizeof(*items));
+    for (size_t i = 0; i < from->count; i++) {
+        items[i].name = mem_strdup(from->items[i].name);
+        items[i].value = mem_strdup(from->items[i].value);
+    }
+    *to = (struct kafka_properties){items, from->count};
+}
+
+void kafka_properties_free(struct kafka_properties *properties)
+{
+    for (size_t i = 0; i < properties->count; i++) {
+        kafka_text_free(properties->items[i].name);
+        kafka_text_free(properties->items[i].value);
+    }
+    kafka_text_free(properties->items);
+    *properties = (struct kafka_properties){NULL, 0};
 }
 
 rd_kafka_t *kafka_conf_create_client(struct kafka_conf *builder, rd_kafka_type_t type)
