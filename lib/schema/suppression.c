@@ -154,7 +154,8 @@ static bool read_fields(struct slice bytes, const struct reading *reading, const
         }
         *broken = rule->name;
         if (!wire_matches(rule, &field) ||
-            (rule->kind == WIRE_KIND_CHILD && !reading->child(reading->owner, field.bytes))) {
+            (rule->kind == WIRE_KIND_CHILD &&
+             (reading->child == NULL || !reading->child(reading->owner, field.bytes)))) {
             return false;
         }
         wire_store(rule, &field, reading->base);

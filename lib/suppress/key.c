@@ -65,8 +65,9 @@ size_t suppress_key_write(const struct suppress_key *key, char out[SUPPRESS_KEY_
     for (size_t i = 0; i < key->list.len; i++) {
         char c = key->list.ptr[i];
         if (c == '%' || c == '/') {
-            memcpy(at, c == '%' ? "%25" : "%2F", 3);
-            at += 3;
+            *at++ = '%';
+            *at++ = '2';
+            *at++ = c == '%' ? '5' : 'F';
         } else {
             *at++ = c;
         }

@@ -22,12 +22,13 @@ static struct slice key_of(uint64_t number, char out[64])
 {
     static const char digits[] = "0123456789abcdef";
     uint64_t value = scrambled(number);
-    memcpy(out, "shop//", 6);
+    char name[17];
     for (size_t i = 0; i < 16; i++) {
-        out[6 + i] = digits[value >> (60 - 4 * i) & 15];
+        name[i] = digits[value >> (60 - 4 * i) & 15];
     }
-    memcpy(out + 22, "@example.com", 12);
-    return slice_of(out, 34);
+    name[16] = '\0';
+    int len = snprintf(out, 64, "shop//%s@example.com", name);
+    return slice_of(out, (size_t)len);
 }
 
 static double ns_per(struct mono_time from, uint64_t count)
