@@ -1,19 +1,21 @@
-/* See lease.h. Pure; used by one thread. Times in µs, divisions in double: 2^53 µs are 285 years.
- */
+/* See lease.h. Pure; used by one thread. */
 #include "redis/lease.h"
 
-#define SECOND_US 1000000.0
-#define LINGER_MOST_US 500000.0
-/* A holder wakes within this time after a token has come. */
-#define WAKE_US 5000.0
+#include "base/mem.h"
+
+#define GUARD_PERCENT 1
+#define GUARD_MOST_US 500000
+/* The ring grows up to this; then neighbours are put together. */
+#define BUSY_MOST 256
+#define SLOP_PARTS 20 /* of the interval */
+#define SLOP_MOST_US 500000.0
+/* Fewer slots than these in two seconds are not paced by the holder. */
+#define PACED_LEAST 4.0
+#define PACED_US 2e6
 #define STEP_MOST_US 3.0e14 /* ten years: never */
+#define ALONE_PART 0.7
 /* Clocks of two machines drift apart by less than this. */
 #define DRIFT_PPM 100
-
-static uint32_t clamp_count(double value)
-{
-    return value < 1.0 ? 1 : value > 1e9 ? 1000000000u : (uint32_t)value;
-}
 
 static double smaller(double a, double b)
 {
@@ -25,45 +27,12 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-static void pace_of(struct lease_pace *pace, double amount, int64_t interval_ms, double burst)
+static uint64_t lesser(uint64_t a, uint64_t b)
 {
-    double interval_us = (double)(interval_ms > 0 ? interval_ms : 1) * 1000.0;
-    double step = amount > 0 ? smaller(interval_us / amount, STEP_MOST_US) : STEP_MOST_US;
-    double tolerance = smaller(interval_us / 100.0, LINGER_MOST_US);
-    double burst_us = smaller((burst - 1.0) * step, STEP_MOST_US);
-    double linger = larger(burst_us, tolerance);
-    /* What the burst does not cover is taken from the rate. */
-    pace->step_us = step * (interval_us + linger - burst_us) / interval_us;
-    pace->linger_us = (int64_t)linger;
-    pace->slack_us = (int64_t)larger(0, linger - tolerance);
-    pace->at_once = clamp_count(larger(burst / 2.0, burst - 1.0 - WAKE_US / pace->step_us));
-    pace->largest = 1;
+    return a < b ? a : b;
 }
 
-static double burst_of(uint64_t amount, int64_t interval_ms, uint64_t burst)
-{
-    if (burst > 0) {
-        return (double)burst;
-    }
-    return larger(1.0, (double)amount * 1000.0 / (double)(interval_ms > 0 ? interval_ms : 1));
-}
-
-void lease_pace_set(struct lease_pace *pace, uint64_t amount, int64_t interval_ms, uint64_t burst,
-                    unsigned holders)
-{
-    CHECK(holders > 0);
-    pace_of(pace, (double)amount, interval_ms, burst_of(amount, interval_ms, burst));
-    pace->largest = clamp_count(SECOND_US / pace->step_us / (2.0 * holders));
-}
-
-void lease_pace_share(struct lease_pace *pace, uint64_t amount, int64_t interval_ms, uint64_t burst,
-                      unsigned holders)
-{
-    CHECK(holders > 0);
-    double part = 0.7 / holders;
-    pace_of(pace, (double)amount * part, interval_ms,
-            larger(1.0, burst_of(amount, interval_ms, burst) * part));
-}
+/* ---- clocks ---- */
 
 bool lease_clock_learn(struct lease_clock *clock, struct mono_time sent, struct mono_time received,
                        int64_t theirs_us)
@@ -97,266 +66,259 @@ struct mono_time lease_clock_earliest(const struct lease_clock *clock, int64_t t
     return (struct mono_time){theirs_us + clock->least_us};
 }
 
-/* Tokens of the part whose time is at or before `us` after its start. */
-static uint32_t tokens_by(const struct lease_part *part, int64_t us)
+int64_t lease_clock_theirs(const struct lease_clock *clock, struct mono_time ours)
 {
-    if (us < 0) {
-        return 0;
-    }
-    double n = (double)us / part->step_us + 1.0;
-    return n >= (double)part->count ? part->count : (uint32_t)n;
+    return ours.us - clock->least_us;
 }
 
-static struct mono_time token_time(const struct lease_part *part, uint32_t index)
+/* ---- the ring of busy slots ---- */
+
+static struct lease_busy *busy_at(const struct lease *lease, uint32_t i)
 {
-    double after = (double)index * part->step_us;
-    int64_t us = (int64_t)after;
-    return mono_add_us(part->start, (double)us < after ? us + 1 : us);
+    return &lease->busy[(lease->first + i) % lease->room];
 }
 
-static void lapse(struct lease_part *part, struct mono_time now)
+static void grow(struct lease *lease)
 {
-    /* Those whose time + linger is before now. */
-    uint32_t gone = tokens_by(part, mono_since_us(now, part->start) - part->linger_us - 1);
-    if (gone > part->used) {
-        part->used = gone;
+    uint32_t room = lease->room == 0 ? 4 : lease->room * 2;
+    struct lease_busy *wider = mem_calloc(room, sizeof(*wider));
+    for (uint32_t i = 0; i < lease->count; i++) {
+        wider[i] = *busy_at(lease, i);
     }
+    mem_free(lease->busy);
+    lease->busy = wider;
+    lease->room = room;
+    lease->first = 0;
 }
 
-/* Lapses, and drops the parts that are used up. */
-static void tidy(struct lease *lease, struct mono_time now)
+/* At most one entry for each 1/250 of the interval: so the ring spans it, and the delay is little. */
+static bool join(struct lease *lease, struct lease_busy *entry, struct mono_time at, uint64_t count)
 {
-    unsigned kept = 0;
-    for (unsigned i = 0; i < lease->count; i++) {
-        struct lease_part *part = &lease->parts[i];
-        lapse(part, now);
-        if (part->used < part->count) {
-            if (kept != i) {
-                lease->parts[kept] = *part;
-            }
-            kept++;
-        }
-    }
-    lease->count = kept;
-}
-
-static struct lease_part *new_part(struct lease *lease)
-{
-    if (lease->count == LEASE_PARTS) {
-        return NULL;
-    }
-    struct lease_part *part = &lease->parts[lease->count++];
-    *part = (struct lease_part){0};
-    return part;
-}
-
-bool lease_add(struct lease *lease, const struct lease_pace *pace, const struct lease_clock *clock,
-               uint32_t count, int64_t first_us, int64_t length_us)
-{
-    int64_t linger = pace->linger_us - (clock->most_us - clock->least_us);
-    if (count == 0 || length_us <= 0 || linger < 0 || !clock->known) {
-        return false;
-    }
-    struct lease_part *part = new_part(lease);
-    if (part == NULL) {
-        return false;
-    }
-    part->start = lease_clock_latest(clock, first_us);
-    part->step_us = (double)length_us / (double)count;
-    part->linger_us = linger;
-    part->count = count;
-    part->redis_end_us = first_us + length_us;
-    return true;
-}
-
-static uint32_t share_count(const struct lease_part *part, struct mono_time end)
-{
-    return end.us == INT64_MAX ? UINT32_MAX : tokens_by(part, mono_since_us(end, part->start));
-}
-
-void lease_add_share(struct lease *lease, const struct lease_pace *share, struct mono_time start,
-                     struct mono_time end, double phase)
-{
-    for (unsigned i = 0; i < lease->count; i++) {
-        struct lease_part *part = &lease->parts[i];
-        if (part->share && part->step_us >= share->step_us && part->step_us <= share->step_us) {
-            part->count = UINT32_MAX; /* so that it is counted anew */
-            part->count = share_count(part, end);
-            part->used = part->used < part->count ? part->used : part->count;
-            return;
-        }
-    }
-    lease_drop_share(lease);
-    struct mono_time first = mono_add_us(start, (int64_t)(phase * share->step_us));
-    if (!mono_before(first, end)) {
-        return;
-    }
-    if (lease->count == LEASE_PARTS) {
-        lease->count--; /* the furthest away; it lapses */
-    }
-    struct lease_part *part = new_part(lease);
-    CHECK(part != NULL);
-    part->start = first;
-    part->step_us = share->step_us;
-    part->linger_us = share->linger_us;
-    part->share = true;
-    part->count = UINT32_MAX;
-    part->count = share_count(part, end);
-}
-
-void lease_drop_share(struct lease *lease)
-{
-    unsigned kept = 0;
-    for (unsigned i = 0; i < lease->count; i++) {
-        if (!lease->parts[i].share) {
-            lease->parts[kept++] = lease->parts[i];
-        }
-    }
-    lease->count = kept;
-}
-
-bool lease_has_share(const struct lease *lease)
-{
-    for (unsigned i = 0; i < lease->count; i++) {
-        if (lease->parts[i].share) {
-            return true;
-        }
+    int64_t width = lease->interval_us / (BUSY_MOST - 6);
+    bool near = at.us >= entry->first_us && at.us - entry->first_us <= width;
+    if (near || lease->count == BUSY_MOST) {
+        entry->count += count;
+        entry->free_at.us = at.us > entry->free_at.us ? at.us : entry->free_at.us;
+        return true;
     }
     return false;
 }
 
-void lease_clear(struct lease *lease)
+static void add_busy(struct lease *lease, struct mono_time at, uint64_t count)
 {
+    uint32_t i = lease->count;
+    while (i > 0 && mono_before(at, busy_at(lease, i - 1)->free_at)) {
+        i--;
+    }
+    uint32_t beside = i > 0 ? i - 1 : 0;
+    if (lease->count > 0 && join(lease, busy_at(lease, beside), at, count)) {
+        return;
+    }
+    if (lease->count == lease->room) {
+        grow(lease);
+    }
+    for (uint32_t k = lease->count++; k > i; k--) {
+        *busy_at(lease, k) = *busy_at(lease, k - 1);
+    }
+    *busy_at(lease, i) = (struct lease_busy){at, at.us, count};
+}
+
+/* What has become free by now, and the end of the lease. */
+static void tidy(struct lease *lease, struct mono_time now)
+{
+    if (lease->held > 0 && !mono_before(now, lease->until)) {
+        lease_lapse(lease);
+    }
+    while (lease->count > 0 && !mono_before(now, busy_at(lease, 0)->free_at)) {
+        lease->free += busy_at(lease, 0)->count;
+        lease->first = (lease->first + 1) % lease->room;
+        lease->count--;
+    }
+}
+
+/* ---- rule, renewal ---- */
+
+/* `share` slots in an interval. */
+static void set_pace(struct lease *lease, double share)
+{
+    double interval = (double)lease->interval_us;
+    double burst = share <= 0 ? 0 : (double)lease->burst * interval / (double)lease->amount;
+    lease->step_us = share > 0 ? smaller(interval / share, STEP_MOST_US) : STEP_MOST_US;
+    double slop = smaller(larger(interval / SLOP_PARTS, lease->step_us), interval / 4);
+    lease->tolerance_us = larger(smaller(slop, SLOP_MOST_US), burst - lease->step_us);
+}
+
+void lease_set_rule(struct lease *lease, uint64_t amount, int64_t interval_us, uint64_t burst)
+{
+    CHECK(interval_us > 0);
+    int64_t guard = interval_us * GUARD_PERCENT / 100;
+    lease_lapse(lease);
+    lease->amount = amount;
+    lease->interval_us = interval_us;
+    lease->burst = lesser(burst, amount);
+    lease->guard_us = guard < GUARD_MOST_US ? guard : GUARD_MOST_US;
+    lease->step_us = 0;
+    lease->alone = false;
+}
+
+void lease_free(struct lease *lease)
+{
+    mem_free(lease->busy);
+    *lease = (struct lease){0};
+}
+
+void lease_renew(struct lease *lease, struct mono_time now, struct mono_time until, double share)
+{
+    lease->until = until;
+    if (share * PACED_US / (double)lease->interval_us < PACED_LEAST) {
+        lease->step_us = 0;
+        return;
+    }
+    if (lease->step_us <= 0) {
+        lease->next_us = (double)now.us;
+    }
+    set_pace(lease, share);
+}
+
+void lease_grant(struct lease *lease, uint64_t count, struct mono_time now, struct mono_time at)
+{
+    lease->held += count;
+    if (mono_before(now, at)) {
+        add_busy(lease, at, count);
+    } else {
+        lease->free += count;
+    }
+}
+
+void lease_lapse(struct lease *lease)
+{
+    lease->held = lease->free = 0;
     lease->count = 0;
 }
 
-static uint32_t part_ready(const struct lease_part *part, struct mono_time now)
+void lease_go_alone(struct lease *lease, unsigned holders, struct mono_time from, double phase)
 {
-    uint32_t due = tokens_by(part, mono_since_us(now, part->start));
-    return due > part->used ? due - part->used : 0;
+    CHECK(holders > 0);
+    bool before = lease->alone;
+    lease->alone = true;
+    set_pace(lease, ALONE_PART * (double)lease->amount / holders);
+    if (!before) {
+        lease_lapse(lease);
+        lease->next_us = (double)from.us + phase * lease->step_us + lease->tolerance_us;
+    }
 }
 
-static uint64_t consume(struct lease *lease, struct mono_time now, uint64_t n)
+void lease_end_alone(struct lease *lease)
 {
-    uint64_t taken = 0;
-    for (unsigned i = 0; i < lease->count && taken < n; i++) {
-        uint32_t here = part_ready(&lease->parts[i], now);
-        if (here > n - taken) {
-            here = (uint32_t)(n - taken);
-        }
-        lease->parts[i].used += here;
-        taken += here;
+    if (lease->alone) {
+        lease->alone = false;
+        lease->step_us = 0;
     }
-    return taken;
+}
+
+/* ---- use ---- */
+
+static bool in_pace(const struct lease *lease, struct mono_time now)
+{
+    return lease->step_us <= 0 || lease->next_us - lease->tolerance_us <= (double)now.us;
+}
+
+bool lease_can(struct lease *lease, struct mono_time now, uint64_t n)
+{
+    tidy(lease, now);
+    return (lease->alone || lease->free >= n) && in_pace(lease, now);
+}
+
+bool lease_take(struct lease *lease, struct mono_time now, uint64_t n)
+{
+    if (!lease_can(lease, now, n)) {
+        return false;
+    }
+    lease->next_us = larger(lease->next_us, (double)now.us) + (double)n * lease->step_us;
+    if (!lease->alone && n > 0) {
+        lease->free -= n;
+        add_busy(lease, mono_add_us(now, lease->interval_us + lease->guard_us), n);
+    }
+    return true;
+}
+
+void lease_untake(struct lease *lease, uint64_t n)
+{
+    lease->next_us -= (double)n * lease->step_us;
+    while (n > 0 && lease->count > 0) {
+        struct lease_busy *last = busy_at(lease, lease->count - 1);
+        uint64_t here = lesser(n, last->count);
+        last->count -= here;
+        lease->free += here;
+        n -= here;
+        lease->count -= last->count == 0 ? 1 : 0;
+    }
 }
 
 uint64_t lease_ready(struct lease *lease, struct mono_time now)
 {
-    tidy(lease, now);
-    if (lease->debt > 0) {
-        lease->debt -= consume(lease, now, lease->debt);
-        if (lease->debt > 0) {
-            return 0;
-        }
+    if (!lease_can(lease, now, lease->alone ? 0 : 1)) {
+        return 0;
     }
-    uint64_t ready = 0;
-    for (unsigned i = 0; i < lease->count; i++) {
-        ready += part_ready(&lease->parts[i], now);
+    if (lease->step_us <= 0) {
+        return lease->free;
     }
-    return ready;
-}
-
-uint32_t lease_needed(const struct lease_pace *pace, uint32_t n)
-{
-    return n < pace->at_once ? n : pace->at_once;
-}
-
-bool lease_take(struct lease *lease, const struct lease_pace *pace, struct mono_time now,
-                uint32_t n)
-{
-    if (lease_ready(lease, now) < lease_needed(pace, n)) {
-        return false;
-    }
-    lease->debt += n - consume(lease, now, n);
-    return true;
-}
-
-void lease_untake(struct lease *lease, uint32_t n)
-{
-    uint64_t rest = n;
-    uint64_t paid = rest < lease->debt ? rest : lease->debt;
-    lease->debt -= paid;
-    rest -= paid;
-    for (unsigned i = 0; i < lease->count && rest > 0; i++) {
-        uint64_t here = rest < lease->parts[i].used ? rest : lease->parts[i].used;
-        lease->parts[i].used -= (uint32_t)here;
-        rest -= here;
-    }
+    double next = larger(lease->next_us, (double)now.us);
+    double paced = ((double)now.us + lease->tolerance_us - next) / lease->step_us + 1;
+    uint64_t most = paced > 1e15 ? (uint64_t)1e15 : (uint64_t)paced;
+    return lease->alone ? most : lesser(most, lease->free);
 }
 
 struct mono_time lease_when(struct lease *lease, struct mono_time now, uint64_t n)
 {
-    if (lease_ready(lease, now) >= n) {
-        return now;
-    }
-    uint64_t missing = n + lease->debt;
+    tidy(lease, now);
     struct mono_time when = now;
-    for (unsigned i = 0; i < lease->count; i++) {
-        const struct lease_part *part = &lease->parts[i];
-        uint32_t here = part->count - part->used;
-        if (here == 0) {
-            continue;
-        }
-        uint64_t from_here = here < missing ? here : missing;
-        struct mono_time last = token_time(part, part->used + (uint32_t)from_here - 1);
-        when = mono_before(when, last) ? last : when;
-        missing -= from_here;
-        if (missing == 0) {
-            return when;
+    if (!in_pace(lease, now)) {
+        double due = lease->next_us - lease->tolerance_us;
+        when.us = due < 9e15 ? (int64_t)due + 1 : INT64_MAX;
+    }
+    uint64_t there = lease->alone ? n : lease->free;
+    for (uint32_t i = 0; i < lease->count && there < n; i++) {
+        there += busy_at(lease, i)->count;
+        if (there >= n && mono_before(when, busy_at(lease, i)->free_at)) {
+            when = busy_at(lease, i)->free_at;
         }
     }
-    return MONO_NEVER;
+    return there >= n ? when : MONO_NEVER;
 }
 
-uint64_t lease_left(struct lease *lease, struct mono_time now)
+uint64_t lease_unused(struct lease *lease, struct mono_time now)
 {
     tidy(lease, now);
-    uint64_t left = 0;
-    for (unsigned i = 0; i < lease->count; i++) {
-        if (!lease->parts[i].share) {
-            left += lease->parts[i].count - lease->parts[i].used;
-        }
-    }
-    return left;
+    return lease->free;
 }
 
-struct mono_time lease_end(const struct lease *lease, struct mono_time now)
-{
-    struct mono_time end = now;
-    for (unsigned i = 0; i < lease->count; i++) {
-        const struct lease_part *part = &lease->parts[i];
-        if (!part->share && part->used < part->count) {
-            struct mono_time last = token_time(part, part->count - 1);
-            end = mono_before(end, last) ? last : end;
-        }
-    }
-    return end;
-}
+/* ---- giving up ---- */
 
-bool lease_cut_tail(struct lease *lease, struct mono_time now, int64_t *end_us, int64_t *length_us)
+uint64_t lease_give_free(struct lease *lease, struct mono_time now, uint64_t n)
 {
     tidy(lease, now);
-    for (unsigned i = lease->count; i > 0; i--) {
-        struct lease_part *part = &lease->parts[i - 1];
-        if (part->share) {
-            continue;
+    uint64_t given = lesser(n, lease->free);
+    lease->free -= given;
+    lease->held -= given;
+    return given;
+}
+
+size_t lease_give_busy(struct lease *lease, struct mono_time beyond, uint64_t n,
+                       struct lease_busy *out, size_t max)
+{
+    size_t given = 0;
+    while (n > 0 && given < max && lease->count > 0) {
+        struct lease_busy *last = busy_at(lease, lease->count - 1);
+        if (mono_before(last->free_at, beyond)) {
+            break;
         }
-        /* Rounded down: what is given back is never more than what was not used. */
-        *end_us = part->redis_end_us;
-        *length_us = (int64_t)((double)(part->count - part->used) * part->step_us);
-        part->count = part->used;
-        tidy(lease, now);
-        return *length_us > 0;
+        uint64_t here = lesser(n, last->count);
+        out[given++] = (struct lease_busy){last->free_at, last->first_us, here};
+        last->count -= here;
+        lease->held -= here;
+        n -= here;
+        lease->count -= last->count == 0 ? 1 : 0;
     }
-    return false;
+    return given;
 }

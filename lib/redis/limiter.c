@@ -6,6 +6,7 @@
  */
 #include "redis/limiter_private.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -13,8 +14,6 @@
 #include <signal.h>
 
 #define KEY_MAX 1024
-/* A token of a scarce rate is not asked for while another limit says no for longer than this. */
-#define POKE_WITHIN_US 500000
 /* While nothing is known about when: the tick looks again anyhow. */
 #define UNKNOWN_US 250000
 
@@ -29,37 +28,36 @@ void redis_options_default(struct redis_options *options)
 
 /* ---- state and shares ---- */
 
+/* So that not all holders begin in the same moment. */
 static double random_phase(void)
 {
-    /* Half a step to one and a half: on average the share, and not all holders in the same moment.
-     */
-    return 0.5 + (double)random_below(1000000) / 1e6;
+    return (double)random_below(1000000) / 1e6;
 }
 
+/* A share without Redis begins when all leases have ended, and goes on while Redis learns. */
 static void limit_refresh_share(struct limit *limit, struct mono_time now)
 {
-    const struct redis_limiter *limiter = limit->limiter;
+    const struct limiter_node *node = limit->on;
     if (limit->rule.kind != LIMIT_RATE) {
         return;
     }
-    if (limiter->state == REDIS_UP || limiter->state == REDIS_CONNECTING) {
-        lease_drop_share(&limit->lease);
-        return;
+    bool begins = node->state == REDIS_DOWN && !mono_before(now, node->share_from);
+    if (node->state == REDIS_UP) {
+        lease_end_alone(&limit->lease);
+    } else if (begins || limit->lease.alone) {
+        lease_go_alone(&limit->lease, limit->limiter->holders, now, random_phase());
     }
-    struct mono_time start = mono_before(now, limiter->share_from) ? limiter->share_from : now;
-    struct mono_time end = limiter->state == REDIS_LEARNING
-                               ? lease_clock_earliest(&limiter->clock, limiter->till_us)
-                               : MONO_NEVER;
-    lease_add_share(&limit->lease, &limit->share_pace, start, end, random_phase());
 }
 
-void limiter_refresh_shares(struct redis_limiter *limiter)
+void limiter_refresh_shares(struct limiter_node *node)
 {
     struct mono_time now = mono_now();
-    list_foreach (node, &limiter->limits) {
-        struct limit *limit = CONTAINER_OF(node, struct limit, node);
-        limit_refresh_share(limit, now);
-        limit_pump(limit);
+    list_foreach (entry, &node->limiter->limits) {
+        struct limit *limit = CONTAINER_OF(entry, struct limit, node);
+        if (limit->on == node) {
+            limit_refresh_share(limit, now);
+            limit_pump(limit);
+        }
     }
 }
 
@@ -74,47 +72,61 @@ static const char *state_name(enum redis_state state)
     return "?";
 }
 
-void limiter_set_state(struct redis_limiter *limiter, enum redis_state state)
+void limiter_set_state(struct limiter_node *node, enum redis_state state)
 {
-    if (limiter->state == state) {
+    if (node->state == state) {
         return;
     }
-    log_debug("redis-state", "holder=%s from=%s to=%s", limiter->holder, state_name(limiter->state),
-              state_name(state));
-    limiter->state = state;
-    limiter_refresh_shares(limiter);
+    log_debug("redis-state", "holder=%s tag=%s from=%s to=%s", node->limiter->holder, node->prefix,
+              state_name(node->state), state_name(state));
+    node->state = state;
+    limiter_refresh_shares(node);
 }
 
 static void on_link_up(struct redis_link_owner *owner)
 {
-    struct redis_limiter *limiter = CONTAINER_OF(owner, struct redis_limiter, link_owner);
-    CHECK_MAGIC(limiter, LIMITER_MAGIC);
+    struct limiter_node *node = CONTAINER_OF(owner, struct limiter_node, link_owner);
+    CHECK_MAGIC(node->limiter, LIMITER_MAGIC);
     struct mono_time now = mono_now();
-    list_foreach (node, &limiter->limits) {
-        struct limit *limit = CONTAINER_OF(node, struct limit, node);
-        limit->epoch = 0; /* say again what is held: it may have expired */
-        limit->keep = UINT64_MAX;
-        limit->retry_at = now;
-        limit_ask(limit, now);
+    list_foreach (entry, &node->limiter->limits) {
+        struct limit *limit = CONTAINER_OF(entry, struct limit, node);
+        if (limit->on == node) {
+            limit->epoch = 0; /* say again what is held: it may have expired */
+            limit->keep = UINT64_MAX;
+            limit->retry_at = now;
+            limit_ask(limit, now);
+        }
     }
-    limiter_say_hello(limiter);
+    limiter_say_hello(node);
 }
 
 static void on_link_down(struct redis_link_owner *owner)
 {
-    struct redis_limiter *limiter = CONTAINER_OF(owner, struct redis_limiter, link_owner);
-    CHECK_MAGIC(limiter, LIMITER_MAGIC);
-    limiter_set_state(limiter, REDIS_DOWN);
+    struct limiter_node *node = CONTAINER_OF(owner, struct limiter_node, link_owner);
+    CHECK_MAGIC(node->limiter, LIMITER_MAGIC);
+    limiter_set_state(node, REDIS_DOWN);
 }
 
+/* The worst of all. */
 enum redis_state redis_limiter_state(const struct redis_limiter *limiter)
 {
-    return limiter->state;
+    static const int rank[] = {[REDIS_UP] = 0, [REDIS_LEARNING] = 1, [REDIS_CONNECTING] = 2,
+                               [REDIS_DOWN] = 3};
+    enum redis_state worst = REDIS_UP;
+    for (size_t i = 0; i < limiter->node_count; i++) {
+        enum redis_state state = limiter->nodes[i].state;
+        worst = rank[state] > rank[worst] ? state : worst;
+    }
+    return worst;
 }
 
 uint64_t redis_limiter_calls(const struct redis_limiter *limiter)
 {
-    return redis_link_calls(limiter->link);
+    uint64_t calls = 0;
+    for (size_t i = 0; i < limiter->node_count; i++) {
+        calls += redis_link_calls(limiter->nodes[i].link);
+    }
+    return calls;
 }
 
 /* ---- one limit ---- */
@@ -132,38 +144,42 @@ uint64_t limit_recent_use(struct limit *limit, struct mono_time now)
 
 uint64_t limit_usable(const struct limit *limit)
 {
-    bool shared = limit->limiter->state == REDIS_UP && limit->keep < limit->held;
+    bool shared = limit->on->state == REDIS_UP && limit->keep < limit->held;
     return shared ? limit->keep : limit->held;
 }
 
-/* Would it grant n now? */
-static bool limit_grants(struct limit *limit, struct mono_time now, uint32_t n)
+static bool day_is_over(const struct limit *limit, struct mono_time now)
 {
-    if (limit->rule.kind == LIMIT_SLOTS) {
-        return limit->used < limit_usable(limit);
+    int64_t today = limiter_today(limit->on, now);
+    return limit->day < 0 || (today >= 0 && today != limit->day);
+}
+
+/* Would it grant n now? */
+static bool limit_grants(struct limit *limit, struct mono_time now, uint64_t n)
+{
+    switch (limit->rule.kind) {
+    case LIMIT_RATE: return lease_can(&limit->lease, now, n);
+    case LIMIT_SLOTS: return limit->used < limit_usable(limit);
+    case LIMIT_DAILY: return !day_is_over(limit, now) && limit->day_used + n <= limit->day_granted;
     }
-    return lease_ready(&limit->lease, now) >= lease_needed(&limit->pace, n);
+    return false;
 }
 
 /* When it would, as far as known; later than now. */
-static struct mono_time limit_when(struct limit *limit, struct mono_time now, uint32_t n)
+static struct mono_time limit_when(struct limit *limit, struct mono_time now, uint64_t n)
 {
-    struct mono_time when = MONO_NEVER;
-    if (limit->rule.kind == LIMIT_RATE) {
-        when = lease_when(&limit->lease, now, lease_needed(&limit->pace, n));
-        if (when.us == INT64_MAX && mono_before(now, limit->retry_at)) {
-            when = mono_add_us(limit->retry_at, LIMITER_AHEAD_US);
-        }
-    } else if (mono_before(now, limit->retry_at)) {
+    struct mono_time when =
+        limit->rule.kind == LIMIT_RATE ? lease_when(&limit->lease, now, n) : MONO_NEVER;
+    if (when.us == INT64_MAX && mono_before(now, limit->retry_at)) {
         when = limit->retry_at;
     }
     if (when.us == INT64_MAX) {
-        when = mono_add_us(now, limit->limiter->state == REDIS_UP ? 1000 : UNKNOWN_US);
+        when = mono_add_us(now, limit->on->state == REDIS_UP ? 1000 : UNKNOWN_US);
     }
     return mono_before(now, when) ? when : mono_add_us(now, 1000);
 }
 
-static void limit_take(struct limit *limit, struct mono_time now, uint32_t n)
+static void limit_take(struct limit *limit, struct mono_time now, uint64_t n)
 {
     limit->touched = now;
     if (limit->rule.kind == LIMIT_SLOTS) {
@@ -171,7 +187,12 @@ static void limit_take(struct limit *limit, struct mono_time now, uint32_t n)
         limit->used++;
         return;
     }
-    CHECK(lease_take(&limit->lease, &limit->pace, now, n));
+    if (limit->rule.kind == LIMIT_RATE) {
+        CHECK(lease_take(&limit->lease, now, n));
+        limit->unreported += n;
+    } else {
+        limit->day_used += n;
+    }
     (void)limit_recent_use(limit, now);
     limit->use_now += n;
     if (!limit->in_flight && !list_linked(&limit->ask_node)) {
@@ -179,7 +200,7 @@ static void limit_take(struct limit *limit, struct mono_time now, uint32_t n)
     }
 }
 
-static uint32_t waiter_weight(const struct limit *limit, const struct limit_waiter *waiter)
+static uint64_t waiter_weight(const struct limit *limit, const struct limit_waiter *waiter)
 {
     return limit->rule.kind == LIMIT_SLOTS ? 1 : waiter->n;
 }
@@ -200,24 +221,33 @@ static void on_wake(struct io_task *task)
     limit_pump(limit);
 }
 
+/* How much can be promised now. */
+static uint64_t limit_there(struct limit *limit, struct mono_time now)
+{
+    switch (limit->rule.kind) {
+    case LIMIT_RATE: return lease_ready(&limit->lease, now);
+    case LIMIT_SLOTS: {
+        uint64_t usable = limit_usable(limit);
+        return usable > limit->used ? usable - limit->used : 0;
+    }
+    case LIMIT_DAILY: return day_is_over(limit, now) ? 0 : limit->day_granted - limit->day_used;
+    }
+    return 0;
+}
+
 /* Promises what is there to those who came first. */
 static void wake_waiters(struct limit *limit, struct mono_time now)
 {
     if (!list_empty(&limit->woken)) {
         return; /* they take first, then it is looked at again */
     }
-    uint64_t there;
-    if (limit->rule.kind == LIMIT_SLOTS) {
-        uint64_t usable = limit_usable(limit);
-        there = usable > limit->used ? usable - limit->used : 0;
-    } else {
-        there = lease_ready(&limit->lease, now);
-    }
+    uint64_t there = limit_there(limit, now);
     while (there > 0 && !list_empty(&limit->waiters)) {
         struct limit_waiter *waiter = CONTAINER_OF(limit->waiters.next, struct limit_waiter, node);
-        uint32_t weight = waiter_weight(limit, waiter);
-        uint32_t needed = limit->rule.kind == LIMIT_SLOTS ? 1 : lease_needed(&limit->pace, weight);
-        if (needed > there) {
+        uint64_t weight = waiter_weight(limit, waiter);
+        /* A take that is more than the pace of this moment goes at once all the same. */
+        if (weight > there &&
+            !(list_empty(&limit->woken) && limit_grants(limit, now, weight))) {
             break;
         }
         there -= weight < there ? weight : there;
@@ -262,7 +292,7 @@ void limit_pump(struct limit *limit)
 /* ---- take, return, wait ---- */
 
 static void enqueue(struct limit *limit, struct limit_waiter *waiter, struct mono_time until,
-                    uint32_t n)
+                    uint64_t n)
 {
     waiter->n = n;
     waiter->until = until;
@@ -277,39 +307,37 @@ static void enqueue(struct limit *limit, struct limit_waiter *waiter, struct mon
     }
 }
 
-/* The waiter waits for `blocking`; the others that lack something get it meanwhile, if it would not
- * lapse. */
-static void poke_others(struct limit *const *limits, size_t count, const struct limit *blocking,
-                        struct mono_time until, struct mono_time now, uint32_t n)
+/* The waiter waits for `blocking`; the others that lack something get it meanwhile. */
+static void poke_others(const struct limit_want *wants, size_t count, const struct limit *blocking,
+                        struct mono_time now)
 {
-    bool soon = mono_since_us(until, now) <= POKE_WITHIN_US;
     for (size_t i = 0; i < count; i++) {
-        struct limit *limit = limits[i];
-        if (limit != blocking && soon && limit->rule.kind == LIMIT_RATE &&
-            !limit_grants(limit, now, n)) {
-            limit->poked = true;
+        struct limit *limit = wants[i].limit;
+        if (limit != blocking && limit->rule.kind != LIMIT_SLOTS &&
+            !limit_grants(limit, now, wants[i].n)) {
+            limit->blocked = true;
             limit_ask(limit, now);
         }
     }
 }
 
-bool redis_limits_take(struct redis_limiter *limiter, struct limit *const *limits, size_t count,
-                       uint32_t n, struct limit_waiter *waiter)
+bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *wants, size_t count,
+                       struct limit_waiter *waiter)
 {
     CHECK_MAGIC(limiter, LIMITER_MAGIC);
     struct mono_time now = mono_now();
     struct mono_time until = now;
-    struct limit *blocking = NULL;
+    const struct limit_want *blocking = NULL;
     bool first = limiter->waking == waiter;
     redis_limit_wait_cancel(limiter, waiter);
     for (size_t i = 0; i < count; i++) {
-        struct limit *limit = limits[i];
+        struct limit *limit = wants[i].limit;
         CHECK_MAGIC(limit, LIMIT_MAGIC);
         bool behind = !first && (!list_empty(&limit->waiters) || !list_empty(&limit->woken));
-        if (behind || !limit_grants(limit, now, n)) {
-            struct mono_time when = limit_when(limit, now, n);
+        if (behind || !limit_grants(limit, now, wants[i].n)) {
+            struct mono_time when = limit_when(limit, now, wants[i].n);
             if (blocking == NULL || mono_before(until, when)) {
-                blocking = limit;
+                blocking = &wants[i];
                 until = when;
             }
         }
@@ -319,31 +347,43 @@ bool redis_limits_take(struct redis_limiter *limiter, struct limit *const *limit
     }
     if (blocking == NULL) {
         for (size_t i = 0; i < count; i++) {
-            limit_take(limits[i], now, n);
+            limit_take(wants[i].limit, now, wants[i].n);
         }
         return true;
     }
-    enqueue(blocking, waiter, until, n);
-    poke_others(limits, count, blocking, until, now, n);
+    blocking->limit->blocked = true;
+    enqueue(blocking->limit, waiter, until, blocking->n);
+    poke_others(wants, count, blocking->limit, now);
     return false;
 }
 
-void redis_limits_return(struct redis_limiter *limiter, struct limit *const *limits, size_t count,
-                         uint32_t n)
+void redis_limits_return(struct redis_limiter *limiter, const struct limit_want *wants,
+                         size_t count)
 {
     CHECK_MAGIC(limiter, LIMITER_MAGIC);
     for (size_t i = 0; i < count; i++) {
-        struct limit *limit = limits[i];
+        struct limit *limit = wants[i].limit;
+        uint64_t n = wants[i].n;
         CHECK_MAGIC(limit, LIMIT_MAGIC);
-        if (limit->rule.kind == LIMIT_SLOTS) {
+        switch (limit->rule.kind) {
+        case LIMIT_SLOTS:
             CHECK(limit->used > 0);
             limit->used--;
             limit->touched = mono_now();
-        } else {
+            break;
+        case LIMIT_RATE:
             lease_untake(&limit->lease, n);
+            limit->unreported -= n < limit->unreported ? n : limit->unreported;
+            break;
+        case LIMIT_DAILY: limit->day_used -= n < limit->day_used ? n : limit->day_used; break;
         }
         limit_pump(limit);
     }
+}
+
+uint64_t redis_limit_most(const struct limit *limit)
+{
+    return limit->rule.kind == LIMIT_SLOTS ? 1 : limit->rule.amount;
 }
 
 bool redis_limit_surplus(const struct limit *limit)
@@ -368,8 +408,8 @@ void redis_limits_left(struct redis_limiter *limiter, struct limit *const *limit
         CHECK_MAGIC(limits[i], LIMIT_MAGIC);
         CHECK(limits[i]->leaving > 0);
         limits[i]->leaving--;
+        redis_limits_return(limiter, &(struct limit_want){limits[i], 1}, 1);
     }
-    redis_limits_return(limiter, limits, count, 1);
 }
 
 void redis_limit_wait_cancel(struct redis_limiter *limiter, struct limit_waiter *waiter)
@@ -392,56 +432,64 @@ void redis_limit_wait_cancel(struct redis_limiter *limiter, struct limit_waiter 
 static bool rule_equal(const struct limit_rule *a, const struct limit_rule *b)
 {
     return a->kind == b->kind && a->amount == b->amount && a->burst == b->burst &&
-           (a->kind == LIMIT_SLOTS || a->interval_ms == b->interval_ms);
+           (a->kind != LIMIT_RATE || a->interval_ms == b->interval_ms);
 }
 
-static void set_paces(struct limit *limit)
+/* Kind and interval stand in Redis' key: what is kept there of one means nothing to another. */
+static void name_key(struct limit *limit, struct slice key, const struct limit_rule *rule)
 {
-    const struct limit_rule *rule = &limit->rule;
-    if (rule->kind == LIMIT_RATE) {
-        unsigned holders = limit->limiter->holders;
-        lease_pace_set(&limit->pace, rule->amount, rule->interval_ms, rule->burst, holders);
-        lease_pace_share(&limit->share_pace, rule->amount, rule->interval_ms, rule->burst, holders);
+    static const char kinds[] = {[LIMIT_RATE] = 'w', [LIMIT_SLOTS] = 's', [LIMIT_DAILY] = 'd'};
+    int64_t interval_ms = rule->kind == LIMIT_RATE ? rule->interval_ms : 0;
+    size_t size = strlen(limit->on->prefix) + 32 + key.len;
+    char *name = mem_zalloc(size);
+    int len = snprintf(name, size, "%s%c%lld:%.*s", limit->on->prefix, kinds[rule->kind],
+                       (long long)interval_ms, SLICE_FMT(key));
+    CHECK(len > 0 && (size_t)len < size);
+    if (limit->redis_key != NULL) {
+        (void)map_remove(&limit->limiter->by_key, limit->key);
+        mem_free(limit->redis_key);
     }
+    limit->redis_key = name;
+    limit->whole = slice_of(name, (size_t)len);
+    limit->key = slice_skip(limit->whole, (size_t)len - key.len);
+    map_put(&limit->limiter->by_key, limit->key, limit);
 }
 
 static void set_rule(struct limit *limit, const struct limit_rule *rule)
 {
     struct mono_time now = mono_now();
     CHECK(rule->kind == limit->rule.kind || limit->version == 0);
+    if (rule->interval_ms != limit->rule.interval_ms) {
+        name_key(limit, limit->key, rule);
+    }
     limit->rule = *rule;
     limit->version++;
     limit->retry_at = now;
-    limit->last_grant = 0;
     limit->keep = UINT64_MAX;
-    lease_clear(&limit->lease);
-    set_paces(limit);
+    limit->target = UINT64_MAX;
+    limit->day = -1;
+    if (rule->kind == LIMIT_RATE) {
+        lease_set_rule(&limit->lease, rule->amount, rule->interval_ms * 1000, rule->burst);
+    }
     limit->over = rule->kind == LIMIT_SLOTS && limit->held > rule->amount;
     limit_refresh_share(limit, now);
     limit_pump(limit);
 }
 
-/* The kind stands in Redis' key, so that a rate never meets the hash of slots of the same name. */
 static struct limit *limit_create(struct redis_limiter *limiter, struct slice key,
-                                  enum limit_kind kind)
+                                  const struct limit_rule *rule)
 {
     struct limit *limit = mem_zalloc(sizeof(*limit));
-    size_t before = strlen(limiter->prefix);
     limit->magic = LIMIT_MAGIC;
     limit->limiter = limiter;
-    limit->rule.kind = kind;
-    size_t size = before + 2 + key.len + 1;
-    limit->redis_key = mem_zalloc(size);
-    (void)snprintf(limit->redis_key, size, "%s%s%.*s", limiter->prefix,
-                   kind == LIMIT_RATE ? "r:" : "s:", SLICE_FMT(key));
-    limit->whole = slice_of(limit->redis_key, size - 1);
-    limit->key = slice_skip(limit->whole, before + 2);
+    limit->on = &limiter->nodes[hash_stable(key) % limiter->node_count];
+    limit->rule.kind = rule->kind;
+    name_key(limit, key, rule);
     list_init(&limit->waiters);
     list_init(&limit->woken);
     limit->wake.run = on_wake;
     limit->touched = mono_now();
     limit->use_since = limit->touched;
-    map_put(&limiter->by_key, limit->key, limit);
     list_push_back(&limiter->limits, &limit->node);
     return limit;
 }
@@ -454,6 +502,7 @@ static void limit_free(struct limit *limit)
     list_remove(&limit->ask_node);
     list_remove(&limit->node);
     (void)map_remove(&limit->limiter->by_key, limit->key);
+    lease_free(&limit->lease);
     limit->magic = 0;
     mem_free(limit->redis_key);
     mem_free(limit);
@@ -466,7 +515,7 @@ struct limit *redis_limit_get(struct redis_limiter *limiter, struct slice key,
     CHECK(key.len > 0 && key.len <= KEY_MAX && !slice_has_control(key));
     struct limit *limit = map_get(&limiter->by_key, key);
     if (limit == NULL) {
-        limit = limit_create(limiter, key, rule->kind);
+        limit = limit_create(limiter, key, rule);
     }
     if (limit->version == 0 || !rule_equal(&limit->rule, rule)) {
         set_rule(limit, rule);
@@ -497,8 +546,21 @@ struct slice redis_limit_key(const struct limit *limit)
 static bool limit_idle(const struct limit *limit, struct mono_time now)
 {
     return limit->refs == 0 && !limit->in_flight && !list_linked(&limit->ask_node) &&
-           limit->held == 0 && limit->used == 0 &&
+           limit->held == 0 && limit->used == 0 && limit->lease.held == 0 &&
            mono_since_us(now, limit->touched) > (int64_t)LIMITER_SLOT_RENEW_MS * 1000;
+}
+
+static void tick_limit(struct limit *limit, struct mono_time now)
+{
+    bool idle = list_empty(&limit->waiters) && list_empty(&limit->woken) &&
+                mono_since_us(now, limit->touched) > LIMITER_IDLE_MS * 1000;
+    if (limit->on->state == REDIS_DOWN) {
+        limit_refresh_share(limit, now);
+    } else if (idle && limit->on->state == REDIS_UP) {
+        limit->give_back = limit->rule.kind == LIMIT_RATE ? limit->lease.held > 0
+                                                         : limit->day_granted > limit->day_used;
+    }
+    limit_pump(limit);
 }
 
 static void on_tick(struct timer *timer, struct mono_time now)
@@ -509,20 +571,17 @@ static void on_tick(struct timer *timer, struct mono_time now)
         struct limit *limit = CONTAINER_OF(node, struct limit, node);
         if (limit_idle(limit, now)) {
             limit_free(limit);
-            continue;
+        } else {
+            tick_limit(limit, now);
         }
-        if (limit->rule.kind == LIMIT_RATE && limiter->state == REDIS_UP &&
-            list_empty(&limit->waiters) &&
-            mono_since_us(now, limit->touched) > LIMITER_IDLE_MS * 1000 &&
-            lease_left(&limit->lease, now) > 0) {
-            limit->give_back = true;
-        }
-        limit_pump(limit);
     }
-    if (limiter->state == REDIS_LEARNING &&
-        (mono_since_us(now, limiter->hello_sent) >= LIMITER_HELLO_MS * 1000 ||
-         !mono_before(now, lease_clock_latest(&limiter->clock, limiter->till_us)))) {
-        limiter_say_hello(limiter);
+    for (size_t i = 0; i < limiter->node_count; i++) {
+        struct limiter_node *node = &limiter->nodes[i];
+        if (node->state == REDIS_LEARNING &&
+            (mono_since_us(now, node->hello_sent) >= LIMITER_HELLO_MS * 1000 ||
+             !mono_before(now, lease_clock_latest(&node->clock, node->till_us)))) {
+            limiter_say_hello(node);
+        }
     }
     wheel_set(io_loop_wheel(limiter->loop), timer, mono_add_ms(now, LIMITER_TICK_MS), on_tick);
 }
@@ -535,10 +594,9 @@ void redis_limiter_set_holders(struct redis_limiter *limiter, unsigned holders)
         return;
     }
     limiter->holders = holders;
-    list_foreach (node, &limiter->limits) {
-        set_paces(CONTAINER_OF(node, struct limit, node));
+    for (size_t i = 0; i < limiter->node_count; i++) {
+        limiter_refresh_shares(&limiter->nodes[i]);
     }
-    limiter_refresh_shares(limiter);
 }
 
 static void ignore_sigpipe(void)
@@ -558,6 +616,24 @@ static char *joined(const char *a, const char *b)
     return text;
 }
 
+static bool open_node(struct redis_limiter *limiter, struct limiter_node *node, size_t tag,
+                      const struct redis_options *options, struct fault *fault)
+{
+    char text[32];
+    (void)snprintf(text, sizeof(text), "{%zu}:", tag);
+    node->limiter = limiter;
+    node->prefix = joined(options->key_prefix == NULL ? "" : options->key_prefix, text);
+    node->epoch_key = joined(node->prefix, "epoch");
+    node->holders_key = joined(node->prefix, "holders");
+    node->state = REDIS_CONNECTING;
+    node->share_from = mono_now();
+    list_init(&node->asking);
+    node->flush.run = limiter_flush;
+    node->link_owner = (struct redis_link_owner){on_link_up, on_link_down};
+    node->link = redis_link_create(limiter->loop, options, &node->link_owner, fault);
+    return node->link != NULL;
+}
+
 struct redis_limiter *redis_limiter_create(struct io_loop *loop,
                                            const struct redis_options *options, const char *holder,
                                            struct fault *fault)
@@ -567,27 +643,29 @@ struct redis_limiter *redis_limiter_create(struct io_loop *loop,
     limiter->loop = loop;
     limiter->holders = 1;
     limiter->holder = mem_strdup(holder);
-    /* The hash tag: one slot of a Redis Cluster for all keys of a call. Several shards would be
-     * several tags. */
-    limiter->prefix = joined(options->key_prefix == NULL ? "" : options->key_prefix, "{0}:");
-    limiter->epoch_key = joined(limiter->prefix, "epoch");
-    limiter->holders_key = joined(limiter->prefix, "holders");
-    limiter->state = REDIS_CONNECTING;
-    limiter->share_from = mono_now();
+    limiter->seq = wall_now().ms * 1000; /* above that of the one before under this name */
+    limiter->node_count = 1;
+    limiter->nodes = mem_calloc(limiter->node_count, sizeof(*limiter->nodes));
     map_init(&limiter->by_key);
     list_init(&limiter->limits);
-    list_init(&limiter->asking);
-    limiter->flush.run = limiter_flush;
-    limiter->link_owner = (struct redis_link_owner){on_link_up, on_link_down};
-    limiter->link = redis_link_create(loop, options, &limiter->link_owner, fault);
-    if (limiter->link == NULL) {
-        redis_limiter_free(&limiter);
-        return NULL;
+    for (size_t i = 0; i < limiter->node_count; i++) {
+        if (!open_node(limiter, &limiter->nodes[i], i, options, fault)) {
+            redis_limiter_free(&limiter);
+            return NULL;
+        }
     }
     ignore_sigpipe();
     wheel_set(io_loop_wheel(loop), &limiter->tick, mono_add_ms(mono_now(), LIMITER_TICK_MS),
               on_tick);
     return limiter;
+}
+
+static void close_node(struct limiter_node *node)
+{
+    io_task_cancel(&node->flush);
+    mem_free(node->prefix);
+    mem_free(node->epoch_key);
+    mem_free(node->holders_key);
 }
 
 void redis_limiter_free(struct redis_limiter **handle)
@@ -597,21 +675,27 @@ void redis_limiter_free(struct redis_limiter **handle)
         return;
     }
     CHECK_MAGIC(limiter, LIMITER_MAGIC);
-    if (limiter->link != NULL) {
-        limiter_give_all_back(limiter);
-        limiter->freeing = true;
-        redis_link_free(&limiter->link, 100);
+    for (size_t i = 0; i < limiter->node_count; i++) {
+        if (limiter->nodes[i].link != NULL) {
+            limiter_give_all_back(&limiter->nodes[i]);
+        }
+    }
+    limiter->freeing = true;
+    for (size_t i = 0; i < limiter->node_count; i++) {
+        if (limiter->nodes[i].link != NULL) {
+            redis_link_free(&limiter->nodes[i].link, 100);
+        }
     }
     list_foreach_safe (node, after, &limiter->limits) {
         limit_free(CONTAINER_OF(node, struct limit, node));
     }
-    io_task_cancel(&limiter->flush);
+    for (size_t i = 0; i < limiter->node_count; i++) {
+        close_node(&limiter->nodes[i]);
+    }
     wheel_cancel(io_loop_wheel(limiter->loop), &limiter->tick);
     map_free(&limiter->by_key);
+    mem_free(limiter->nodes);
     mem_free(limiter->holder);
-    mem_free(limiter->prefix);
-    mem_free(limiter->epoch_key);
-    mem_free(limiter->holders_key);
     limiter->magic = 0;
     mem_free(limiter);
     *handle = NULL;

@@ -1,21 +1,24 @@
 /*
- * Cluster-wide limits by leases from Redis (design.md section 6). One limiter per loop (thread);
- * each is a lease holder of its own, named by worker and thread. Nothing here waits: a grant comes
- * from the lease in hand (< 200 ns), or the answer is "until then".
+ * Cluster-wide limits by leases from Redis (docs/limits.md). One limiter per loop (thread); each is a
+ * lease holder of its own, named by worker and thread. Nothing here waits: a grant comes from the
+ * lease in hand (< 200 ns), or the answer is "until then".
  *
- *   rate limits: GCRA in microseconds of Redis TIME; a lease is about one second of rate (less when
- * scarce), counted on the monotonic clock from when the request was sent; an unused rest is given
- * back. slots:       connections: holder -> n with expiry 15 s, renewed each 5 s; closed before
- * lowered. Holders share them fairly: who has more than its share learns of it within about half a
- * second when another one wants some, and gives up what is free; what is in use its owner closes,
- * see redis_limit_surplus. With fewer slots than holders a slot goes round, every 5 s.
+ *   rates: N in any interval, of messages, recipients, connections or bytes. A holder has its fair
+ * part of the N slots, or two seconds' worth of it, for 2 s, renewed each 500 ms; an unused rest is
+ * given back.
+ *   slots: connections: holder -> n with expiry 15 s, renewed each 5 s; closed before lowered.
+ * Holders share them fairly: who has more than its share learns of it within about half a second
+ * when another one wants some, and gives up what is free; what is in use its owner closes, see
+ * redis_limit_surplus. With fewer slots than holders a slot goes round, every 5 s.
+ *   daily caps: N in a day of UTC, counted in absolute numbers for each holder.
  *
  * The arithmetic of a lease is in lease.h, Redis' side in limiter.lua, the connection in link.h,
  * asking in ask.c.
  *
- * Redis slow (> 50 ms): the lease in hand goes on. Redis dead: each worker keeps to 0.7 · limit /
- * workers (the owner says how many there are), slots freeze at the present count. Data lost (no
- * epoch key): 15 s of learning (slots only what is reported, rates at the share of a dead Redis).
+ * Redis slow: the lease in hand goes on. Redis dead: when the leases have ended each worker keeps to
+ * 0.7 · limit / workers (the owner says how many there are), slots freeze at the present count,
+ * daily caps end with what was granted. Data lost (no epoch key): up to 15 s of learning, in which
+ * leases in hand go on and nothing more is granted.
  */
 #ifndef SLUICE_REDIS_LIMITER_H
 #define SLUICE_REDIS_LIMITER_H
@@ -54,14 +57,14 @@ void redis_limiter_set_holders(struct redis_limiter *limiter, unsigned holders);
 enum limit_kind {
     LIMIT_RATE,  /* `amount` per `interval_ms`, e.g. 1000 messages per 1000 ms */
     LIMIT_SLOTS, /* `amount` at the same time */
+    LIMIT_DAILY, /* `amount` in a day of UTC */
 };
 
 struct limit_rule {
     enum limit_kind kind;
     uint64_t amount;
     int64_t interval_ms; /* LIMIT_RATE */
-    uint64_t burst; /* LIMIT_RATE: most at once; 0: as much as one second of the rate brings, at
-                       least 1 */
+    uint64_t burst; /* LIMIT_RATE: most at once behind a pause, within the amount; 0: hardly any */
 };
 
 /* A limit by its key ("site:gmail.com:msg", "vip:V1:site:gmail.com:conn"); the same key on all
@@ -82,22 +85,29 @@ struct limit_waiter {
     struct mono_time
         until; /* the earliest time at which all would grant, as far as known; for "why" */
     struct limit *blocking; /* which one said no (the last one to grant); valid while it waits */
-    uint32_t n;             /* what it waits for */
+    uint64_t n;             /* what it waits for there */
     bool woken;             /* tokens are promised to it: ready comes at the end of this turn */
 };
 
-/* Takes `n` from every limit of `limits` (rates) or one slot each (slots), all or none; each limit
- * stands there once. True: granted. False: nothing was taken and waiter->ready will be called when
- * it is worth trying again (or never, if it is cancelled). Waiters of one limit are woken in the
- * order in which they came, as many as there are tokens, and whoever comes new stands behind them.
- * A waiter that still waits is taken off first. More than half the burst at once is granted when
- * that half is there, and the rest is paid off before the next grant. */
-bool redis_limits_take(struct redis_limiter *limiter, struct limit *const *limits, size_t count,
-                       uint32_t n, struct limit_waiter *waiter);
-/* Gives back: slots always when the connection is closed (n does not matter: one each); rate tokens
- * only when nothing was sent. A token may have lapsed meanwhile, then it is lost. */
-void redis_limits_return(struct redis_limiter *limiter, struct limit *const *limits, size_t count,
-                         uint32_t n);
+/* n of a limit: recipients, messages, connections or bytes of a rate or a daily cap; a slot is one. */
+struct limit_want {
+    struct limit *limit;
+    uint64_t n;
+};
+
+/* Takes what is wanted of every limit, all or none; each limit stands there once. True: granted.
+ * False: nothing was taken and waiter->ready will be called when it is worth trying again (or never,
+ * if it is cancelled). Waiters of one limit are woken in the order in which they came, as many as
+ * there is something for, and whoever comes new stands behind them. A waiter that still waits is
+ * taken off first. More than redis_limit_most() is never granted. */
+bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *wants, size_t count,
+                       struct limit_waiter *waiter);
+/* Gives back: slots always when the connection is closed; of the others only what was not used at
+ * all. */
+void redis_limits_return(struct redis_limiter *limiter, const struct limit_want *wants,
+                         size_t count);
+/* The most that can ever be taken at once. */
+uint64_t redis_limit_most(const struct limit *limit);
 /* More slots are in use here than this holder's share, while others wait for one: the owner should
  * give one back as soon as it can, say so with redis_limits_leave, and then ask again. Those that
  * are leaving already are not counted, so it never asks for more than the surplus. No I/O. False

@@ -1,29 +1,43 @@
--- Cluster-wide limits: up to 32 of them in one call. Time is that of Redis (TIME), in microseconds. Redis 5 or newer.
+-- Cluster-wide limits: up to 32 of them in one call, all of one hash tag. Redis 5 or newer.
 --
--- KEYS[1] epoch    hash: id (when this data began), till (end of learning). Without it the data was lost (or is new): nobody knows
---                  what others have in hand, so nothing is granted until `till`, while the holders report what they hold.
+-- KEYS[1] epoch    hash: id (when this data began), till (end of learning), off (see `clock`). Without it the data was lost (or is new):
+--                  nobody knows what others have in hand, so nothing is granted until `till`, while the holders report what they hold.
 -- KEYS[2] holders  hash: holder -> how many holders it believes there are; filled while learning. When all have reported,
 --                  learning ends early, yet late enough that each of them hears of it before (they ask every second).
 -- KEYS[3..]        the limits
--- ARGV[1] holder, ARGV[2] holders there are, ARGV[3] "1": this holder has reported all its slots
--- then six for each limit:
---   r step slack want ahead least  rate: `want` tokens, `step` apart, burst of `slack`; the first at most `ahead` into the
---                                future, and as many as come up to there, but no fewer than `least`
---   g end length 0 0 0           rate: gives back the tail of a lease, which ended at `end`
---   s amount have want ttl 0     slots: I hold `have`, and would hold `want`; to want more is remembered for WANT_US
--- Reply: now, epoch id, till, then three for each limit:
---   r: granted, time of the first token, length of the lease; refused: 0, 0, ask again after so long
---   g: 1 or 0, 0, 0
+-- ARGV[1] holder, ARGV[2] holders there are, ARGV[3] "1": this holder has reported all that it holds, ARGV[4] what the time should
+-- be here as far as it knows (0: it does not); then 12 for each limit:
+--   w amount interval seq held demand need used freed handed weights burst    window (see there)
+--   s amount seq have want ttl 0...    slots: I hold `have`, and would hold `want`; to want more is remembered for WANT_US
+--   d amount seq day used granted want 0...    daily (see there)
+-- `seq` rises with each call of a holder. A call that comes late, behind a younger one on another connection, changes nothing.
+-- Reply: now, epoch id, till, then six for each limit (and one for each of its weights):
+--   w: slots I hold now, granted of these, time from which those are free, slots I am to hold, my share of the amount in
+--      thousandths of a slot, ask again after so long; then each weight as it counts, in thousandths
 --   s: how many I hold now, how many the others hold, how many I am to keep of mine: less while others who have fewer want some
+--   d: the day, how many I may have used of it at most, how many are left for all
 --
--- A rate is GCRA: the key holds the time of the next token. A token may be used from its time on and for `slack` longer;
--- whoever holds a lease keeps to that, so what is used in any window is at most what its length brings plus the burst.
+-- A window of `amount` in any `interval` is so many slots, each of which is used once in an interval: then no interval can see more
+-- than the amount, whoever has which slot. Free slots may change hands at once, used ones together with the time at which they are
+-- free again. The hash has: a holder -> what it holds; "b" n -> slots of nobody that are free again at n times the width of a
+-- bucket; "p" -> pace, and when this key began. What neither a holder nor a bucket has is free.
 --
--- Slots are a hash: holder -> "count expiry since demand until". `since` is when it began to hold some, or to wait with none;
--- `demand` is how many it wanted, up to the time `until`. Each gets what it demands up to a level that is the same for all
--- (max-min fairness), so only those above the level give back, and never below it: shares do not swing. What is left over when
+-- Each holder's share of the amount is what it demands up to a level that is the same for all by weight (max-min fairness). It holds
+-- HOLD_US worth of its share. Slots that the division leaves over, and all when there are fewer than holders, go to whoever waits
+-- and has had least so far by weight. A weight is told with the number of what it belongs to (a tenant); what several holders
+-- tell of counts with an equal part at each.
+--
+-- A slot that a holder lowered without a word on it (a reply was lost, it began anew), or that it held when it was last heard of, may
+-- have been used up to now (or up to the end of its lease): it is free again an interval later.
+--
+-- Slots of connections are a hash: holder -> "count expiry since demand until seq". `since` is when it began to hold some, or to
+-- wait with none; `demand` is how many it wanted, up to the time `until`. Each gets what it demands up to a level that is the same
+-- for all (max-min fairness), so only those above the level give back, and never below it: shares do not swing. What is left over when
 -- the level is rounded down stays with those who have it. With fewer slots than holders the level is 0 and all slots are such
 -- rests: then one that was held for TURN_US goes to who has waited longest.
+--
+-- A daily cap counts whole days of UTC in absolute numbers: holder -> "granted seq". What was granted stays so, also when the holder
+-- dies; a holder that begins anew under the same name goes on with what was granted to it.
 
 local LEARN_US = 15000000
 local LEARN_LEAST_US = 3000000
@@ -31,22 +45,43 @@ local HEAR_US = 1500000
 local IDLE_MS = 600000
 local WANT_US = 2000000
 local TURN_US = 5000000
-local TOLERANCE_US = 500000 -- most that lease.c adds to the use of a token
+local HOLD_US = 2000000
+local LEASE_US = 2000000 -- limiter_private.h knows it too
+local AHEAD_US = 300000
+local BUCKETS = 128
+local DAY_US = 86400000000
+local OFF_US = 1000000 -- a clock that differs more from what was expected has been set
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local holder = ARGV[1]
+local now
 
 local function text(number)
     return string.format('%.0f', number)
 end
 
+-- Redis' clock plus what makes it go on evenly when it was set: a holder that was heard lately knows better what time it is.
+local function clock(off)
+    local time = redis.call('TIME')
+    now = tonumber(time[1]) * 1000000 + tonumber(time[2]) + off
+    local expected = tonumber(ARGV[4])
+    if expected > 0 and math.abs(expected - now) > OFF_US then
+        redis.call('HINCRBYFLOAT', KEYS[1], 'off', text(expected - now))
+        now = expected
+    end
+end
+
 local function learn()
-    local epoch = redis.call('HMGET', KEYS[1], 'id', 'till')
+    local epoch = redis.call('HMGET', KEYS[1], 'id', 'till', 'off')
     local id, till = tonumber(epoch[1]), tonumber(epoch[2])
+    if id and till then
+        clock(tonumber(epoch[3]) or 0)
+    else
+        local time = redis.call('TIME')
+        now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+    end
     if not id or not till then
         id, till = now, now + LEARN_US
-        redis.call('DEL', KEYS[2])
+        redis.call('DEL', KEYS[1], KEYS[2])
         redis.call('HSET', KEYS[1], 'id', text(id), 'till', text(till))
     elseif till > now + LEARN_US then
         -- the clock was set back
@@ -70,41 +105,289 @@ local function learn()
     return id, till
 end
 
-local function put(key, tat, slack)
-    redis.call('SET', key, text(tat), 'PX', text(math.max(0, tat - now) / 1000 + slack / 1000 + IDLE_MS))
+-- ---- windows ----
+
+-- The live holders and what is known of each; those whose lease has ended leave their slots busy for an interval from then on.
+local function read_window(key, width, interval)
+    local all = redis.call('HGETALL', key)
+    local window = {holders = {}, held = 0, busy = 0, buckets = {}, tat = 0, began = 0, me = nil}
+    local function add_busy(index, count)
+        window.buckets[index] = (window.buckets[index] or 0) + count
+        window.busy = window.busy + count
+    end
+    for i = 1, #all, 2 do
+        local field, value = all[i], all[i + 1]
+        local kind = string.sub(field, 1, 1)
+        if kind == 'h' then
+            local held, expiry, seq, demand, need, served, weights = string.match(value,
+                '^(%d+) (%d+) (%d+) ([%d.]+) (%d+) ([%d.]+) (%S+)$')
+            local entry = {name = field, held = tonumber(held), expiry = math.min(tonumber(expiry), now + LEASE_US), seq = tonumber(seq),
+                demand = tonumber(demand), need = tonumber(need), served = tonumber(served), weights = weights}
+            if entry.expiry > now then
+                window.holders[#window.holders + 1] = entry
+                window.held = window.held + entry.held
+                if field == 'h' .. holder then
+                    window.me = entry
+                end
+            else
+                redis.call('HDEL', key, field)
+                if entry.held > 0 then
+                    local index = math.ceil((entry.expiry + interval) / width)
+                    add_busy(index, entry.held)
+                    redis.call('HINCRBY', key, 'b' .. text(index), text(entry.held))
+                end
+            end
+        elseif kind == 'b' then
+            local index = tonumber(string.sub(field, 2))
+            if index * width <= now then
+                redis.call('HDEL', key, field)
+            else
+                -- more than two intervals away: the clock was set back
+                add_busy(math.min(index, math.ceil((now + 2 * interval) / width)), tonumber(value))
+            end
+        elseif kind == 'p' then
+            local tat, began = string.match(value, '^(%d+) (%d+)$')
+            window.tat, window.began = tonumber(tat), tonumber(began)
+        end
+    end
+    window.fresh = #all == 0
+    return window
 end
 
-local function rate(key, step, slack, want, ahead, least)
-    local tat = tonumber(redis.call('GET', key) or now)
-    tat = math.max(tat, now - slack)
-    local furthest = now + ahead + slack + TOLERANCE_US + 2 * step
-    if tat > furthest then
-        -- the clock was set back, or the limit was lower before
-        tat = math.ceil(furthest)
-        put(key, tat, slack)
+-- entry.weight of each: the sum of its weights, each divided among those who tell of it.
+local function weigh(holders)
+    local count = {}
+    for _, entry in ipairs(holders) do
+        for id in string.gmatch(entry.weights, '(%d+):') do
+            count[id] = (count[id] or 0) + 1
+        end
     end
-    -- Less than half of what is wanted is not worth a call.
-    local room = now + ahead - tat
-    if want > least then
-        room = room - (math.ceil(want / 2) - 1) * step
+    for _, entry in ipairs(holders) do
+        entry.weight = 0
+        for id, weight in string.gmatch(entry.weights, '(%d+):([%d.]+)') do
+            entry.weight = entry.weight + tonumber(weight) / count[id]
+        end
+        entry.weight = entry.weight > 0 and entry.weight or 1
     end
-    if room < 0 then
-        return 0, 0, math.ceil(-room)
-    end
-    local granted = math.min(want, math.max(least, math.floor((now + ahead - tat) / step) + 1))
-    local first = math.ceil(tat)
-    local length = math.ceil(granted * step)
-    put(key, first + length, slack)
-    return granted, first, length
+    return count
 end
 
-local function give_back(key, lease_end, length)
-    if tonumber(redis.call('GET', key) or 0) == lease_end then
-        put(key, lease_end - length, 0)
-        return 1, 0, 0
+-- entry.share of each, together at most the amount.
+local function divide(holders, amount)
+    local sorted, left, weight = {}, amount, 0
+    for i, entry in ipairs(holders) do
+        sorted[i] = entry
+        weight = weight + entry.weight
     end
-    return 0, 0, 0
+    table.sort(sorted, function(x, y) return x.demand * y.weight < y.demand * x.weight end)
+    for _, entry in ipairs(sorted) do
+        entry.share = math.min(entry.demand, left * entry.weight / weight)
+        left = math.max(0, left - entry.share)
+        weight = weight - entry.weight
+    end
 end
+
+-- Who comes first for what is left over. What one has had more than another counts by turns, lest slots go to and fro.
+local function comes_first(x, y, interval)
+    local turn = math.max(1, HOLD_US / interval)
+    local mine, its = math.floor(x.served / turn), math.floor(y.served / turn)
+    if (x.need > 0) ~= (y.need > 0) then
+        return x.need > 0
+    elseif mine ~= its then
+        return mine < its
+    elseif x.held ~= y.held then
+        return x.held > y.held
+    end
+    return x.name < y.name
+end
+
+-- How many slots `me` is to hold.
+local function to_hold(holders, me, amount, interval)
+    local part = math.min(1, HOLD_US / interval)
+    local sum, whole, before, first = 0, 0, 0, me.need > 0
+    for _, entry in ipairs(holders) do
+        local exact = entry.share * part
+        sum = sum + exact
+        whole = whole + math.floor(exact + 1e-6)
+        if entry ~= me and comes_first(entry, me, interval) then
+            first = false
+            before = before + (exact - math.floor(exact + 1e-6) > 1e-6 and 1 or 0)
+        end
+    end
+    local mine = math.floor(me.share * part + 1e-6)
+    local over = math.max(math.floor(sum + 1e-6) - whole, whole == 0 and 1 or 0)
+    if me.share * part - mine > 1e-6 and before < over then
+        mine = mine + 1
+    end
+    return math.min(amount, first and math.max(mine, me.need) or mine)
+end
+
+-- How far the pace may run ahead; a step more than the burst, as holders come for their slots a little late.
+local function depth(step, burst)
+    return math.max(burst * step, HOLD_US) + step
+end
+
+-- Slots that are free now, and what pace allows of them: behind a pause no more than the burst, or what HOLD_US brings.
+local function available(window, amount, interval, step, burst)
+    local free = amount - window.held - window.busy
+    if window.began > 0 and now < window.began + interval then
+        free = free - math.ceil(amount * (window.began + interval - now) / interval)
+    end
+    if interval > HOLD_US then
+        window.tat = math.min(math.max(window.tat, now), now + 2 * interval)
+        free = math.min(free, math.floor((now + depth(step, burst) - window.tat) / step + 1e-6))
+    end
+    return math.max(0, free)
+end
+
+-- The bucket that is free next, if that is soon enough to be given away already.
+local function next_bucket(window, width)
+    local index
+    for i in pairs(window.buckets) do
+        index = (not index or i < index) and i or index
+    end
+    return index, index and index * width - now
+end
+
+-- What the holder says of its slots: those handed over with their time, those that were not used, the rest unknown.
+local function take_over(key, window, me, held, freed, handed, width, amount, interval, learning)
+    local gone = me.held - held
+    if gone < 0 then
+        -- Only while learning can it know of more than we do.
+        held = learning and held or me.held
+        window.held = window.held + held - me.held
+        me.held = held
+        return
+    end
+    window.held = window.held - gone
+    me.held = held
+    local function to_bucket(index, count)
+        count = math.min(count, gone)
+        if count > 0 then
+            gone = gone - count
+            window.buckets[index] = (window.buckets[index] or 0) + count
+            window.busy = window.busy + count
+            redis.call('HINCRBY', key, 'b' .. text(index), text(count))
+        end
+    end
+    for index, count in string.gmatch(handed, '(%d+):(%d+)') do
+        to_bucket(tonumber(index), tonumber(count))
+    end
+    freed = math.min(gone, freed)
+    gone = gone - freed
+    window.tat = math.max(0, window.tat - freed * interval / amount)
+    to_bucket(math.ceil((now + interval) / width), gone)
+end
+
+local function grant(key, window, me, want, amount, interval, width, burst)
+    local step = interval / amount
+    local count = math.min(want, available(window, amount, interval, step, burst))
+    if count > 0 then
+        window.tat = interval > HOLD_US and window.tat + count * step or 0
+        return count, 0, 0
+    end
+    local index, wait = next_bucket(window, width)
+    if interval <= HOLD_US and index and wait <= AHEAD_US then
+        count = math.min(want, window.buckets[index])
+        if redis.call('HINCRBY', key, 'b' .. text(index), text(-count)) <= 0 then
+            redis.call('HDEL', key, 'b' .. text(index))
+        end
+        return count, index * width, 0
+    end
+    return 0, 0, math.max(index and wait or 0, interval > HOLD_US and window.tat + step - now - depth(step, burst) or 0)
+end
+
+-- amount, interval; held: what it holds when `freed` unused ones and `handed` ("bucket:count,...") are gone; demand: how many it could
+-- use in an interval; need: how many somebody there waits for; used: since it told last; weights: "number:weight,..." or "-".
+local function window(key, learning, id, amount, interval, seq, held, demand, need, used, freed, handed, weights, burst)
+    local width = math.ceil(interval / BUCKETS)
+    local window = read_window(key, width, interval)
+    local me = window.me
+    if me and seq <= me.seq then
+        return {me.held, 0, 0, me.held, -1, 0}
+    end
+    if window.fresh and now - id < interval then
+        window.began = now
+    end
+    if not me then
+        me = {name = 'h' .. holder, held = 0, served = 0}
+        local least
+        for _, entry in ipairs(window.holders) do
+            least = math.min(least or entry.served, entry.served)
+        end
+        me.served = least or 0
+        window.holders[#window.holders + 1] = me
+    end
+    me.seq, me.demand, me.need, me.weights = seq, demand, need, weights
+    take_over(key, window, me, held, freed, handed, width, amount, interval, learning)
+    local counts = weigh(window.holders)
+    me.served = me.served + used / me.weight
+    divide(window.holders, amount)
+    local target, count, at, retry = me.held, 0, 0, 0
+    if not learning then
+        target = to_hold(window.holders, me, amount, interval)
+        if target > me.held then
+            count, at, retry = grant(key, window, me, target - me.held, amount, interval, width, burst)
+            me.held = me.held + count
+        end
+    end
+    -- When to ask again: not at all before the next report, when nothing can be expected; soon while others are first.
+    local soon = math.max(20000, math.min(250000, interval / amount / 4))
+    if target <= me.held then
+        retry = need > me.held and soon or LEASE_US / 4
+    else
+        retry = math.max(2000, math.min(250000, retry > 0 and retry or soon))
+    end
+    if me.held > 0 or demand > 0 then
+        redis.call('HSET', key, me.name, text(me.held) .. ' ' .. text(now + LEASE_US) .. ' ' .. text(seq) .. ' ' ..
+            string.format('%.3f', demand) .. ' ' .. text(need) .. ' ' .. string.format('%.6f', me.served) .. ' ' .. weights)
+    else
+        redis.call('HDEL', key, me.name)
+    end
+    redis.call('HSET', key, 'p', text(window.tat) .. ' ' .. text(window.began))
+    redis.call('PEXPIRE', key, text(2 * interval / 1000 + IDLE_MS))
+    local reply = {me.held, count, at, target, learning and -1 or math.floor(me.share * 1000), math.ceil(retry)}
+    for number, weight in string.gmatch(weights, '(%d+):([%d.]+)') do
+        reply[#reply + 1] = math.ceil(tonumber(weight) * 1000 / counts[number])
+    end
+    return reply
+end
+
+-- ---- daily caps ----
+
+-- used, granted: as the holder knows them for `day`; -1: it has just begun.
+local function daily(key, learning, amount, seq, day, used, granted, want)
+    local today = math.floor(now / DAY_US)
+    if tonumber(redis.call('HGET', key, 'day') or -1) ~= today then
+        redis.call('DEL', key)
+        redis.call('HSET', key, 'day', text(today))
+        redis.call('PEXPIRE', key, text(2 * DAY_US / 1000))
+    end
+    local mine, sum, last = 0, 0, -1
+    local all = redis.call('HGETALL', key)
+    for i = 1, #all, 2 do
+        local count, its = string.match(all[i + 1], '^(%d+) (%d+)$')
+        if count and all[i] == 'h' .. holder then
+            mine, last = tonumber(count), tonumber(its)
+        elseif count then
+            sum = sum + tonumber(count)
+        end
+    end
+    if seq > last then
+        if day == today and granted >= 0 then
+            -- It knows better: what it does not know to have been granted it did not use; what we have lost it tells us again.
+            mine = math.max(used, math.min(granted, learning and granted or mine))
+        end
+        if not learning then
+            local base = (day == today and used >= 0) and used or mine
+            mine = math.max(mine, math.min(base + want, amount - sum))
+        end
+        redis.call('HSET', key, 'h' .. holder, text(mine) .. ' ' .. text(seq))
+    end
+    return {today, mine, math.max(0, amount - sum - mine), 0, 0, 0}
+end
+
+-- ---- connections ----
 
 -- The most that each may have if all that is demanded does not exceed the amount; nil: it does not anyhow.
 local function level(list, amount)
@@ -153,16 +436,18 @@ local function share(list, me, amount)
     return before < rest and most + 1 or most
 end
 
-local function slots(key, amount, have, want, ttl, learning)
+local function slots(key, learning, amount, seq, have, want, ttl)
     local all = redis.call('HGETALL', key)
     local others = 0
     local list = {}
     local me = {name = holder, count = have, since = now, demand = have}
     for i = 1, #all, 2 do
-        local count, expiry, since, demand, till = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+        local count, expiry, since, demand, till, its = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
         count, since = tonumber(count), tonumber(since)
         if not count or tonumber(expiry) <= now then
             redis.call('HDEL', key, all[i])
+        elseif all[i] == holder and tonumber(its) >= seq then
+            return {count, 0, count, 0, 0, 0}
         elseif all[i] == holder then
             if (count > 0) == (have > 0) then
                 me.since = math.min(since, now)
@@ -189,33 +474,32 @@ local function slots(key, amount, have, want, ttl, learning)
     if mine > 0 or wanting then
         local expiry = mine > 0 and now + ttl or now + WANT_US
         redis.call('HSET', key, holder, text(mine) .. ' ' .. text(expiry) .. ' ' .. text(me.since) .. ' ' ..
-            text(wanting and want + mine or mine) .. ' ' .. text(wanting and now + WANT_US or 0))
+            text(wanting and want + mine or mine) .. ' ' .. text(wanting and now + WANT_US or 0) .. ' ' .. text(seq))
         redis.call('PEXPIRE', key, text(ttl / 1000))
     else
         redis.call('HDEL', key, holder)
     end
-    return mine, others, keep
+    return {mine, others, keep, 0, 0, 0}
 end
 
 local id, till = learn()
 local learning = now < till
 local reply = {now, id, till}
 for i = 3, #KEYS do
-    local at = 4 + (i - 3) * 6
-    local op, a, b, c, d, e = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]),
-        tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-    local x, y, z
-    if op == 's' then
-        x, y, z = slots(KEYS[i], a, b, c, d, learning)
-    elseif op == 'g' then
-        x, y, z = give_back(KEYS[i], a, b)
-    elseif learning then
-        x, y, z = 0, 0, till - now
-    else
-        x, y, z = rate(KEYS[i], a, b, c, d, e)
+    local at = 5 + (i - 3) * 12
+    local op, n, answer = ARGV[at], {}, nil
+    for k = 1, 11 do
+        n[k] = tonumber(ARGV[at + k])
     end
-    reply[#reply + 1] = x
-    reply[#reply + 1] = y
-    reply[#reply + 1] = z
+    if op == 's' then
+        answer = slots(KEYS[i], learning, n[1], n[2], n[3], n[4], n[5])
+    elseif op == 'd' then
+        answer = daily(KEYS[i], learning, n[1], n[2], n[3], n[4], n[5], n[6])
+    else
+        answer = window(KEYS[i], learning, id, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], ARGV[at + 9], ARGV[at + 10], n[11])
+    end
+    for _, value in ipairs(answer) do
+        reply[#reply + 1] = value
+    end
 end
 return reply

@@ -11,27 +11,28 @@
 #define LIMIT_MAGIC 0x4c494d54u
 #define LIMITER_MAGIC 0x4c4d5452u
 
-/* How far into the future Redis hands out tokens. */
-#define LIMITER_AHEAD_US 1000000
-/* With less than this in hand (from Redis, in time) the next lease is asked for. */
-#define LIMITER_PREFETCH_US 200000
+/* limiter.lua knows it too; here it ends a little sooner, as clocks differ in speed. */
+#define LIMITER_LEASE_US 2000000
+#define LIMITER_LEASE_MARGIN_US 20000
+#define LIMITER_RENEW_MS 450
+/* So much of a share is held, and used slots are handed over if they are busy for longer. */
+#define LIMITER_HOLD_US 2000000
+#define LIMITER_LOW_MS 100 /* a lease that runs low is filled up so often */
 #define LIMITER_TICK_MS 200
 #define LIMITER_SLOT_TTL_US 15000000
 #define LIMITER_SLOT_RENEW_MS 5000
 /* While half of the slots or more are in use: to learn soon enough that others want some. */
 #define LIMITER_SLOT_LOOK_MS 500
 #define LIMITER_SPARE_MS 1000 /* a slot that came back is kept for the next one */
-#define LIMITER_IDLE_MS 300   /* a lease that nobody uses goes back */
+#define LIMITER_IDLE_MS 1000  /* a lease that nobody uses goes back */
 #define LIMITER_HELLO_MS 900  /* while learning */
 #define LIMITER_USE_MS 500    /* window in which use is counted */
-/* Below this lease size tokens are scarce: asked for only when somebody waits. */
-#define LIMITER_SCARCE 8
-
 struct limit {
     uint32_t magic;
     struct redis_limiter *limiter;
+    struct limiter_node *on;
     struct list node;     /* limiter->limits */
-    struct list ask_node; /* limiter->asking */
+    struct list ask_node; /* on->asking */
     char *redis_key;      /* prefix, hash tag, key */
     struct slice key;     /* within redis_key */
     struct slice whole;   /* redis_key */
@@ -49,13 +50,17 @@ struct limit {
     struct mono_time touched;  /* last take or return */
 
     /* LIMIT_RATE */
-    struct lease_pace pace, share_pace;
     struct lease lease;
-    uint32_t last_grant; /* tokens */
-    bool poked;          /* a take met too little here although it waits elsewhere */
+    uint64_t target; /* slots that Redis wants us to hold; UINT64_MAX: not known */
+    bool blocked;    /* said no since it was last reported */
     bool give_back;
-    uint64_t use_now, use_before; /* tokens taken in this window and the one before */
+    uint64_t unreported; /* taken since the last report */
+    uint64_t use_now, use_before; /* taken in this window and the one before */
     struct mono_time use_since;
+
+    /* LIMIT_DAILY */
+    int64_t day; /* that the numbers are of; -1: none */
+    uint64_t day_granted, day_used;
 
     /* LIMIT_SLOTS */
     uint64_t held, used; /* used <= held */
@@ -67,24 +72,17 @@ struct limit {
     int64_t epoch; /* in which it was reported */
 };
 
-struct redis_limiter {
-    uint32_t magic;
-    struct io_loop *loop;
+/* One hash tag: its keys lie on one Redis, and no other tag's matter to it. */
+struct limiter_node {
+    struct redis_limiter *limiter;
     struct redis_link *link;
     struct redis_link_owner link_owner;
-    char *holder, *prefix;
+    char *prefix; /* with the tag */
     char *epoch_key, *holders_key;
-    unsigned holders;
     enum redis_state state;
-    bool freeing;
 
-    struct map by_key;
-    struct list limits;
     struct list asking;
     struct io_task flush;
-    struct timer tick;
-    struct limit_waiter *waking; /* whose ready runs now and has taken nothing yet */
-
     struct lease_clock clock;
     int64_t epoch;               /* 0: not known */
     int64_t till_us;             /* end of learning, Redis' time */
@@ -93,23 +91,41 @@ struct redis_limiter {
     bool hello; /* a call goes out even without limits */
 };
 
+struct redis_limiter {
+    uint32_t magic;
+    struct io_loop *loop;
+    char *holder;
+    unsigned holders;
+    bool freeing;
+    int64_t seq; /* of the last call */
+
+    struct limiter_node *nodes;
+    size_t node_count;
+    struct map by_key;
+    struct list limits;
+    struct timer tick;
+    struct limit_waiter *waking; /* whose ready runs now and has taken nothing yet */
+};
+
 /* ---- limiter.c ---- */
 /* Wakes whom it can, asks for more, sets the timer. */
 void limit_pump(struct limit *limit);
-void limiter_set_state(struct redis_limiter *limiter, enum redis_state state);
+void limiter_set_state(struct limiter_node *node, enum redis_state state);
 /* Gives each rate the share that the state calls for, or takes it away. */
-void limiter_refresh_shares(struct redis_limiter *limiter);
+void limiter_refresh_shares(struct limiter_node *node);
 /* How many slots may be in use here, taken ones and those to take. */
 uint64_t limit_usable(const struct limit *limit);
-/* Tokens taken lately: half a second to a second. */
+/* Taken lately: half a second to a second. */
 uint64_t limit_recent_use(struct limit *limit, struct mono_time now);
 
 /* ---- ask.c ---- */
 /* Puts it on the list for the end of this turn, if there is something to ask. */
 void limit_ask(struct limit *limit, struct mono_time now);
 void limiter_flush(struct io_task *task);
-void limiter_say_hello(struct redis_limiter *limiter);
+void limiter_say_hello(struct limiter_node *node);
 /* Everything back to Redis. */
-void limiter_give_all_back(struct redis_limiter *limiter);
+void limiter_give_all_back(struct limiter_node *node);
+/* The day that it is there; -1: not known. */
+int64_t limiter_today(const struct limiter_node *node, struct mono_time now);
 
 #endif

@@ -16,7 +16,7 @@
 
 struct redis_link;
 
-enum { REDIS_LINK_ARGS = 256 };
+enum { REDIS_LINK_ARGS = 512 };
 
 struct redis_link_owner {
     void (*up)(struct redis_link_owner *owner);
