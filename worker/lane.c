@@ -244,13 +244,18 @@ static void tokens_ready(struct limit_waiter *waiter)
 /* False: the session waits for tokens. */
 static bool take_tokens(struct lane *lane, struct session *session, const struct mail *mail)
 {
-    uint32_t count = (uint32_t)mail_transaction_size(mail, lane->config);
+    uint64_t count = mail_transaction_size(mail, lane->config);
+    struct limit_want wants[ARRAY_LEN(session->rates)];
     if (session->rate_count == 0) {
         return true;
     }
+    for (size_t i = 0; i < session->rate_count; i++) {
+        /* One transaction of more than a whole interval may have takes the interval. */
+        uint64_t most = redis_limit_most(session->rates[i]);
+        wants[i] = (struct limit_want){session->rates[i], count < most ? count : most};
+    }
     session->waiter.ready = tokens_ready;
-    if (redis_limits_take(lane->shard->limiter, session->rates, session->rate_count, count,
-                          &session->waiter)) {
+    if (redis_limits_take(lane->shard->limiter, wants, session->rate_count, &session->waiter)) {
         return true;
     }
     session_enter(session, SESSION_THROTTLED);

@@ -31,13 +31,11 @@ static struct limit *slots_limit(struct shard *shard, const char *key, uint32_t 
     return amount == 0 ? NULL : redis_limit_get(shard->limiter, slice_cstr(key), &rule);
 }
 
-/* Providers count in windows: no interval may see more than the amount, so nothing is saved up for
- * a burst. */
 static struct limit *rate_limit(struct shard *shard, const char *key,
                                 const struct config_rate *rate)
 {
     const struct limit_rule rule = {
-        .kind = LIMIT_RATE, .amount = rate->amount, .interval_ms = rate->interval_ms, .burst = 1};
+        .kind = LIMIT_RATE, .amount = rate->amount, .interval_ms = rate->interval_ms};
     return rate->amount == 0 ? NULL : redis_limit_get(shard->limiter, slice_cstr(key), &rule);
 }
 
@@ -267,16 +265,24 @@ static void slot_ready(struct limit_waiter *waiter)
     }
 }
 
-static bool take_slots(struct lane *lane, struct lane_vip *vip)
+/* The slots that a session from this VIP holds. */
+static size_t wanted_slots(const struct lane *lane, const struct lane_vip *vip,
+                           struct limit_want wants[2])
 {
-    struct limit *slots[2];
     size_t count = 0;
     if (lane->site_slots != NULL) {
-        slots[count++] = lane->site_slots;
+        wants[count++] = (struct limit_want){lane->site_slots, 1};
     }
     if (vip->slots != NULL) {
-        slots[count++] = vip->slots;
+        wants[count++] = (struct limit_want){vip->slots, 1};
     }
+    return count;
+}
+
+static bool take_slots(struct lane *lane, struct lane_vip *vip)
+{
+    struct limit_want wants[2];
+    size_t count = wanted_slots(lane, vip, wants);
     if (count == 0) {
         return true;
     }
@@ -285,22 +291,16 @@ static bool take_slots(struct lane *lane, struct lane_vip *vip)
     }
     lane->slot_waiter.ready = slot_ready;
     lane->waiting_for_slot =
-        !redis_limits_take(lane->shard->limiter, slots, count, 1, &lane->slot_waiter);
+        !redis_limits_take(lane->shard->limiter, wants, count, &lane->slot_waiter);
     return !lane->waiting_for_slot;
 }
 
 static void give_slots(struct lane *lane, const struct lane_vip *vip)
 {
-    struct limit *slots[2];
-    size_t count = 0;
-    if (lane->site_slots != NULL) {
-        slots[count++] = lane->site_slots;
-    }
-    if (vip->slots != NULL) {
-        slots[count++] = vip->slots;
-    }
+    struct limit_want wants[2];
+    size_t count = wanted_slots(lane, vip, wants);
     if (count > 0) {
-        redis_limits_return(lane->shard->limiter, slots, count, 1);
+        redis_limits_return(lane->shard->limiter, wants, count);
     }
 }
 

@@ -163,10 +163,11 @@ static bool rate_item(struct limit *limit, struct mono_time now, struct item *it
     }
     *item = (struct item){.limit = limit, .version = limit->version, .op = 'w'};
     uint64_t freed = give_up(limit, now, &item->handed);
-    const double numbers[NUMBERS] = {
-        (double)limit->rule.amount, (double)rate_period(limit), (double)++limit->limiter->seq,
-        (double)limit->lease.held,  rate_demand(limit, now),    (double)first_waits_for(limit),
-        (double)limit->unreported,  (double)freed,              (double)limit->rule.burst};
+    const double numbers[NUMBERS] = {(double)limit->rule.amount,    (double)rate_period(limit),
+                                     (double)++limit->limiter->seq, (double)limit->lease.held,
+                                     rate_demand(limit, now),       (double)first_waits_for(limit),
+                                     (double)limit->unreported,     (double)freed,
+                                     (double)limit->rule.burst};
     memcpy(item->numbers, numbers, sizeof(numbers));
     limit->give_back = limit->blocked = false;
     limit->unreported = 0;
@@ -199,14 +200,14 @@ static bool daily_item(struct limit *limit, struct mono_time now, struct item *i
         return false;
     }
     uint64_t granted = limit->give_back ? limit->day_used : limit->day_granted;
-    *item = (struct item){.limit = limit,
-                          .version = limit->version,
-                          .op = 'd',
-                          .numbers = {(double)limit->rule.amount, (double)++limit->limiter->seq,
-                                      (double)limit->day,
-                                      limit->day < 0 ? -1 : (double)limit->day_used,
-                                      limit->day < 0 ? -1 : (double)granted,
-                                      wants ? (double)daily_want(limit, now) : 0}};
+    *item =
+        (struct item){.limit = limit,
+                      .version = limit->version,
+                      .op = 'd',
+                      .numbers = {(double)limit->rule.amount, (double)++limit->limiter->seq,
+                                  (double)limit->day, limit->day < 0 ? -1 : (double)limit->day_used,
+                                  limit->day < 0 ? -1 : (double)granted,
+                                  wants ? (double)daily_want(limit, now) : 0}};
     limit->day_granted = granted;
     limit->give_back = limit->blocked = false;
     return true;
@@ -254,12 +255,12 @@ static bool slots_item(struct limit *limit, struct mono_time now, struct item *i
         limit->held = surplus && usable > limit->used ? usable : limit->used;
         want = limit->held;
     }
-    *item = (struct item){.limit = limit,
-                          .version = limit->version,
-                          .op = 's',
-                          .numbers = {(double)limit->rule.amount, (double)++limit->limiter->seq,
-                                      (double)limit->held, (double)want,
-                                      (double)LIMITER_SLOT_TTL_US}};
+    *item =
+        (struct item){.limit = limit,
+                      .version = limit->version,
+                      .op = 's',
+                      .numbers = {(double)limit->rule.amount, (double)++limit->limiter->seq,
+                                  (double)limit->held, (double)want, (double)LIMITER_SLOT_TTL_US}};
     return true;
 }
 
@@ -307,7 +308,8 @@ void limiter_say_hello(struct limiter_node *node)
 
 /* ---- replies ---- */
 
-/* values: held now, granted, when those are free, to hold, share in thousandths, ask again after. */
+/* values: held now, granted, when those are free, to hold, share in thousandths, ask again after.
+ */
 static void take_rate_reply(const struct item *item, const int64_t values[REPLY_EACH],
                             const struct redis_call *call, struct mono_time now)
 {
@@ -324,10 +326,10 @@ static void take_rate_reply(const struct item *item, const int64_t values[REPLY_
     if (values[0] < 0 || (uint64_t)values[0] < lease->held + granted) {
         lease_lapse(lease); /* it came too late: others have them by now */
     }
-    struct mono_time until =
-        mono_add_us(call->sent, LIMITER_LEASE_US - LIMITER_LEASE_MARGIN_US);
+    struct mono_time until = mono_add_us(call->sent, LIMITER_LEASE_US - LIMITER_LEASE_MARGIN_US);
     if (granted > 0) {
-        struct mono_time at = values[2] > 0 ? lease_clock_latest(&limit->on->clock, values[2]) : now;
+        struct mono_time at =
+            values[2] > 0 ? lease_clock_latest(&limit->on->clock, values[2]) : now;
         lease_grant(lease, granted, now, at);
     }
     limit->target = values[3] < 0 ? 0 : (uint64_t)values[3];
@@ -478,8 +480,7 @@ struct args {
 static void add_number(struct args *args, double value)
 {
     char *out = args->numbers[args->used++];
-    args->args[args->count++] =
-        slice_of(out, (size_t)snprintf(out, NUMBER_MAX, "%.3f", value));
+    args->args[args->count++] = slice_of(out, (size_t)snprintf(out, NUMBER_MAX, "%.3f", value));
 }
 
 /* As limiter.lua wants them: numbers, but for the two texts of a window. */

@@ -91,7 +91,8 @@ static void grow(struct lease *lease)
     lease->first = 0;
 }
 
-/* At most one entry for each 1/250 of the interval: so the ring spans it, and the delay is little. */
+/* At most one entry for each 1/250 of the interval: so the ring spans it, and the delay is little.
+ */
 static bool join(struct lease *lease, struct lease_busy *entry, struct mono_time at, uint64_t count)
 {
     int64_t width = lease->interval_us / (BUSY_MOST - 6);

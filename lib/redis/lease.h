@@ -12,10 +12,10 @@
  * What a holder has is counted, not named: `free` ones, and the busy ones by the time at which they
  * are free again.
  *
- * Beside that the pace: uses are spread evenly over the interval, by a virtual schedule (GCRA) at the
- * holder's share of the rate. It may be behind by what the burst allows, and at least by one use or
- * 5 % of the interval (at most 500 ms), as a busy loop comes late now and then. A take of more than
- * that goes at once and is waited for afterwards.
+ * Beside that the pace: uses are spread evenly over the interval, by a virtual schedule (GCRA) at
+ * the holder's share of the rate. It may be behind by what the burst allows, and at least by one
+ * use or 5 % of the interval (at most 500 ms), as a busy loop comes late now and then. A take of
+ * more than that goes at once and is waited for afterwards.
  *
  * Without Redis a holder goes on with its part of 0.7 of the rate, by the pace alone.
  *
@@ -79,7 +79,8 @@ void lease_grant(struct lease *lease, uint64_t count, struct mono_time now, stru
 /* All that is held is gone. */
 void lease_lapse(struct lease *lease);
 /* From `from` on this holder is alone, one of `holders`: 0.7 · amount / holders. `phase` (0…1) of a
- * step until the first use. Nothing changes when it is so already, but for the number of holders. */
+ * step until the first use. Nothing changes when it is so already, but for the number of holders.
+ */
 void lease_go_alone(struct lease *lease, unsigned holders, struct mono_time from, double phase);
 void lease_end_alone(struct lease *lease);
 

@@ -110,8 +110,8 @@ static void on_link_down(struct redis_link_owner *owner)
 /* The worst of all. */
 enum redis_state redis_limiter_state(const struct redis_limiter *limiter)
 {
-    static const int rank[] = {[REDIS_UP] = 0, [REDIS_LEARNING] = 1, [REDIS_CONNECTING] = 2,
-                               [REDIS_DOWN] = 3};
+    static const int rank[] = {
+        [REDIS_UP] = 0, [REDIS_LEARNING] = 1, [REDIS_CONNECTING] = 2, [REDIS_DOWN] = 3};
     enum redis_state worst = REDIS_UP;
     for (size_t i = 0; i < limiter->node_count; i++) {
         enum redis_state state = limiter->nodes[i].state;
@@ -246,8 +246,7 @@ static void wake_waiters(struct limit *limit, struct mono_time now)
         struct limit_waiter *waiter = CONTAINER_OF(limit->waiters.next, struct limit_waiter, node);
         uint64_t weight = waiter_weight(limit, waiter);
         /* A take that is more than the pace of this moment goes at once all the same. */
-        if (weight > there &&
-            !(list_empty(&limit->woken) && limit_grants(limit, now, weight))) {
+        if (weight > there && !(list_empty(&limit->woken) && limit_grants(limit, now, weight))) {
             break;
         }
         there -= weight < there ? weight : there;
@@ -558,7 +557,7 @@ static void tick_limit(struct limit *limit, struct mono_time now)
         limit_refresh_share(limit, now);
     } else if (idle && limit->on->state == REDIS_UP) {
         limit->give_back = limit->rule.kind == LIMIT_RATE ? limit->lease.held > 0
-                                                         : limit->day_granted > limit->day_used;
+                                                          : limit->day_granted > limit->day_used;
     }
     limit_pump(limit);
 }

@@ -1,6 +1,6 @@
 /*
- * Cluster-wide limits by leases from Redis (docs/limits.md). One limiter per loop (thread); each is a
- * lease holder of its own, named by worker and thread. Nothing here waits: a grant comes from the
+ * Cluster-wide limits by leases from Redis (docs/architecture.md). One limiter per loop (thread); each is
+ * a lease holder of its own, named by worker and thread. Nothing here waits: a grant comes from the
  * lease in hand (< 200 ns), or the answer is "until then".
  *
  *   rates: N in any interval, of messages, recipients, connections or bytes. A holder has its fair
@@ -15,8 +15,8 @@
  * The arithmetic of a lease is in lease.h, Redis' side in limiter.lua, the connection in link.h,
  * asking in ask.c.
  *
- * Redis slow: the lease in hand goes on. Redis dead: when the leases have ended each worker keeps to
- * 0.7 · limit / workers (the owner says how many there are), slots freeze at the present count,
+ * Redis slow: the lease in hand goes on. Redis dead: when the leases have ended each worker keeps
+ * to 0.7 · limit / workers (the owner says how many there are), slots freeze at the present count,
  * daily caps end with what was granted. Data lost (no epoch key): up to 15 s of learning, in which
  * leases in hand go on and nothing more is granted.
  */
@@ -89,17 +89,18 @@ struct limit_waiter {
     bool woken;             /* tokens are promised to it: ready comes at the end of this turn */
 };
 
-/* n of a limit: recipients, messages, connections or bytes of a rate or a daily cap; a slot is one. */
+/* n of a limit: recipients, messages, connections or bytes of a rate or a daily cap; a slot is one.
+ */
 struct limit_want {
     struct limit *limit;
     uint64_t n;
 };
 
 /* Takes what is wanted of every limit, all or none; each limit stands there once. True: granted.
- * False: nothing was taken and waiter->ready will be called when it is worth trying again (or never,
- * if it is cancelled). Waiters of one limit are woken in the order in which they came, as many as
- * there is something for, and whoever comes new stands behind them. A waiter that still waits is
- * taken off first. More than redis_limit_most() is never granted. */
+ * False: nothing was taken and waiter->ready will be called when it is worth trying again (or
+ * never, if it is cancelled). Waiters of one limit are woken in the order in which they came, as
+ * many as there is something for, and whoever comes new stands behind them. A waiter that still
+ * waits is taken off first. More than redis_limit_most() is never granted. */
 bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *wants, size_t count,
                        struct limit_waiter *waiter);
 /* Gives back: slots always when the connection is closed; of the others only what was not used at

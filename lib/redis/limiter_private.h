@@ -54,7 +54,7 @@ struct limit {
     uint64_t target; /* slots that Redis wants us to hold; UINT64_MAX: not known */
     bool blocked;    /* said no since it was last reported */
     bool give_back;
-    uint64_t unreported; /* taken since the last report */
+    uint64_t unreported;          /* taken since the last report */
     uint64_t use_now, use_before; /* taken in this window and the one before */
     struct mono_time use_since;
 

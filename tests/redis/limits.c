@@ -7,13 +7,13 @@
  * [second=N] redis_limits PORT slots key=K amount=N threads=N seconds=N waiters=N [hold=MS]
  *   redis_limits PORT bench     ns per grant from a lease in hand
  *
- * Rates: asserted is that no sliding interval saw more than the amount. How many a tenth of it saw is
- * printed, and the use, which is asserted with least=PERCENT. second=N: every take needs a
- * token of another limit as well. Slots: asserted is that never more than amount were held. late=S:
- * slots are kept for as long as the limiter leaves them, looked at every `hold` ms; the first
- * thread wants them from the start to the end, the others from second `late` to second `leave`.
- * Asserted is that just before `leave` all have the same (or one more), and at the end the first
- * has all; with fewer slots than threads, that each one had some in its turn. Exit 0: all held.
+ * Rates: asserted is that no sliding interval saw more than the amount. How many a tenth of it saw
+ * is printed, and the use, which is asserted with least=PERCENT. second=N: every take needs a token
+ * of another limit as well. Slots: asserted is that never more than amount were held. late=S: slots
+ * are kept for as long as the limiter leaves them, looked at every `hold` ms; the first thread
+ * wants them from the start to the end, the others from second `late` to second `leave`. Asserted
+ * is that just before `leave` all have the same (or one more), and at the end the first has all;
+ * with fewer slots than threads, that each one had some in its turn. Exit 0: all held.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -138,8 +138,8 @@ static void work(struct session *session)
 {
     struct worker *worker = session->worker;
     struct mono_time before = mono_now();
-    while (redis_limits_take(worker->limiter, worker->wants, worker->limit_count,
-                             &session->waiter)) {
+    while (
+        redis_limits_take(worker->limiter, worker->wants, worker->limit_count, &session->waiter)) {
         if (plan.slots) {
             on_slot(session, before);
             return;

@@ -92,8 +92,12 @@ static bool take(struct session *session)
 {
     struct fixture *fixture = session->fixture;
     session->in_take = true;
-    bool granted = redis_limits_take(fixture->limiter, fixture->limits, fixture->limit_count, 1,
-                                     &session->waiter);
+    struct limit_want wants[ARRAY_LEN(fixture->limits)];
+    for (size_t i = 0; i < fixture->limit_count; i++) {
+        wants[i] = (struct limit_want){fixture->limits[i], 1};
+    }
+    bool granted =
+        redis_limits_take(fixture->limiter, wants, fixture->limit_count, &session->waiter);
     session->in_take = false;
     return granted;
 }
@@ -199,11 +203,10 @@ static void test_all_or_none(void **state)
     assert_ptr_equal(fixture.sessions[0].waiter.blocking, fixture.limits[1]);
     /* And the rate was not touched by those who could not have both: a token of 7 a second is
      * there. */
-    assert_true(
-        redis_limits_take(fixture.limiter, fixture.limits, 1, 1, &fixture.sessions[1].waiter));
-    redis_limits_return(fixture.limiter, fixture.limits, 1, 1);
-    assert_true(
-        redis_limits_take(fixture.limiter, fixture.limits, 1, 1, &fixture.sessions[1].waiter));
+    const struct limit_want rate = {fixture.limits[0], 1};
+    assert_true(redis_limits_take(fixture.limiter, &rate, 1, &fixture.sessions[1].waiter));
+    redis_limits_return(fixture.limiter, &rate, 1);
+    assert_true(redis_limits_take(fixture.limiter, &rate, 1, &fixture.sessions[1].waiter));
     tear_down(&fixture);
 }
 

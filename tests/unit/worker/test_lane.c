@@ -155,16 +155,21 @@ void redis_limit_put(struct limit **limit)
     *limit = NULL;
 }
 
-bool redis_limits_take(struct redis_limiter *limiter, struct limit *const *limits, size_t count,
-                       uint32_t n, struct limit_waiter *waiter)
+uint64_t redis_limit_most(const struct limit *limit)
+{
+    return limit->amount;
+}
+
+bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *wants, size_t count,
+                       struct limit_waiter *waiter)
 {
     bool first = waking == waiter;
-    (void)limits;
+    (void)wants;
     (void)count;
     redis_limit_wait_cancel(limiter, waiter);
     bool behind = !first && (!list_empty(&slots.waiters) || !list_empty(&slots.woken));
     if (!behind && slots.used < slots.amount) {
-        slots.used += n;
+        slots.used++;
         return true;
     }
     list_push_back(&slots.waiters, &waiter->node);
@@ -172,11 +177,11 @@ bool redis_limits_take(struct redis_limiter *limiter, struct limit *const *limit
     return false;
 }
 
-void redis_limits_return(struct redis_limiter *limiter, struct limit *const *limits, size_t count,
-                         uint32_t n)
+void redis_limits_return(struct redis_limiter *limiter, const struct limit_want *wants,
+                         size_t count)
 {
     (void)limiter;
-    (void)limits;
+    (void)wants;
     (void)count;
     assert_in_range(n, 1, slots.used);
     slots.used -= n;
@@ -251,7 +256,7 @@ static void session_end(struct session *session)
 {
     struct lane *lane = session->lane;
     if (session->slot_count > 0) {
-        redis_limits_return(NULL, NULL, 1, 1);
+        redis_limits_return(NULL, NULL, 1);
     }
     atomic_fetch_sub(&worker.connections, 1);
     lane_session_gone(lane, session);
