@@ -513,7 +513,8 @@ static void send_batch(struct batch *batch)
     args->args[args->count++] = slice_cstr(node->limiter->holder);
     add_number(args, node->limiter->holders);
     args->args[args->count++] = all_is_reported(node) ? SLICE("1") : SLICE("0");
-    add_number(args, clock->known ? (double)(now.us - (clock->least_us + clock->most_us) / 2) : 0);
+    add_number(args,
+               clock->known ? (double)now.us - (double)(clock->least_us + clock->most_us) / 2 : 0);
     for (size_t i = 0; i < batch->count; i++) {
         add_item(args, &batch->items[i]);
     }
