@@ -471,6 +471,7 @@ static void a_mail_moved_on_unread_keeps_its_time(void **state)
     assert_string_equal(copy.topic, "sluice.d.00");
     assert_true(slice_eq(header_of(&copy, HEADER_ORIGIN), SLICE("sluice.q.bulk/3/7")));
     /* It comes back as a record of the tier with those headers. */
+    assert_non_null(copy.headers);
     world.record_header_count = copy.header_count;
     for (size_t i = 0; i < copy.header_count; i++) {
         world.record_headers[i] = copy.headers[i];
