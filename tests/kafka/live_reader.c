@@ -84,7 +84,7 @@ static void test_topics(void **state)
                                     .retention_ms = 86400000};
     int states[4] = {0};
     assert_true(kafka_topics_check(live_properties(), &plan, count_state, states, &fault));
-    assert_int_equal(states[KAFKA_TOPIC_OK], 24);
+    assert_int_equal(states[KAFKA_TOPIC_OK], 26);
     plan.stream_count = 3;
     memset(states, 0, sizeof(states));
     assert_false(kafka_topics_check(live_properties(), &plan, count_state, states, &fault));
@@ -92,13 +92,13 @@ static void test_topics(void **state)
     memset(states, 0, sizeof(states));
     assert_true(kafka_topics_create(live_properties(), &plan, count_state, states, &fault));
     assert_int_equal(states[KAFKA_TOPIC_CREATED], 1);
-    assert_int_equal(states[KAFKA_TOPIC_OK], 24);
+    assert_int_equal(states[KAFKA_TOPIC_OK], 26);
     plan.shards = 8;
     plan.retention_ms = 1000000;
     memset(states, 0, sizeof(states));
     assert_false(kafka_topics_create(live_properties(), &plan, count_state, states, &fault));
-    assert_int_equal(states[KAFKA_TOPIC_WRONG], 21);
-    assert_int_equal(states[KAFKA_TOPIC_OK], 4);
+    assert_int_equal(states[KAFKA_TOPIC_WRONG], 22);
+    assert_int_equal(states[KAFKA_TOPIC_OK], 5);
     assert_int_equal(fault.kind, FAULT_INVALID);
 }
 
