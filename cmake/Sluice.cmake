@@ -57,6 +57,7 @@ sluice_pkg(argon2 libargon2)
 sluice_pkg(unbound libunbound)
 sluice_pkg(hs libhs)
 sluice_pkg(pcre2 libpcre2-8)
+sluice_pkg(curl libcurl)
 
 # sluice_library(ROOM [DEPS target…]): static library sluice_ROOM of every *.c in this folder.
 function(sluice_library room)

@@ -9,33 +9,14 @@
 #ifndef SLUICE_PRODUCER_PRODUCER_H
 #define SLUICE_PRODUCER_PRODUCER_H
 
+#include "base/budget.h"
 #include "io/conn.h"
+#include "io/peers.h"
 #include "kafka/producer.h"
 #include "policy/config.h"
 #include "producer/auth.h"
-#include "producer/peers.h"
 
 #define PRODUCER_MEMORY_MAX_BYTES ((int64_t)256 * 1024 * 1024)
-
-/* Bytes of messages in memory, and whether more may come. */
-struct budget {
-    int64_t used, max;
-};
-
-static inline bool budget_take(struct budget *budget, size_t bytes)
-{
-    if ((int64_t)bytes > budget->max - budget->used) {
-        return false;
-    }
-    budget->used += (int64_t)bytes;
-    return true;
-}
-
-static inline void budget_give(struct budget *budget, size_t bytes)
-{
-    budget->used -= (int64_t)bytes;
-    CHECK(budget->used >= 0);
-}
 
 struct producer_listener {
     struct producer *producer;

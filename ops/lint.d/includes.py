@@ -39,6 +39,7 @@ THIRD_PARTY = {
     "idn2.h": {"lib/smtp"},
     "jansson.h": {"ops", "bouncer"},
     "argon2.h": {"producer"},
+    "curl/": {"bouncer"},
     "cmocka.h": set(),
 }
 

@@ -2,7 +2,7 @@
 #include "producer/group.h"
 #include "producer/header.h"
 #include "producer/password.h"
-#include "producer/peers.h"
+#include "io/peers.h"
 #include "producer/users.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-#include "producer/peers.h"
+#include "io/peers.h"
 
 #include "base/mem.h"
 

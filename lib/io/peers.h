@@ -1,8 +1,8 @@
 /*
  * How many connections each client has: an IPv4 address, or the /64 of an IPv6 address.
  */
-#ifndef SLUICE_PRODUCER_PEERS_H
-#define SLUICE_PRODUCER_PEERS_H
+#ifndef SLUICE_IO_PEERS_H
+#define SLUICE_IO_PEERS_H
 
 #include "base/map.h"
 

@@ -1,0 +1,65 @@
+/*
+ * sluice-bouncer serve: what all its sessions share. Everything runs on the thread of its loop, but
+ * librdkafka's own threads, the table's reader and the threads that carry out actions.
+ */
+#ifndef SLUICE_BOUNCER_DAEMON_H
+#define SLUICE_BOUNCER_DAEMON_H
+
+#include "base/budget.h"
+#include "bouncer/judge.h"
+#include "io/conn.h"
+#include "io/peers.h"
+#include "kafka/producer.h"
+#include "kafka/topics.h"
+
+struct bouncer_listener {
+    struct bouncer *bouncer;
+    struct io_listener *io;
+    bool implicit_tls;
+};
+
+struct bouncer_counters {
+    uint64_t connections, refused_connections, accepted, deferred, refused, events, suspicious;
+};
+
+struct bouncer {
+    uint32_t magic;
+    const struct config *config;
+    struct slice host_name;
+    char host_name_text[256];
+
+    struct io_loop *loop;
+    struct tls_context *tls; /* NULL: none */
+    struct kafka_producer *kafka;
+    int event_fd;
+    struct io_watch *watch;
+    struct timer poll; /* Kafka's, should a notification be missed */
+    struct io_signal *signals[3];
+    char log[KAFKA_TOPIC_NAME_MAX + 1];
+    char bounces[KAFKA_TOPIC_NAME_MAX + 1];
+    char feedback[KAFKA_TOPIC_NAME_MAX + 1];
+
+    struct verp_keys *keys;
+    struct classifier *classifier;
+    struct table *table;
+    struct judge judge;
+    struct actions *actions; /* NULL: none is configured */
+
+    struct bouncer_listener *listeners;
+    size_t listener_count;
+    struct list sessions;
+    size_t session_count;
+    struct peers peers;
+    struct list mails; /* complete, not yet answered or not yet reported on by Kafka */
+    struct budget budget;
+    struct bouncer_counters counters;
+    struct mono_time next_warning; /* of connections that were turned away */
+
+    bool draining;
+    struct timer drain; /* the end of patience */
+};
+
+/* A session or mail is gone: when draining, was it the last? */
+void bouncer_check_drained(struct bouncer *bouncer);
+
+#endif
