@@ -1,6 +1,7 @@
 #include "schema/completion.h"
 
 #include "base/mem.h"
+#include "schema/completion_private.h"
 
 #define CLASS_UNIT 1000000u
 #define SUBJECT_UNIT 1000u
@@ -210,8 +211,7 @@ void completion_read(struct completion_reader *reader, struct slice record)
     reader->place_count = 0;
 }
 
-/* Reads the fields that `table` knows into `base`. False: broken. */
-static bool read_members(const struct wire_table *table, struct slice bytes, void *base)
+bool completion_members(const struct wire_table *table, struct slice bytes, void *base)
 {
     struct wire_cursor cursor = wire_cursor_of(bytes);
     struct wire_field field;
@@ -252,7 +252,7 @@ static bool read_recipients(const struct wire_field *field, uint32_t *out, size_
 static bool read_place(struct completion_reader *reader, struct slice bytes)
 {
     struct ledger_partition place = {.topic = SLICE_NULL};
-    if (!read_members(&place_table, bytes, &place) || place.topic.len == 0 ||
+    if (!completion_members(&place_table, bytes, &place) || place.topic.len == 0 ||
         place.topic.len > LEDGER_NAME_MAX || place.partition < 0 ||
         reader->place_count == LEDGER_PLACES_MAX) {
         return false;
@@ -270,7 +270,7 @@ static bool read_outcome(struct completion_reader *reader, struct slice bytes)
 {
     struct outcome_wire flat = {.result = LEDGER_UNTRIED};
     if (reader->outcome_count == MESSAGE_RECIPIENTS_MAX ||
-        !read_members(&outcome_table, bytes, &flat) || flat.result < LEDGER_UNTRIED ||
+        !completion_members(&outcome_table, bytes, &flat) || flat.result < LEDGER_UNTRIED ||
         flat.result > LEDGER_UNCERTAIN || flat.code > UINT16_MAX ||
         flat.enhanced >= 10 * CLASS_UNIT) {
         return false;
@@ -334,7 +334,7 @@ static bool read_entry(struct completion_reader *reader, struct slice bytes,
     int kind;
     *entry = (struct ledger_entry){.kind = LEDGER_NOTHING};
     *place = (struct ledger_partition){.topic = SLICE_NULL};
-    if (!read_members(&entry_table, bytes, entry)) {
+    if (!completion_members(&entry_table, bytes, entry)) {
         return false;
     }
     memcpy(&kind, &entry->kind, sizeof(kind)); /* may be none of the enum's */
