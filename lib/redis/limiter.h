@@ -1,7 +1,7 @@
 /*
- * Cluster-wide limits by leases from Redis (docs/architecture.md). One limiter per loop (thread); each is
- * a lease holder of its own, named by worker and thread. Nothing here waits: a grant comes from the
- * lease in hand (< 200 ns), or the answer is "until then".
+ * Cluster-wide limits by leases from Redis (docs/architecture.md). One limiter per loop (thread);
+ * each is a lease holder of its own, named by worker and thread. Nothing here waits: a grant comes
+ * from the lease in hand (< 200 ns), or the answer is "until then".
  *
  *   rates: N in any interval, of messages, recipients, connections or bytes. A holder has its fair
  * part of the N slots, or two seconds' worth of it, for 2 s, renewed each 500 ms; an unused rest is
