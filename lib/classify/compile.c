@@ -2,27 +2,10 @@
 #include "classify/classifier_private.h"
 
 #include "base/mem.h"
-#include "base/strbuf.h"
 
 #include <pthread.h>
 
 #define PATTERN_FLAGS (HS_FLAG_CASELESS | HS_FLAG_DOTALL | HS_FLAG_SINGLEMATCH)
-
-/* "…" in a pattern stands for anything within the sentence. */
-static char *expand(const char *text)
-{
-    const struct slice gap = SLICE("\xE2\x80\xA6");
-    struct strbuf out;
-    struct slice rest = slice_cstr(text);
-    strbuf_init(&out, (size_t)RULE_PATTERN_MAX * 4);
-    for (ptrdiff_t at = slice_find(rest, gap); at >= 0; at = slice_find(rest, gap)) {
-        (void)strbuf_add_slice(&out, slice_head(rest, (size_t)at));
-        (void)strbuf_add_cstr(&out, "[^.;]*");
-        rest = slice_skip(rest, (size_t)at + gap.len);
-    }
-    CHECK(strbuf_add_slice(&out, rest));
-    return out.ptr == NULL ? mem_strdup("") : out.ptr;
-}
 
 /* Every CLASSIFIER_PARTS-th pattern, beginning with `part`. */
 struct part {
@@ -44,7 +27,7 @@ static void note_pattern_fault(struct part *part, const hs_compile_error_t *erro
     }
     const struct pattern *pattern = &set->patterns[at];
     (void)fault_set(&part->fault, FAULT_INVALID, 0, "%s:%u: pattern \"%.100s\": %s", pattern->file,
-                    pattern->line, pattern->text, error->message);
+                    pattern->line, pattern->written, error->message);
 }
 
 static void *compile_part(void *context)
@@ -52,24 +35,21 @@ static void *compile_part(void *context)
     struct part *part = context;
     const struct ruleset *set = part->set;
     size_t count = 0;
-    char **texts = mem_calloc(set->pattern_count, sizeof(char *));
+    const char **texts = mem_calloc(set->pattern_count, sizeof(char *));
     unsigned *flags = mem_calloc(set->pattern_count, sizeof(*flags));
     unsigned *ids = mem_calloc(set->pattern_count, sizeof(*ids));
     for (size_t i = part->part; i < set->pattern_count; i += CLASSIFIER_PARTS) {
-        texts[count] = expand(set->patterns[i].text);
+        texts[count] = set->patterns[i].text;
         flags[count] = PATTERN_FLAGS;
         ids[count++] = (unsigned)i;
     }
     hs_compile_error_t *error = NULL;
     part->good =
-        count == 0 || hs_compile_multi((const char *const *)texts, flags, ids, (unsigned)count,
+        count == 0 || hs_compile_multi(texts, flags, ids, (unsigned)count,
                                        HS_MODE_BLOCK, NULL, &part->database, &error) == HS_SUCCESS;
     if (!part->good) {
         note_pattern_fault(part, error);
         (void)hs_free_compile_error(error);
-    }
-    for (size_t i = 0; i < count; i++) {
-        mem_free(texts[i]);
     }
     mem_free(texts);
     mem_free(flags);

@@ -25,6 +25,7 @@ void ruleset_free(struct ruleset *set)
     mem_free(set->providers);
     mem_free(set->names);
     mem_free(set->hosts);
+    mem_free(set->words);
     arena_free(&set->arena);
     *set = (struct ruleset){0};
 }
@@ -115,6 +116,54 @@ bool rule_admits(const struct rule *rule, enum smtp_phase phase, uint16_t code,
 {
     return (rule->phases == 0 || (rule->phases & (1u << phase)) != 0) && admits_code(rule, code) &&
            admits_enhanced(rule, enhanced);
+}
+
+static const struct rule_words *words_named(const struct ruleset *set, struct slice name)
+{
+    for (size_t i = 0; i < set->words_count; i++) {
+        if (slice_eq(set->words[i].name, name)) {
+            return &set->words[i];
+        }
+    }
+    return NULL;
+}
+
+static size_t word_name_len(struct slice s)
+{
+    size_t len = 0;
+    while (len < s.len && ((s.ptr[len] >= 'a' && s.ptr[len] <= 'z') || s.ptr[len] == '_')) {
+        len++;
+    }
+    return len;
+}
+
+bool ruleset_expand(const struct ruleset *set, struct slice pattern, struct strbuf *out,
+                    struct slice *unknown)
+{
+    const struct slice gap = SLICE("\xE2\x80\xA6");
+    bool fits = true;
+    *unknown = SLICE_NULL;
+    while (pattern.len > 0 && fits) {
+        size_t len = pattern.ptr[0] == '@' ? word_name_len(slice_skip(pattern, 1)) : 0;
+        if (len > 0) {
+            struct slice name = slice_of(pattern.ptr + 1, len);
+            const struct rule_words *words = words_named(set, name);
+            if (words == NULL) {
+                *unknown = name;
+                return false;
+            }
+            fits = strbuf_add_cstr(out, "(?:") && strbuf_add_slice(out, words->pattern) &&
+                   strbuf_add_cstr(out, ")");
+            pattern = slice_skip(pattern, len + 1);
+        } else if (slice_starts_with_nocase(pattern, gap)) {
+            fits = strbuf_add_cstr(out, "[^.;]*");
+            pattern = slice_skip(pattern, gap.len);
+        } else {
+            fits = strbuf_add(out, pattern.ptr, 1);
+            pattern = slice_skip(pattern, 1);
+        }
+    }
+    return fits;
 }
 
 uint16_t ruleset_provider_named(const struct ruleset *set, struct slice name)

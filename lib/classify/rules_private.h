@@ -6,11 +6,14 @@
 #define SLUICE_CLASSIFY_RULES_PRIVATE_H
 
 #include "base/arena.h"
+#include "base/strbuf.h"
 #include "classify/classify.h"
 
 #define RULE_CODES_MAX 8
 #define RULE_ENHANCED_MAX 16
-#define RULE_PATTERN_MAX 1000 /* bytes */
+#define RULE_PATTERN_MAX 1000 /* bytes, as it is written */
+#define RULE_EXPANDED_MAX ((size_t)16 * 1024) /* with its words filled in */
+#define RULE_WORDS_MAX 1000
 #define RULES_FILE_MAX ((size_t)4 * 1024 * 1024)
 #define RULES_MAX 20000
 #define RULES_PATTERNS_MAX 100000
@@ -56,7 +59,8 @@ struct rule {
 enum pattern_role { PATTERN_MATCH, PATTERN_UNLESS, PATTERN_PROVIDER };
 
 struct pattern {
-    const char *text;
+    const char *text;    /* with words and gaps filled in */
+    const char *written; /* as it stands in the file */
     const char *file;
     unsigned line;
     enum pattern_role role;
@@ -74,13 +78,19 @@ struct provider {
     unsigned line;
 };
 
+/* Alternatives that patterns name as "@name". */
+struct rule_words {
+    struct slice name;
+    struct slice pattern; /* with the words that it names itself filled in */
+};
+
 /* A provider's other name, or a host name's end. */
 struct provider_key {
     struct slice text;
     uint16_t provider;
 };
 
-/* Files are read twice: rules of any file may name providers of any other. */
+/* Files are read twice: rules of any file may name providers and words of any other. */
 enum ruleset_pass { RULESET_PROVIDERS, RULESET_RULES };
 
 struct ruleset {
@@ -98,6 +108,8 @@ struct ruleset {
     size_t name_count;
     struct provider_key *hosts;
     size_t host_count;
+    struct rule_words *words;
+    size_t words_count;
     uint64_t hash; /* of all files */
 };
 
@@ -110,6 +122,13 @@ bool ruleset_read_text(struct ruleset *set, uint16_t layer, const char *file, st
 /* All *.yaml of a folder in the order of their names. */
 bool ruleset_read_dir(struct ruleset *set, uint16_t layer, const char *dir, struct fault *fault);
 bool ruleset_read_built_in(struct ruleset *set, struct fault *fault);
+
+/*
+ * What a pattern stands for: "@name" filled in from the set's words, "…" as anything within the
+ * sentence. False with *unknown set to the name that is not known, or empty when it gets too long.
+ */
+bool ruleset_expand(const struct ruleset *set, struct slice pattern, struct strbuf *out,
+                    struct slice *unknown);
 
 /* "550", "55x", "5xx"; "5.1.1", "x.1.1", "5.7.x". */
 bool rule_codes_parse(struct slice text, struct rule_codes *codes);

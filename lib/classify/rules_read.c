@@ -2,6 +2,7 @@
  * Rule files. A file is one mapping:
  *   providers: [{name, aliases, hosts, texts}]      who speaks: other names, ends of host names,
  * patterns provider: NAME                                  for all rules of the file that name none
+ *   words: {name: alternatives}                      what patterns call "@name"
  *   rules: [{name, class, weight, match, unless, codes, enhanced, phases, provider, only_there,
  * capture, disposition, scope, source, samples}] A key that is not known is an error, with its
  * line: a misspelt key must not silently weaken a rule.
@@ -86,6 +87,19 @@ struct pattern_target {
     uint32_t owner;
 };
 
+static bool expand_pattern(struct reader *r, const yaml_node_t *item, struct pattern *pattern)
+{
+    struct strbuf out;
+    struct slice unknown;
+    strbuf_init(&out, RULE_EXPANDED_MAX);
+    bool good = ruleset_expand(r->set, slice_cstr(pattern->written), &out, &unknown) ||
+                complain(r, item, "too long, or words that are not known:", unknown);
+    struct slice copy = good ? arena_copy(r->set->arena, strbuf_slice(&out)) : SLICE_NULL;
+    strbuf_free(&out);
+    pattern->text = copy.ptr;
+    return copy.ptr != NULL;
+}
+
 static bool take_pattern(struct reader *r, const yaml_node_t *item, void *target)
 {
     const struct pattern_target *to = target;
@@ -94,11 +108,14 @@ static bool take_pattern(struct reader *r, const yaml_node_t *item, void *target
                               .line = (unsigned)item->start_mark.line + 1,
                               .role = to->role,
                               .owner = to->owner};
-    if (!take_text(r, item, &pattern.text)) {
+    if (!take_text(r, item, &pattern.written)) {
         return false;
     }
-    if (strlen(pattern.text) > RULE_PATTERN_MAX || set->pattern_count >= RULES_PATTERNS_MAX) {
+    if (strlen(pattern.written) > RULE_PATTERN_MAX || set->pattern_count >= RULES_PATTERNS_MAX) {
         return complain(r, item, "the pattern is too long or there are too many", SLICE_NULL);
+    }
+    if (!expand_pattern(r, item, &pattern)) {
+        return false;
     }
     set->patterns = grow(set->patterns, set->pattern_count, sizeof(*set->patterns));
     set->patterns[set->pattern_count++] = pattern;
@@ -434,6 +451,55 @@ static bool take_provider_item(struct reader *r, const yaml_node_t *node, void *
     return true;
 }
 
+/* "name: alternatives", or a list of them; those of an earlier layer stay. */
+static bool take_word_list(struct reader *r, const yaml_node_t *key, const yaml_node_t *value)
+{
+    struct ruleset *set = r->set;
+    struct strbuf text;
+    const char *name = NULL;
+    struct slice unknown = SLICE_NULL;
+    bool list = value->type == YAML_SEQUENCE_NODE;
+    size_t count = list ? (size_t)(value->data.sequence.items.top - value->data.sequence.items.start)
+                        : 1;
+    if (!take_text(r, key, &name) || set->words_count == RULE_WORDS_MAX) {
+        return complain(r, key, "words need a name, or there are too many", SLICE_NULL);
+    }
+    strbuf_init(&text, RULE_EXPANDED_MAX);
+    bool good = true;
+    for (size_t i = 0; i < count && good; i++) {
+        const yaml_node_t *item =
+            list ? yaml_document_get_node(r->document, value->data.sequence.items.start[i]) : value;
+        good = scalar(item).len > 0 && (i == 0 || strbuf_add_cstr(&text, "|")) &&
+               ruleset_expand(set, scalar(item), &text, &unknown);
+        if (!good) {
+            (void)complain(r, item, "not words, too long, or words that are not known:", unknown);
+        }
+    }
+    struct slice copy = good ? arena_copy(set->arena, strbuf_slice(&text)) : SLICE_NULL;
+    strbuf_free(&text);
+    if (copy.ptr == NULL) {
+        return false;
+    }
+    set->words = grow(set->words, set->words_count, sizeof(*set->words));
+    set->words[set->words_count++] = (struct rule_words){slice_cstr(name), copy};
+    return true;
+}
+
+static bool take_words_of_file(struct reader *r, const yaml_node_t *node)
+{
+    if (node->type != YAML_MAPPING_NODE) {
+        return complain(r, node, "words are a mapping of names to patterns", SLICE_NULL);
+    }
+    for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+         pair < node->data.mapping.pairs.top; pair++) {
+        if (!take_word_list(r, yaml_document_get_node(r->document, pair->key),
+                            yaml_document_get_node(r->document, pair->value))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool take_file_key(struct reader *r, const yaml_node_t *key_node, const yaml_node_t *value)
 {
     struct slice key = scalar(key_node);
@@ -443,6 +509,9 @@ static bool take_file_key(struct reader *r, const yaml_node_t *key_node, const y
     }
     if (slice_eq(key, SLICE("providers"))) {
         return rules || each(r, value, take_provider_item, NULL);
+    }
+    if (slice_eq(key, SLICE("words"))) {
+        return rules || take_words_of_file(r, value);
     }
     if (slice_eq(key, SLICE("rules"))) {
         return !rules || each(r, value, take_rule, NULL);
