@@ -10,22 +10,26 @@
 #include <hs/hs.h>
 #include <pcre2.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #define CLASSIFIER_MAGIC 0xc1a551f1u
 #define SCRATCH_MAGIC 0xc1a55c7au
 
-#define CLASSIFIER_PARTS 2       /* databases, compiled by as many threads */
 #define CLASSIFY_MATCHES_MAX 256 /* patterns that match one text; more are left out */
 #define CLASSIFY_CACHE_SLOTS 2048
+
+/* Databases: our own patterns, whose ids are their serials, and those of others, by their index. */
+enum classifier_part { PART_BUILT_IN, PART_OTHERS, PART_COUNT };
 
 struct classifier {
     uint32_t magic;
     atomic_uint owners;
     uint64_t serial; /* unlike every other classifier of this process */
     struct ruleset set;
-    hs_database_t *databases[CLASSIFIER_PARTS]; /* NULL: no patterns */
-    pcre2_code **captures;                      /* one per rule, most NULL */
-    uint32_t *plain_rules;                      /* rules without patterns */
+    hs_database_t *databases[PART_COUNT]; /* NULL: no patterns */
+    uint32_t *by_serial;   /* index of a pattern, PATTERN_NO_SERIAL: its rule is replaced */
+    pcre2_code **captures; /* one per rule, most NULL */
+    uint32_t *plain_rules; /* rules without patterns */
     size_t plain_count;
     char version[17];
 };
@@ -67,6 +71,13 @@ struct evidence {
 
 /* Compiles the rules of classifier->set. */
 bool classifier_compile(struct classifier *classifier, struct fault *fault);
+
+/*
+ * A file with the database of our own rules, for a classifier that has them alone; pack_open gives
+ * the database back when it was made of the same patterns by the same vectorscan, else NULL.
+ */
+bool pack_write(const struct classifier *classifier, FILE *out);
+hs_database_t *pack_open(const struct ruleset *set);
 
 /* Makes the scratch fit; a no-op unless the classifier is another one. False: no memory, run
  * without patterns. */

@@ -8,11 +8,14 @@
  * linear. */
 #define CAPTURE_STEPS_MAX 20000
 
+#define HARD_CONFIDENCE 32 /* what suppresses an address must be surer than this */
+
 static bool read_pass(struct ruleset *set, enum ruleset_pass pass,
                       const struct classifier_options *options, struct fault *fault)
 {
     set->pass = pass;
     set->hash = 0;
+    set->built_in_hash = 0;
     for (size_t i = 0; i < options->user_dir_count; i++) {
         if (!ruleset_read_dir(set, (uint16_t)i, options->user_dirs[i], fault)) {
             return false;
@@ -86,7 +89,8 @@ void classifier_free(struct classifier **pointer)
     }
     mem_free(classifier->captures);
     mem_free(classifier->plain_rules);
-    for (size_t i = 0; i < CLASSIFIER_PARTS; i++) {
+    mem_free(classifier->by_serial);
+    for (size_t i = 0; i < PART_COUNT; i++) {
         (void)hs_free_database(classifier->databases[i]);
     }
     ruleset_free(&classifier->set);
@@ -150,7 +154,7 @@ bool scratch_fit(struct classify_scratch *scratch, const struct classifier *clas
     if (scratch->serial == classifier->serial) {
         return true;
     }
-    for (size_t i = 0; i < CLASSIFIER_PARTS; i++) {
+    for (size_t i = 0; i < PART_COUNT; i++) {
         if (classifier->databases[i] != NULL &&
             hs_alloc_scratch(classifier->databases[i], &scratch->hs) != HS_SUCCESS) {
             return false;
@@ -213,6 +217,15 @@ static void capture_detail(const struct classifier *classifier, struct classify_
     memcpy(out->detail, cause->text + offsets[2], out->detail_len);
 }
 
+/* The class's own, but what suppresses must be sure. */
+static enum bounce_disposition disposition_of(enum bounce_class class, bool temporary,
+                                              uint8_t confidence)
+{
+    enum bounce_disposition own = bounce_class_disposition(class, temporary);
+    bool suppresses = own == BOUNCE_DO_HARD || own == BOUNCE_DO_HARD_AFTER_N;
+    return suppresses && confidence < HARD_CONFIDENCE ? BOUNCE_DO_SOFT : own;
+}
+
 static void judge(const struct classifier *classifier, struct classify_scratch *scratch,
                   enum smtp_phase phase, uint16_t provider, struct cached *out)
 {
@@ -231,7 +244,7 @@ static void judge(const struct classifier *classifier, struct classify_scratch *
     out->class = (uint8_t) class;
     out->disposition = rule != NULL && rule->disposition >= 0
                            ? (uint8_t)rule->disposition
-                           : (uint8_t)bounce_class_disposition(class, temporary);
+                           : (uint8_t)disposition_of(class, temporary, out->confidence);
     out->scope = rule != NULL && rule->scope >= 0 ? (uint8_t)rule->scope
                                                   : (uint8_t)bounce_class_scope(class);
     out->provider = provider;

@@ -9,15 +9,25 @@
 #include "classify/classifier_private.h"
 
 #define LEAST 0.15 /* what speaks less is nothing */
+#define DOUBTED 3  /* one of our rules whose "unless" matches weighs a third; others' are silent */
+
+struct scan {
+    struct classify_scratch *scratch;
+    const uint32_t *by_serial; /* NULL: ids are indices */
+};
 
 static int on_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags,
                     void *context)
 {
-    struct classify_scratch *scratch = context;
+    const struct scan *scan = context;
+    struct classify_scratch *scratch = scan->scratch;
     (void)from;
     (void)to;
     (void)flags;
-    scratch->matches[scratch->match_count++] = id;
+    uint32_t index = scan->by_serial == NULL ? id : scan->by_serial[id];
+    if (index != PATTERN_NO_SERIAL) {
+        scratch->matches[scratch->match_count++] = index;
+    }
     return scratch->match_count == CLASSIFY_MATCHES_MAX;
 }
 
@@ -25,10 +35,11 @@ void classifier_scan(const struct classifier *classifier, struct classify_scratc
                      uint16_t *provider)
 {
     scratch->match_count = 0;
-    for (size_t i = 0; i < CLASSIFIER_PARTS && scratch->hs != NULL && scratch->cause.len > 0; i++) {
+    for (size_t i = 0; i < PART_COUNT && scratch->hs != NULL && scratch->cause.len > 0; i++) {
+        struct scan scan = {scratch, i == PART_BUILT_IN ? classifier->by_serial : NULL};
         if (classifier->databases[i] != NULL && scratch->match_count < CLASSIFY_MATCHES_MAX) {
             (void)hs_scan(classifier->databases[i], scratch->cause.text,
-                          (unsigned)scratch->cause.len, 0, scratch->hs, on_match, scratch);
+                          (unsigned)scratch->cause.len, 0, scratch->hs, on_match, &scan);
         }
     }
     uint32_t first = UINT32_MAX;
@@ -99,8 +110,7 @@ void classifier_gather(const struct classifier *classifier, const struct classif
         uint32_t index;
         if (i < scratch->match_count) {
             const struct pattern *pattern = &set->patterns[scratch->matches[i]];
-            if (pattern->role != PATTERN_MATCH ||
-                is_excluded(classifier, scratch, pattern->owner)) {
+            if (pattern->role != PATTERN_MATCH) {
                 continue;
             }
             index = pattern->owner;
@@ -109,6 +119,9 @@ void classifier_gather(const struct classifier *classifier, const struct classif
         }
         const struct rule *rule = &set->rules[index];
         uint8_t weight = weight_at(rule, provider);
+        if (rule->kind == RULE_TEXT && is_excluded(classifier, scratch, index)) {
+            weight = rule->layer == RULE_BUILT_IN ? weight / DOUBTED : 0;
+        }
         if (weight == 0 ||
             !rule_admits(rule, phase, scratch->cause.code, scratch->cause.enhanced)) {
             continue;

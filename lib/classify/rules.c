@@ -118,10 +118,12 @@ bool rule_admits(const struct rule *rule, enum smtp_phase phase, uint16_t code,
            admits_enhanced(rule, enhanced);
 }
 
-static const struct rule_words *words_named(const struct ruleset *set, struct slice name)
+static const struct rule_words *words_named(const struct ruleset *set, uint16_t layer,
+                                            struct slice name)
 {
     for (size_t i = 0; i < set->words_count; i++) {
-        if (slice_eq(set->words[i].name, name)) {
+        bool seen = layer != RULE_BUILT_IN || set->words[i].layer == RULE_BUILT_IN;
+        if (seen && slice_eq(set->words[i].name, name)) {
             return &set->words[i];
         }
     }
@@ -137,8 +139,8 @@ static size_t word_name_len(struct slice s)
     return len;
 }
 
-bool ruleset_expand(const struct ruleset *set, struct slice pattern, struct strbuf *out,
-                    struct slice *unknown)
+bool ruleset_expand(const struct ruleset *set, uint16_t layer, struct slice pattern,
+                    struct strbuf *out, struct slice *unknown)
 {
     const struct slice gap = SLICE("\xE2\x80\xA6");
     bool fits = true;
@@ -147,7 +149,7 @@ bool ruleset_expand(const struct ruleset *set, struct slice pattern, struct strb
         size_t len = pattern.ptr[0] == '@' ? word_name_len(slice_skip(pattern, 1)) : 0;
         if (len > 0) {
             struct slice name = slice_of(pattern.ptr + 1, len);
-            const struct rule_words *words = words_named(set, name);
+            const struct rule_words *words = words_named(set, layer, name);
             if (words == NULL) {
                 *unknown = name;
                 return false;

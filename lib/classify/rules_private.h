@@ -11,7 +11,7 @@
 
 #define RULE_CODES_MAX 8
 #define RULE_ENHANCED_MAX 16
-#define RULE_PATTERN_MAX 1000 /* bytes, as it is written */
+#define RULE_PATTERN_MAX 1000                 /* bytes, as it is written */
 #define RULE_EXPANDED_MAX ((size_t)16 * 1024) /* with its words filled in */
 #define RULE_WORDS_MAX 1000
 #define RULES_FILE_MAX ((size_t)4 * 1024 * 1024)
@@ -56,6 +56,8 @@ struct rule {
     uint8_t enhanced_count;
 };
 
+#define PATTERN_NO_SERIAL UINT32_MAX
+
 enum pattern_role { PATTERN_MATCH, PATTERN_UNLESS, PATTERN_PROVIDER };
 
 struct pattern {
@@ -64,7 +66,8 @@ struct pattern {
     const char *file;
     unsigned line;
     enum pattern_role role;
-    uint32_t owner; /* index of the rule, or of the provider */
+    uint32_t owner;  /* index of the rule, or of the provider */
+    uint32_t serial; /* among the patterns of our own rules in the order of the files, or NONE */
 };
 
 struct sample {
@@ -82,6 +85,7 @@ struct provider {
 struct rule_words {
     struct slice name;
     struct slice pattern; /* with the words that it names itself filled in */
+    uint16_t layer;       /* our own rules see our own words only */
 };
 
 /* A provider's other name, or a host name's end. */
@@ -110,7 +114,9 @@ struct ruleset {
     size_t host_count;
     struct rule_words *words;
     size_t words_count;
-    uint64_t hash; /* of all files */
+    uint32_t serial_count;  /* patterns of our own rules, also of those that others replace */
+    uint64_t hash;          /* of all files */
+    uint64_t built_in_hash; /* of our own */
 };
 
 void ruleset_init(struct ruleset *set);
@@ -127,8 +133,8 @@ bool ruleset_read_built_in(struct ruleset *set, struct fault *fault);
  * What a pattern stands for: "@name" filled in from the set's words, "…" as anything within the
  * sentence. False with *unknown set to the name that is not known, or empty when it gets too long.
  */
-bool ruleset_expand(const struct ruleset *set, struct slice pattern, struct strbuf *out,
-                    struct slice *unknown);
+bool ruleset_expand(const struct ruleset *set, uint16_t layer, struct slice pattern,
+                    struct strbuf *out, struct slice *unknown);
 
 /* "550", "55x", "5xx"; "5.1.1", "x.1.1", "5.7.x". */
 bool rule_codes_parse(struct slice text, struct rule_codes *codes);
@@ -142,6 +148,11 @@ uint16_t ruleset_provider_of_host(const struct ruleset *set, struct slice host);
 /* Whether codes and phase let the rule speak. */
 bool rule_admits(const struct rule *rule, enum smtp_phase phase, uint16_t code,
                  struct smtp_enhanced enhanced);
+
+/* The patterns of the files that are built in, compiled when the program was built; empty in the
+ * tool that does that. See pack.c. */
+extern const char rules_database[];
+extern const size_t rules_database_len;
 
 /* The files that are built in. */
 struct rules_file {

@@ -92,7 +92,7 @@ static bool expand_pattern(struct reader *r, const yaml_node_t *item, struct pat
     struct strbuf out;
     struct slice unknown;
     strbuf_init(&out, RULE_EXPANDED_MAX);
-    bool good = ruleset_expand(r->set, slice_cstr(pattern->written), &out, &unknown) ||
+    bool good = ruleset_expand(r->set, r->layer, slice_cstr(pattern->written), &out, &unknown) ||
                 complain(r, item, "too long, or words that are not known:", unknown);
     struct slice copy = good ? arena_copy(r->set->arena, strbuf_slice(&out)) : SLICE_NULL;
     strbuf_free(&out);
@@ -107,7 +107,8 @@ static bool take_pattern(struct reader *r, const yaml_node_t *item, void *target
     struct pattern pattern = {.file = r->file,
                               .line = (unsigned)item->start_mark.line + 1,
                               .role = to->role,
-                              .owner = to->owner};
+                              .owner = to->owner,
+                              .serial = PATTERN_NO_SERIAL};
     if (!take_text(r, item, &pattern.written)) {
         return false;
     }
@@ -116,6 +117,9 @@ static bool take_pattern(struct reader *r, const yaml_node_t *item, void *target
     }
     if (!expand_pattern(r, item, &pattern)) {
         return false;
+    }
+    if (r->layer == RULE_BUILT_IN) {
+        pattern.serial = set->serial_count++;
     }
     set->patterns = grow(set->patterns, set->pattern_count, sizeof(*set->patterns));
     set->patterns[set->pattern_count++] = pattern;
@@ -459,8 +463,8 @@ static bool take_word_list(struct reader *r, const yaml_node_t *key, const yaml_
     const char *name = NULL;
     struct slice unknown = SLICE_NULL;
     bool list = value->type == YAML_SEQUENCE_NODE;
-    size_t count = list ? (size_t)(value->data.sequence.items.top - value->data.sequence.items.start)
-                        : 1;
+    size_t count =
+        list ? (size_t)(value->data.sequence.items.top - value->data.sequence.items.start) : 1;
     if (!take_text(r, key, &name) || set->words_count == RULE_WORDS_MAX) {
         return complain(r, key, "words need a name, or there are too many", SLICE_NULL);
     }
@@ -470,7 +474,7 @@ static bool take_word_list(struct reader *r, const yaml_node_t *key, const yaml_
         const yaml_node_t *item =
             list ? yaml_document_get_node(r->document, value->data.sequence.items.start[i]) : value;
         good = scalar(item).len > 0 && (i == 0 || strbuf_add_cstr(&text, "|")) &&
-               ruleset_expand(set, scalar(item), &text, &unknown);
+               ruleset_expand(set, r->layer, scalar(item), &text, &unknown);
         if (!good) {
             (void)complain(r, item, "not words, too long, or words that are not known:", unknown);
         }
@@ -481,7 +485,7 @@ static bool take_word_list(struct reader *r, const yaml_node_t *key, const yaml_
         return false;
     }
     set->words = grow(set->words, set->words_count, sizeof(*set->words));
-    set->words[set->words_count++] = (struct rule_words){slice_cstr(name), copy};
+    set->words[set->words_count++] = (struct rule_words){slice_cstr(name), copy, r->layer};
     return true;
 }
 
@@ -563,5 +567,8 @@ bool ruleset_read_text(struct ruleset *set, uint16_t layer, const char *file, st
     }
     yaml_parser_delete(&parser);
     set->hash = hash_sip(text, set->hash, layer);
+    if (layer == RULE_BUILT_IN) {
+        set->built_in_hash = hash_sip(text, set->built_in_hash, layer);
+    }
     return good;
 }

@@ -229,6 +229,42 @@ static void test_user_rules_and_reload(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+/* Words of one's own are for one's own rules: "@absent" of ours stays what it was, and a rule of
+ * ours that is replaced no longer speaks although its patterns are in the database. */
+static void test_user_words(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/sluice-rules-XXXXXX";
+    char path[128];
+    assert_non_null(mkdtemp(dir));
+    write_rule(dir, "words:\n  absent: [purple, 'dark blue']\nrules:\n"
+                    "  - {name: colours, class: policy, weight: 90, match: 'mailbox is @absent$', "
+                    "unless: 'green'}\n"
+                    "  - {name: full, class: mailbox-full, weight: 1, match: 'no such text'}\n");
+    const char *dirs[] = {dir};
+    struct classifier_options options = {.user_dirs = dirs, .user_dir_count = 1};
+    struct fault fault = {0};
+    struct classifier *mine = classifier_load(&options, &fault);
+    assert_non_null(mine);
+    struct classify_result r;
+    struct classify_input input = {.text = SLICE("550 5.1.1 the mailbox is dark blue")};
+    classifier_run(mine, scratch, &input, &r);
+    assert_string_equal(r.rule, "colours");
+    input.text = SLICE("550 5.1.1 green: the mailbox is dark blue");
+    classifier_run(mine, scratch, &input, &r);
+    assert_string_equal(r.rule, "code-bad-mailbox");
+    input.text = SLICE("550 the mailbox does not exist");
+    classifier_run(mine, scratch, &input, &r);
+    assert_string_equal(r.rule, "no-such-user");
+    input.text = SLICE("550 mailbox full");
+    classifier_run(mine, scratch, &input, &r);
+    assert_string_not_equal(r.rule, "full");
+    classifier_free(&mine);
+    (void)snprintf(path, sizeof(path), "%s/mine.yaml", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 /* Patterns that make backtracking matchers take exponential time. */
 static void test_hostile_patterns_and_texts(void **state)
 {
@@ -272,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_cause_key),
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_user_rules_and_reload),
+        cmocka_unit_test(test_user_words),
         cmocka_unit_test(test_hostile_patterns_and_texts),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -76,6 +76,10 @@ static const struct refused refused[] = {
      "t.yaml:2: only_there without a provider"},
     {"rules:\n  - {name: a, class: policy, match: x}\n  - {name: a, class: policy, match: y}\n",
      "t.yaml:3: a second rule has the name \"a\""},
+    {"rules:\n  - {name: a, class: policy, match: 'x @nowhere'}\n",
+     "t.yaml:2: too long, or words that are not known: \"nowhere\""},
+    {"words:\n  a: 'x @nowhere'\n", "t.yaml:2: not words, too long, or words that are not known"},
+    {"words: [a]\n", "t.yaml:1: words are a mapping"},
     {"rules: [\n", "t.yaml:2:"},
     {"providers:\n  - {hosts: [a.example]}\n", "t.yaml:2: a provider needs a name"},
 };
