@@ -28,7 +28,7 @@ void kafka_consumer_options_default(struct kafka_consumer_options *options)
         .queued_max_kbytes = 32 * 1024,
         .max_message_bytes = 26 << 20,
         .commit_interval_ms = 1000,
-        .session_timeout_ms = 6000,
+        .session_timeout_ms = 45000,
     };
 }
 
