@@ -83,7 +83,7 @@ def check_own(room, name, header):
         # Made by the build; named after the schema it is made from.
         return None if header.endswith(".pb-c.h") and room == "lib/schema" else f'"{header}" is not a file of the project'
     other = room_of(target)
-    if target.endswith("_private.h") and os.path.dirname(target) != os.path.dirname(name):
+    if target.endswith("_private.h") and not name.startswith(os.path.dirname(target) + "/"):
         return f'"{header}" is private to {os.path.dirname(target)}'
     if other == room or other in ALLOWED[room]:
         return None
