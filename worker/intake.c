@@ -35,10 +35,10 @@ static const struct kafka_consumer_ops consumer_ops = {
 static void mail_came_home(struct letter *letter, void *owner)
 {
     struct intake *intake = owner;
-    struct mail *mail = CONTAINER_OF(letter, struct mail, letter);
+    struct mail *mail = CONTAINER_OF(letter, struct mail, post.letter);
     CHECK_MAGIC(intake, INTAKE_MAGIC);
     CHECK_MAGIC(mail, MAIL_MAGIC);
-    if (mail->kind == MAIL_LETTER_RETURNED) {
+    if (mail->post.kind == MAIL_LETTER_RETURNED) {
         if (kafka_ticket_valid(&mail->ticket)) {
             list_push_back(&intake->returned, &mail->node);
         } else { /* too late: its partition has gone already */
@@ -47,7 +47,7 @@ static void mail_came_home(struct letter *letter, void *owner)
         }
         return;
     }
-    CHECK(mail->kind == MAIL_LETTER_SETTLED);
+    CHECK(mail->post.kind == MAIL_LETTER_SETTLED);
     list_push_back(&intake->settled, &mail->node);
     mail_release(mail);
 }
@@ -75,7 +75,7 @@ void intake_close(struct intake *intake, struct mail *mail)
 
 void intake_post(struct intake *intake, struct mail *mail)
 {
-    mailbox_post(intake->mailbox, &mail->letter);
+    mailbox_post(intake->mailbox, &mail->post.letter);
 }
 
 void intake_wake(struct intake *intake)
@@ -101,7 +101,7 @@ struct outbox *intake_outbox(struct intake *intake)
 void intake_to_shard(struct intake *intake, struct mail *mail)
 {
     struct worker *worker = intake->worker;
-    mail->kind = MAIL_LETTER_ROUTE;
+    mail->post.kind = MAIL_LETTER_ROUTE;
     shard_post(worker->shards[(uint32_t)mail->record.partition_id % worker->shard_count], mail);
 }
 

@@ -183,9 +183,8 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
 void lane_push_back(struct lane *lane, struct mail *mail)
 {
     struct shard *shard = lane->shard;
-    if (shard->draining || kafka_partition_is_leaving(mail->ticket.partition)) {
-        /* It was begun, so it cannot be forgotten: what is left of it waits in a tier. */
-        settle_later(&shard->settler, &mail, wall_now().ms, false);
+    if (shard->draining || worker_mail_is_leaving(shard->worker, mail)) {
+        shard_return(mail); /* the journal knows what of it is done */
         return;
     }
     if (lane->queue.length == 0) {
@@ -196,6 +195,13 @@ void lane_push_back(struct lane *lane, struct mail *mail)
 }
 
 /* ---- giving mail to sessions ---- */
+
+/* While Kafka does not take what we already have to say, nothing new is begun. */
+static bool is_choked(const struct shard *shard)
+{
+    return outbox_backlog(shard->outbox) > LANE_OUTBOX_MAX ||
+           journal_writer_backlog(shard->journal) > LANE_JOURNAL_MAX;
+}
 
 /* The next mail that is still to be sent; expired ones are settled on the way. */
 static struct mail *next_mail(struct lane *lane)
@@ -261,8 +267,7 @@ void lane_feed(struct lane *lane, struct session *session)
 {
     CHECK_MAGIC(lane, LANE_MAGIC);
     CHECK(session->state == SESSION_IDLE);
-    /* While Kafka does not take what we already have to say, nothing new is begun. */
-    bool stop = outbox_backlog(lane->shard->outbox) > LANE_OUTBOX_MAX;
+    bool stop = is_choked(lane->shard);
     struct mail *mail = stop ? NULL : next_mail(lane);
     list_remove(&session->idle_node);
     if (mail == NULL) {
@@ -286,7 +291,7 @@ static void kicked(struct io_task *task)
     struct lane *lane = CONTAINER_OF(task, struct lane, kick);
     CHECK_MAGIC(lane, LANE_MAGIC);
     lane->kick_set = false;
-    if (outbox_backlog(lane->shard->outbox) > LANE_OUTBOX_MAX) {
+    if (is_choked(lane->shard)) {
         return; /* the tick tries again */
     }
     while (lane->queue.length > 0 && !list_empty(&lane->idle)) {
@@ -421,6 +426,19 @@ void lane_cut(struct lane *lane, bool (*wanted)(const struct mail *mail, const v
         struct session *session = CONTAINER_OF(node, struct session, node);
         if (session->mail != NULL && wanted(session->mail, context)) {
             session_close(session);
+        }
+    }
+}
+
+void lane_limit_dots(struct lane *lane,
+                     bool (*wanted)(const struct mail *mail, const void *context),
+                     const void *context, int64_t until_us)
+{
+    list_foreach (node, &lane->sessions) {
+        struct session *session = CONTAINER_OF(node, struct session, node);
+        if (session->mail != NULL && session->mail->dot_until_us == 0 &&
+            wanted(session->mail, context)) {
+            session->mail->dot_until_us = until_us;
         }
     }
 }

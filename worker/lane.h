@@ -83,6 +83,10 @@ void lane_free(struct lane **lane);
 bool lane_tick(struct lane *lane, struct mono_time now);
 void lane_extract(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
                   const void *context, struct list *out);
+/* Of such mails in transactions no message may end after that time (monotonic). */
+void lane_limit_dots(struct lane *lane,
+                     bool (*wanted)(const struct mail *mail, const void *context),
+                     const void *context, int64_t until_us);
 /* Ends the sessions whose transaction is about such a mail; what is left of it is settled. */
 void lane_cut(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
               const void *context);

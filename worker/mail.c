@@ -238,8 +238,18 @@ void mail_send_home(struct mail *mail)
 {
     CHECK(mail->site == NULL && !list_linked(&mail->node));
     mail->shard = NULL;
-    mail->kind = MAIL_LETTER_SETTLED;
+    mail->post.kind = MAIL_LETTER_SETTLED;
     intake_post(mail->worker->intake, mail);
+}
+
+enum config_duplicates mail_duplicates(const struct mail *mail)
+{
+    return mail->stream == NULL ? CONFIG_DUPLICATES_RARE : mail->stream->duplicates;
+}
+
+enum config_on_uncertain mail_on_uncertain(const struct mail *mail)
+{
+    return mail->stream == NULL ? CONFIG_UNCERTAIN_RESEND : mail->stream->on_uncertain;
 }
 
 int64_t mail_age_ms(const struct mail *mail, struct wall_time now)

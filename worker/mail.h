@@ -17,6 +17,7 @@
 #include "dns/site.h"
 #include "io/mailbox.h"
 #include "kafka/consumer.h"
+#include "ledger/journal.h"
 #include "policy/config.h"
 #include "schema/message.h"
 #include "smtp/client.h"
@@ -37,6 +38,14 @@ enum mail_rcpt_state {
 
 struct mail_rcpt {
     enum mail_rcpt_state state;
+    /* As the journal knows it (worker/journal.h). */
+    bool in_doubt;             /* in a transaction that is not over */
+    bool told;                 /* was in one, and became what follows */
+    enum ledger_result result; /* UNTRIED: nothing yet */
+    uint16_t code;
+    struct smtp_enhanced enhanced;
+    struct slice text; /* in the arena */
+    int64_t due_ms;    /* DEFERRED: when it is tried again */
 };
 
 /* What a letter to a shard or to the intake thread asks for. */
@@ -45,12 +54,19 @@ enum mail_letter {
     MAIL_LETTER_LANE,     /* to the shard that owns the site's lanes */
     MAIL_LETTER_SETTLED,  /* to intake: its shard is through with it */
     MAIL_LETTER_RETURNED, /* to intake: its partition is going away and it was not begun */
+    MAIL_LETTER_ANSWER,   /* to intake: no mail, but a shard's answer to a request */
+};
+
+/* What goes to the intake thread stands in one box, so that an answer comes behind the mails that
+ * its shard had sent home before. */
+struct mail_post {
+    struct letter letter;
+    enum mail_letter kind;
 };
 
 struct mail {
     uint32_t magic;
-    enum mail_letter kind;
-    struct letter letter;
+    struct mail_post post;
     struct list node; /* in a lane's queue, among the route's look-ups, or in a list of intake's */
     struct worker *worker;
     struct shard *shard; /* owner at the moment; NULL: the intake thread */
@@ -58,6 +74,7 @@ struct mail {
     struct arena *arena;
     struct kafka_record record;
     struct kafka_ticket ticket;
+    uint64_t claim;       /* under which its partition is ours */
     size_t charged_bytes; /* counted against the memory budget */
     atomic_int holds;
 
@@ -72,6 +89,11 @@ struct mail {
     struct slice last;     /* what the last attempt met, for the expired event */
 
     struct mail_rcpt *rcpts;
+    struct list journal_node; /* in its shard's list while the journal knows of it */
+    bool journaled;           /* the journal knows of it */
+    uint32_t turn;            /* number of its last transaction */
+    int64_t dot_until_us;     /* its partition was released: no message may end after that (monotonic
+                                 time); 0: it was not */
     uint32_t pending;       /* rcpts in state PENDING */
     uint32_t deferred;      /* rcpts in state DEFERRED */
     uint32_t held;          /* rcpts in state HELD */
@@ -83,7 +105,6 @@ struct mail {
                     again */
     bool fresh;  /* nobody has decoded its record before: it comes from a stream, or was moved on
                     before anybody looked */
-    bool begun;  /* something was said to a server, so it must be settled by us */
 
     struct mono_time queued; /* when it joined its lane */
     const char *verp_domain; /* of its signed return paths, one for each recipient; NULL: none */
@@ -120,6 +141,10 @@ void mail_send_home(struct mail *mail);
 
 /* Frees everything. Intake thread, after the ticket was dealt with. */
 void mail_free(struct mail **mail);
+
+/* What its stream wants; the usual where the stream is not known any more. */
+enum config_duplicates mail_duplicates(const struct mail *mail);
+enum config_on_uncertain mail_on_uncertain(const struct mail *mail);
 
 /* Milliseconds since the mail was first seen. */
 int64_t mail_age_ms(const struct mail *mail, struct wall_time now);

@@ -76,6 +76,62 @@ static struct report_facts facts_of(const struct session *session)
     return facts;
 }
 
+/* ---- what the journal hears ---- */
+
+static bool is_journaled(const struct mail *mail)
+{
+    return mail_duplicates(mail) != CONFIG_DUPLICATES_OFF;
+}
+
+/* The message may end as far as the journal is concerned: its INTENT is on Kafka. */
+static void dot_wanted(struct session *session)
+{
+    struct shard *shard = session->lane->shard;
+    if (journal_writer_is_safe(shard->journal, session->intent)) {
+        smtp_client_release_dot(session->client, now_of(session));
+    } else {
+        list_push_back(&shard->dot_waiting, &session->waiting_node);
+    }
+}
+
+void session_release_dots(struct shard *shard)
+{
+    struct list ready;
+    struct list *node;
+    list_init(&ready);
+    list_foreach_safe (found, after, &shard->dot_waiting) {
+        struct session *session = CONTAINER_OF(found, struct session, waiting_node);
+        if (journal_writer_is_safe(shard->journal, session->intent)) {
+            list_remove(found);
+            list_push_back(&ready, found);
+        }
+    }
+    while ((node = list_pop_front(&ready)) != NULL) {
+        struct session *session = CONTAINER_OF(node, struct session, waiting_node);
+        smtp_client_release_dot(session->client, now_of(session));
+        session_flush(session);
+    }
+}
+
+/* Who is not sure that its partition is still its own must not let a message end: the next owner
+ * may be sending it. Asked right before the bytes go. */
+static bool may_end(const struct session *session)
+{
+    const struct worker *worker = session->lane->shard->worker;
+    const struct mail *mail = session->mail;
+    int64_t now_us = mono_now().us;
+    if (mail == NULL || !is_journaled(mail)) {
+        return true;
+    }
+    if (mail->dot_until_us != 0) {
+        return now_us < mail->dot_until_us;
+    }
+    return mail->ticket.epoch >=
+               atomic_load_explicit(&worker->first_epoch, memory_order_acquire) &&
+           gate_contact_is_fresh(kafka_consumer_contact_us(worker->consumer), now_us,
+                                 worker->config->worker.session_timeout_ms);
+}
+
 /* ---- the end of a transaction ---- */
 
 static void mail_came_back(struct session *session, const struct smtp_outcome *lost)
@@ -118,11 +174,18 @@ static void transaction_done(struct session *session)
         const struct smtp_outcome *outcome = &session->rcpts[i].outcome;
         if (outcome->result == SMTP_RESULT_NONE) {
             lost = outcome;
+            journal_writer_note(session->mail, session->indexes[i], outcome);
             continue;
         }
         delivered = delivered || outcome->result == SMTP_RESULT_DELIVERED;
         settle_recipient(&lane->shard->settler, session->mail, session->indexes[i], outcome, &facts,
                          lane->config);
+        journal_writer_note(session->mail, session->indexes[i], outcome);
+    }
+    list_remove(&session->waiting_node);
+    if (is_journaled(session->mail)) {
+        journal_writer_outcomes(lane->shard->journal, session->mail, session->indexes,
+                         session->transaction.rcpt_count);
     }
     struct host_state *host = hosts_find(&lane->hosts, &session->address);
     if (host != NULL && delivered) {
@@ -280,9 +343,7 @@ static void pump(struct session *session)
         case SMTP_CLIENT_EVENT_NONE: set_deadline(session); return;
         case SMTP_CLIENT_EVENT_STARTTLS: start_tls(session); break;
         case SMTP_CLIENT_EVENT_READY: became_ready(session); break;
-        case SMTP_CLIENT_EVENT_DOT:
-            smtp_client_release_dot(session->client, now_of(session));
-            break;
+        case SMTP_CLIENT_EVENT_DOT: dot_wanted(session); break;
         case SMTP_CLIENT_EVENT_DONE: transaction_done(session); break;
         case SMTP_CLIENT_EVENT_CLOSED:
             session_over(session, event.outcome);
@@ -327,7 +388,13 @@ static size_t on_output(struct io_conn *conn, void *owner, struct iovec *pieces,
     struct session *session = owner;
     CHECK_MAGIC(session, SESSION_MAGIC);
     (void)conn;
-    return smtp_client_output(session->client, pieces, max);
+    size_t count = smtp_client_output(session->client, pieces, max);
+    if (count > 0 && smtp_client_is_ending(session->client) && !may_end(session)) {
+        log_warn("dot-withheld", "id=%.*s", SLICE_FMT(session->mail->message.id));
+        session_close(session);
+        return 0;
+    }
+    return count;
 }
 
 static void on_sent(struct io_conn *conn, void *owner, size_t len)
@@ -529,13 +596,20 @@ void session_begin(struct session *session, struct mail *mail)
         .smtputf8 = message->smtputf8,
         .requiretls = message->requiretls,
         .body_8bit = message->content_8bit,
+        .hold_dot = mail_duplicates(mail) == CONFIG_DUPLICATES_NEVER,
         .content = &session->content,
         .content_count = 1,
         .rcpts = session->rcpts,
         .rcpt_count = count,
     };
-    mail->begun = true;
     session->mail = mail;
+    if (is_journaled(mail)) {
+        struct shard *shard = session->lane->shard;
+        session->intent = journal_writer_intent(shard->journal, mail, session->indexes, count);
+        if (!list_linked(&mail->journal_node)) {
+            list_push_back(&shard->journaled, &mail->journal_node);
+        }
+    }
     session_enter(session, SESSION_BUSY);
     session->transactions++;
     wheel_cancel(wheel_of(session), &session->timer);

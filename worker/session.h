@@ -51,6 +51,8 @@ struct session {
     uint32_t transactions;
 
     struct mail *mail; /* of the transaction that runs */
+    uint64_t intent;   /* journal's mark behind the transaction's INTENT */
+    struct list waiting_node; /* in shard.dot_waiting: until that is on Kafka */
     struct smtp_client_transaction transaction;
     struct slice content;
     struct smtp_client_rcpt *rcpts;
@@ -73,6 +75,8 @@ void session_flush(struct session *session);
 void session_idle(struct session *session);
 /* Closes at once; a running transaction's mail is settled as lost. */
 void session_close(struct session *session);
+/* The journal has more on Kafka: messages that waited for it may end. */
+void session_release_dots(struct shard *shard);
 /* Frees sessions that are gone now rather than at the end of the turn: not from inside one of their
  * callbacks. */
 void session_reap_all(struct shard *shard);

@@ -52,7 +52,7 @@ static int64_t defer(struct mail *mail, const struct smtp_outcome *outcome,
 
 static enum mail_rcpt_state state_of_uncertain(const struct mail *mail)
 {
-    switch (mail->stream == NULL ? CONFIG_UNCERTAIN_RESEND : mail->stream->on_uncertain) {
+    switch (mail_on_uncertain(mail)) {
     case CONFIG_UNCERTAIN_RESEND: return MAIL_RCPT_DEFERRED;
     case CONFIG_UNCERTAIN_HOLD: return MAIL_RCPT_HELD;
     case CONFIG_UNCERTAIN_DROP: break;

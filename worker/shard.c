@@ -10,39 +10,35 @@
 #include "base/mem.h"
 
 #define TICK_MS 1000
+#define JOURNAL_LINGER_MS 2
 
 struct request {
     struct letter letter;
     enum shard_request_kind kind;
-    unsigned holders;
+    int64_t value;
 };
 
 static bool is_leaving(const struct mail *mail, const void *context)
 {
     const struct shard *shard = context;
-    return shard->draining || kafka_partition_is_leaving(mail->ticket.partition);
-}
-
-static bool is_of_lost_partition(const struct mail *mail, const void *context)
-{
-    return !mail->begun && is_leaving(mail, context);
+    return shard->draining || worker_mail_is_leaving(shard->worker, mail);
 }
 
 static void mail_arrived(struct letter *letter, void *owner)
 {
     struct shard *shard = owner;
-    struct mail *mail = CONTAINER_OF(letter, struct mail, letter);
+    struct mail *mail = CONTAINER_OF(letter, struct mail, post.letter);
     CHECK_MAGIC(shard, SHARD_MAGIC);
     CHECK_MAGIC(mail, MAIL_MAGIC);
     mail->shard = shard;
-    if (is_of_lost_partition(mail, shard)) {
+    if (is_leaving(mail, shard)) {
         shard_return(mail);
     } else {
         route_mail(shard, mail);
     }
 }
 
-static void return_mails(struct shard *shard)
+static void return_mails(struct shard *shard, int64_t dot_until_us)
 {
     struct list out;
     struct list *node;
@@ -50,20 +46,14 @@ static void return_mails(struct shard *shard)
     struct lane *lane;
     list_init(&out);
     while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
-        lane_extract(lane, is_of_lost_partition, shard, &out);
+        lane_extract(lane, is_leaving, shard, &out);
+        if (dot_until_us != 0) {
+            lane_limit_dots(lane, is_leaving, shard, dot_until_us);
+        }
     }
-    route_extract(shard, is_of_lost_partition, &out);
+    route_extract(shard, is_leaving, &out);
     while ((node = list_pop_front(&out)) != NULL) {
         shard_return(CONTAINER_OF(node, struct mail, node));
-    }
-    /* What was begun and waits for another session cannot be forgotten: its rest goes to a tier. */
-    cursor = 0;
-    while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
-        lane_extract(lane, is_leaving, shard, &out);
-    }
-    while ((node = list_pop_front(&out)) != NULL) {
-        struct mail *mail = CONTAINER_OF(node, struct mail, node);
-        settle_later(&shard->settler, &mail, wall_now().ms, false);
     }
 }
 
@@ -79,10 +69,50 @@ static void cut_sessions(struct shard *shard)
 
 void shard_return(struct mail *mail)
 {
+    list_remove(&mail->journal_node);
     dns_site_unref(&mail->site);
     mail->shard = NULL;
-    mail->kind = MAIL_LETTER_RETURNED;
+    mail->post.kind = MAIL_LETTER_RETURNED;
     intake_post(mail->worker->intake, mail);
+}
+
+/* ---- requests and their answers ---- */
+
+static void send_answers(struct shard *shard)
+{
+    list_foreach_safe (node, after, &shard->answers) {
+        struct shard_answer *answer = CONTAINER_OF(node, struct shard_answer, node);
+        if (journal_writer_is_safe(shard->journal, answer->mark)) {
+            list_remove(node);
+            intake_answer(shard->worker->intake, answer);
+        }
+    }
+}
+
+static void answer_when_safe(struct shard *shard, enum shard_request_kind kind)
+{
+    struct shard_answer *answer = mem_zalloc(sizeof(*answer));
+    answer->post.kind = MAIL_LETTER_ANSWER;
+    answer->kind = kind;
+    answer->mark = journal_writer_mark(shard->journal);
+    list_push_back(&shard->answers, &answer->node);
+    journal_writer_flush(shard->journal);
+    send_answers(shard);
+}
+
+static void journal_is_safer(void *owner)
+{
+    struct shard *shard = owner;
+    CHECK_MAGIC(shard, SHARD_MAGIC);
+    session_release_dots(shard);
+    send_answers(shard);
+}
+
+static void restate(struct shard *shard)
+{
+    list_foreach (node, &shard->journaled) {
+        journal_writer_restate(shard->journal, CONTAINER_OF(node, struct mail, journal_node));
+    }
 }
 
 static void request_arrived(struct letter *letter, void *owner)
@@ -90,19 +120,27 @@ static void request_arrived(struct letter *letter, void *owner)
     struct shard *shard = owner;
     struct request *request = CONTAINER_OF(letter, struct request, letter);
     enum shard_request_kind kind = request->kind;
-    unsigned holders = request->holders;
+    int64_t value = request->value;
     CHECK_MAGIC(shard, SHARD_MAGIC);
     mem_free(request);
     switch (kind) {
     case SHARD_DRAIN:
         shard->draining = true;
-        return_mails(shard);
+        return_mails(shard, value);
+        answer_when_safe(shard, kind);
         break;
-    case SHARD_RETURN: return_mails(shard); break;
+    case SHARD_RETURN:
+        return_mails(shard, value);
+        answer_when_safe(shard, kind);
+        break;
+    case SHARD_RESTATE:
+        restate(shard);
+        answer_when_safe(shard, kind);
+        break;
     case SHARD_CUT: cut_sessions(shard); break;
     case SHARD_HOLDERS:
         if (shard->limiter != NULL) {
-            redis_limiter_set_holders(shard->limiter, holders);
+            redis_limiter_set_holders(shard->limiter, (unsigned)value);
         }
         break;
     case SHARD_STOP: io_loop_stop(shard->loop); break;
@@ -201,6 +239,9 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
     list_init(&shard->routing);
     list_init(&shard->starved);
     list_init(&shard->dying);
+    list_init(&shard->journaled);
+    list_init(&shard->dot_waiting);
+    list_init(&shard->answers);
     shard->loop = io_loop_create(fault);
     if (shard->loop == NULL) {
         mem_free(shard);
@@ -209,10 +250,14 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
     shard->mailbox = mailbox_create(shard->loop, mail_arrived, shard, fault);
     shard->requests =
         shard->mailbox == NULL ? NULL : mailbox_create(shard->loop, request_arrived, shard, fault);
+    if (shard->requests != NULL) {
+        shard->journal = journal_writer_create(worker, shard->loop, JOURNAL_LINGER_MS,
+                                               journal_is_safer, shard, fault);
+    }
     shard->outbox = outbox_create(worker, shard->loop);
     shard->reporter = reporter_create(worker, shard->outbox);
     shard->settler = (struct settler){worker, shard->reporter};
-    if (shard->requests == NULL || !open_services(shard, fault)) {
+    if (shard->journal == NULL || !open_services(shard, fault)) {
         shard_free(&shard);
         return NULL;
     }
@@ -224,6 +269,7 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
 void shard_free(struct shard **handle)
 {
     struct shard *shard = *handle;
+    struct list *node;
     struct lane *lane;
     size_t cursor = 0;
     if (shard == NULL) {
@@ -246,6 +292,10 @@ void shard_free(struct shard **handle)
     return_paths_free(&shard->return_paths);
     reporter_free(&shard->reporter);
     outbox_free(&shard->outbox);
+    journal_writer_free(&shard->journal);
+    while ((node = list_pop_front(&shard->answers)) != NULL) {
+        mem_free(CONTAINER_OF(node, struct shard_answer, node));
+    }
     mailbox_free(&shard->requests);
     mailbox_free(&shard->mailbox);
     io_loop_free(&shard->loop);
@@ -262,13 +312,13 @@ void shard_run(struct shard *shard)
 
 void shard_post(struct shard *shard, struct mail *mail)
 {
-    mailbox_post(shard->mailbox, &mail->letter);
+    mailbox_post(shard->mailbox, &mail->post.letter);
 }
 
-void shard_ask(struct shard *shard, enum shard_request_kind kind, unsigned holders)
+void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value)
 {
     struct request *request = mem_zalloc(sizeof(*request));
     request->kind = kind;
-    request->holders = holders;
+    request->value = value;
     mailbox_post(shard->requests, &request->letter);
 }

@@ -10,6 +10,7 @@
 #include "io/tls.h"
 #include "redis/limiter.h"
 #include "worker/return_path.h"
+#include "worker/journal.h"
 #include "worker/settle.h"
 
 #define SHARD_MAGIC 0x53484152u
@@ -33,15 +34,21 @@ struct shard {
     struct list routing;              /* mails whose site is being looked up */
     struct list dying;                /* sessions that are gone, until the end of the turn */
     struct list starved;              /* lanes that wait for a connection of the worker */
+    struct journal_writer *journal;
+    struct list journaled;   /* mails here that the journal knows of */
+    struct list dot_waiting; /* sessions whose message may not end before its INTENT is on Kafka */
+    struct list answers;     /* struct shard_answer that wait until the journal is on Kafka */
     struct timer tick;                /* each second: spilling, idle lanes */
     bool draining;
 };
 
 /* Asks a shard for something, from any thread. */
 enum shard_request_kind {
-    SHARD_RETURN,  /* send back (MAIL_LETTER_RETURNED) all mail of revoked partitions that was not
-                      begun */
-    SHARD_DRAIN,   /* the same for all mail, and take none on any more */
+    SHARD_RETURN,  /* send back (MAIL_LETTER_RETURNED) all mail of leaving partitions that is in no
+                      transaction; of the others no message may end after the time `value`
+                      (monotonic, us; 0: for ever). Answered. */
+    SHARD_DRAIN,   /* the same for all mail, and take none on any more. Answered. */
+    SHARD_RESTATE, /* the journal says again what is open here. Answered. */
     SHARD_CUT,     /* end the sessions whose mail would have been to return had it not begun */
     SHARD_STOP,    /* close sessions, leave the loop */
     SHARD_HOLDERS, /* number of lease holders has changed */
@@ -58,6 +65,15 @@ void shard_post(struct shard *shard, struct mail *mail);
  * must be moved. */
 void shard_return(struct mail *mail);
 /* Any thread. */
-void shard_ask(struct shard *shard, enum shard_request_kind kind, unsigned holders);
+void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value);
+
+/* Comes to intake when the request has been dealt with and everything that the shard's journal had
+ * said by then is on Kafka. */
+struct shard_answer {
+    struct mail_post post;
+    struct list node;
+    enum shard_request_kind kind;
+    uint64_t mark;
+};
 
 #endif

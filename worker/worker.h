@@ -26,6 +26,8 @@ struct worker_topics {
     char bounces[KAFKA_TOPIC_NAME_MAX + 1];
     char facts[KAFKA_TOPIC_NAME_MAX + 1];
     char dlq[KAFKA_TOPIC_NAME_MAX + 1];
+    char done[KAFKA_TOPIC_NAME_MAX + 1];
+    char moved[KAFKA_TOPIC_NAME_MAX + 1];
     char uncertain[KAFKA_TOPIC_NAME_MAX + 1];
     char tiers[KAFKA_TIERS][KAFKA_TOPIC_NAME_MAX + 1];
 };
@@ -47,13 +49,17 @@ struct worker {
     const struct config *config;
     char name[128];
     char node[128];
+    char transactional_id[LEDGER_NAME_MAX + 1];
+    int32_t slot; /* partition of done and moved */
     struct worker_topics topics;
 
     struct worker_vip *vips; /* held */
     size_t vip_count;
 
     struct kafka_producer *events; /* log, bounces: a ticket waits for it, mail does not */
-    struct kafka_producer *copies; /* delay tiers, dlq */
+    struct kafka_producer *journal; /* the worker's slot of `done` */
+    int64_t journal_end; /* behind the last batch that is on Kafka; intake thread only */
+    struct kafka_txn *txn; /* copies and checkpoints */
 
     struct intake *intake;
     struct shard **shards;
