@@ -52,7 +52,8 @@ static bool add_partitions(struct kafka_reader *reader, const char *name, struct
 }
 
 static bool start(struct kafka_reader *reader, const char *const *topics, size_t count,
-                  int64_t from_ms, struct fault *fault)
+                  int64_t from_ms, const struct kafka_reader_place *places, size_t place_count,
+                  struct fault *fault)
 {
     for (size_t i = 0; i < count; i++) {
         if (!add_partitions(reader, topics[i], fault)) {
@@ -75,13 +76,21 @@ static bool start(struct kafka_reader *reader, const char *const *topics, size_t
             reader->list->elems[i].offset = RD_KAFKA_OFFSET_END;
         }
     }
+    for (size_t i = 0; i < place_count; i++) {
+        rd_kafka_topic_partition_t *one =
+            rd_kafka_topic_partition_list_find(reader->list, places[i].topic, places[i].partition);
+        if (one != NULL) {
+            one->offset = places[i].offset;
+        }
+    }
     rd_kafka_resp_err_t error = rd_kafka_assign(reader->rk, reader->list);
     return error == RD_KAFKA_RESP_ERR_NO_ERROR || kafka_fault_set(fault, error, "reading");
 }
 
-struct kafka_reader *kafka_reader_create(const struct kafka_properties *properties,
-                                         const char *const *topics, size_t count, int64_t from_ms,
-                                         struct fault *fault)
+static struct kafka_reader *create(const struct kafka_properties *properties,
+                                   const char *const *topics, size_t count, int64_t from_ms,
+                                   const struct kafka_reader_place *places, size_t place_count,
+                                   struct fault *fault)
 {
     struct kafka_conf builder;
     kafka_conf_begin(&builder, properties, fault);
@@ -110,11 +119,26 @@ struct kafka_reader *kafka_reader_create(const struct kafka_properties *properti
     reader->magic = READER_MAGIC;
     reader->rk = rk;
     reader->list = rd_kafka_topic_partition_list_new(64);
-    if (!start(reader, topics, count, from_ms, fault)) {
+    if (!start(reader, topics, count, from_ms, places, place_count, fault)) {
         kafka_reader_free(&reader);
         return NULL;
     }
     return reader;
+}
+
+struct kafka_reader *kafka_reader_create(const struct kafka_properties *properties,
+                                         const char *const *topics, size_t count, int64_t from_ms,
+                                         struct fault *fault)
+{
+    return create(properties, topics, count, from_ms, NULL, 0, fault);
+}
+
+struct kafka_reader *kafka_reader_create_at(const struct kafka_properties *properties,
+                                            const char *const *topics, size_t count,
+                                            const struct kafka_reader_place *places,
+                                            size_t place_count, struct fault *fault)
+{
+    return create(properties, topics, count, -2, places, place_count, fault);
 }
 
 void kafka_reader_free(struct kafka_reader **pointer)
