@@ -197,15 +197,24 @@ void lane_push_back(struct lane *lane, struct mail *mail)
 
 /* ---- giving mail to sessions ---- */
 
-/* The next mail that is still to be sent; expired ones are settled on the way. */
+/* The next mail that is still to be sent. Settled on the way: what has expired, and recipients who
+ * have been put on the suppression list since. */
 static struct mail *next_mail(struct lane *lane)
 {
+    struct settler *settler = &lane->shard->settler;
     struct wall_time now = wall_now();
     struct mail *mail;
-    while ((mail = queue_peek(&lane->queue)) != NULL && settle_is_expired(mail, now)) {
-        const struct report_facts facts = {.site = lane->site_name};
-        mail = queue_take(&lane->queue);
-        settle_expired(&lane->shard->settler, &mail, &facts);
+    while ((mail = queue_peek(&lane->queue)) != NULL) {
+        if (settle_is_expired(mail, now)) {
+            const struct report_facts facts = {.site = lane->site_name};
+            mail = queue_take(&lane->queue);
+            settle_expired(settler, &mail, &facts);
+        } else if (!settle_suppressed(settler, mail, lane->shard->suppress, now)) {
+            mail = queue_take(&lane->queue);
+            settle_round(settler, &mail);
+        } else {
+            break;
+        }
     }
     return mail;
 }

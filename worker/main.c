@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "suppress/follow.h"
 
 #include <getopt.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #define COPIES_LINGER_MS 5
 #define WARM_UP_MS 30000
 #define FLUSH_MS 10000
+#define LOAD_STEP_MS 200
 #define OTHER_DESCRIPTORS 200 /* brokers, Redis, DNS, files */
 
 static const char usage[] =
@@ -151,6 +153,23 @@ static bool open_producers(struct worker *worker, struct fault *fault)
            kafka_producer_warm_up(worker->copies, copies, ARRAY_LEN(copies), WARM_UP_MS, fault);
 }
 
+/* No mail before the whole suppression list is in memory. False: told to stop, or it cannot be
+ * read. */
+static bool load_suppression(struct worker *worker, const sigset_t *signals, struct fault *fault)
+{
+    const struct timespec at_once = {0};
+    struct kafka_properties properties;
+    struct kafka_property *items = worker_properties(worker->config, &properties);
+    worker->suppress = suppress_follow_start(&properties, worker->topics.suppression, fault);
+    mem_free(items);
+    while (worker->suppress != NULL && !suppress_follow_loaded(worker->suppress, LOAD_STEP_MS)) {
+        if (sigtimedwait(signals, NULL, &at_once) > 0) {
+            return fault_set(fault, FAULT_CLOSED, 0, "stopped while the suppression list was read");
+        }
+    }
+    return worker->suppress != NULL;
+}
+
 static void *shard_thread(void *argument)
 {
     shard_run(argument);
@@ -201,6 +220,7 @@ static void close_all(struct worker *worker)
     kafka_producer_free(&worker->events, FLUSH_MS);
     kafka_producer_free(&worker->copies, FLUSH_MS);
     intake_free(&worker->intake);
+    suppress_follow_stop(&worker->suppress);
     mem_free(worker->vips);
 }
 
@@ -284,7 +304,7 @@ int main(int argc, char **argv)
     worker_name_topics(&worker);
     status = 1;
     if (worker_hold_vips(&worker, &fault) && open_producers(&worker, &fault) &&
-        open_threads(&worker, &fault)) {
+        load_suppression(&worker, &signals, &fault) && open_threads(&worker, &fault)) {
         status = serve(&worker, &signals);
     } else {
         log_error("start-failed", "reason=\"%s\"", fault.text);

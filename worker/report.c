@@ -233,29 +233,40 @@ void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t ind
     worker_count(reporter->worker, counter_of(type), 1);
 }
 
+void report_dropped_recipient(struct reporter *reporter, struct mail *mail, uint32_t index,
+                              struct slice reason, struct slice detail)
+{
+    const struct message_recipient *recipient = &mail->message.recipients[index];
+    struct event event = event_of(reporter, mail, EVENT_DROPPED, wall_now());
+    struct uuid id = outcome_id(mail, EVENT_DROPPED, index);
+    event.reason = reason;
+    event.detail = detail;
+    event.recipient = recipient->address;
+    event.recipient_metadata = recipient->metadata;
+    event.recipient_metadata_count = recipient->metadata_count;
+    emit(reporter, mail, &event, &id, false);
+    worker_count(reporter->worker, WORKER_DROPPED, 1);
+}
+
 void report_dropped(struct reporter *reporter, struct mail *mail, struct slice reason,
                     struct slice detail)
 {
-    struct event event = event_of(reporter, mail, EVENT_DROPPED, wall_now());
     size_t told = 0;
-    event.reason = reason;
-    event.detail = detail;
-    for (size_t i = 0; mail->message.recipients != NULL && i < mail->message.recipient_count; i++) {
+    for (uint32_t i = 0; mail->message.recipients != NULL && i < mail->message.recipient_count;
+         i++) {
         if (mail->rcpts == NULL || mail->rcpts[i].state != MAIL_RCPT_SETTLED) {
-            const struct message_recipient *recipient = &mail->message.recipients[i];
-            event.recipient = recipient->address;
-            event.recipient_metadata = recipient->metadata;
-            event.recipient_metadata_count = recipient->metadata_count;
-            struct uuid id = outcome_id(mail, EVENT_DROPPED, (uint32_t)i);
-            emit(reporter, mail, &event, &id, false);
+            report_dropped_recipient(reporter, mail, i, reason, detail);
             told++;
         }
     }
     if (told == 0) {
+        struct event event = event_of(reporter, mail, EVENT_DROPPED, wall_now());
         struct uuid id = outcome_id(mail, EVENT_DROPPED, UINT32_MAX);
+        event.reason = reason;
+        event.detail = detail;
         emit(reporter, mail, &event, &id, false);
+        worker_count(reporter->worker, WORKER_DROPPED, 1);
     }
-    worker_count(reporter->worker, WORKER_DROPPED, (uint32_t)(told > 0 ? told : 1));
 }
 
 void report_admin(struct worker *worker, const char *action, const char *detail)

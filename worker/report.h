@@ -34,6 +34,10 @@ void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t ind
                       enum event_type type, const struct smtp_outcome *outcome,
                       const struct report_facts *facts, int64_t next_attempt_ms);
 
+/* One recipient is not to be tried ("suppressed"). */
+void report_dropped_recipient(struct reporter *reporter, struct mail *mail, uint32_t index,
+                              struct slice reason, struct slice detail);
+
 /* All recipients that are pending or deferred, or the mail as a whole if none could be read. */
 void report_dropped(struct reporter *reporter, struct mail *mail, struct slice reason,
                     struct slice detail);

@@ -156,6 +156,22 @@ void settle_dropped(struct settler *settler, struct mail **handle, struct slice 
     let_go(handle);
 }
 
+bool settle_suppressed(struct settler *settler, struct mail *mail, struct suppress_checker *checker,
+                       struct wall_time now)
+{
+    char text[SUPPRESS_FOUND_TEXT_MAX];
+    struct suppress_found found;
+    for (uint32_t i = 0; i < mail->message.recipient_count; i++) {
+        if (mail->rcpts[i].state == MAIL_RCPT_PENDING &&
+            suppress_check_message(checker, &mail->message, i, now.ms, &found)) {
+            report_dropped_recipient(settler->reporter, mail, i, SLICE("suppressed"),
+                                     suppress_found_text(&found, text));
+            mail_rcpt_set(mail, i, MAIL_RCPT_SETTLED);
+        }
+    }
+    return mail->pending > 0;
+}
+
 void settle_later(struct settler *settler, struct mail **handle, int64_t due_ms, bool exact)
 {
     struct mail *mail = *handle;

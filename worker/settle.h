@@ -6,6 +6,7 @@
 #ifndef SLUICE_WORKER_SETTLE_H
 #define SLUICE_WORKER_SETTLE_H
 
+#include "suppress/check.h"
 #include "worker/report.h"
 
 struct settler {
@@ -35,6 +36,11 @@ void settle_expired(struct settler *settler, struct mail **mail, const struct re
  * dlq; ends the round. */
 void settle_dropped(struct settler *settler, struct mail **mail, struct slice reason,
                     struct slice detail, bool dead_letter);
+
+/* Takes recipients who are on the suppression list out of the round, each with its dropped event.
+ * False: none is left to be tried; settle_round() comes next. */
+bool settle_suppressed(struct settler *settler, struct mail *mail, struct suppress_checker *checker,
+                       struct wall_time now);
 
 /* Not tried in this round (spilled, not before, no VIP here): to a tier until due_ms, same attempt
  * number; ends the round. */

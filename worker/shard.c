@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "suppress/follow.h"
 
 #define TICK_MS 1000
 
@@ -184,6 +185,7 @@ static bool open_services(struct shard *shard, struct fault *fault)
     if (shard->return_paths == NULL) {
         return false;
     }
+    shard->suppress = suppress_checker_open(suppress_follow_set(shard->worker->suppress), config);
     struct tls_client_options any = {.verify = TLS_VERIFY_NONE};
     struct tls_client_options verified = {.verify = TLS_VERIFY_NAME};
     shard->tls_any = tls_client_context(&any, fault);
@@ -244,6 +246,7 @@ void shard_free(struct shard **handle)
     tls_context_free(&shard->tls_any);
     tls_context_free(&shard->tls_verified);
     return_paths_free(&shard->return_paths);
+    suppress_checker_close(&shard->suppress);
     reporter_free(&shard->reporter);
     outbox_free(&shard->outbox);
     mailbox_free(&shard->requests);

@@ -25,6 +25,7 @@ struct shard {
     struct reporter *reporter;
     struct settler settler;
     struct return_paths *return_paths;
+    struct suppress_checker *suppress;
     struct dns_sites *sites;
     struct redis_limiter *limiter;    /* NULL: no limit is configured at all */
     struct tls_context *tls_any;      /* certificates are not checked */

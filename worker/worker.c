@@ -40,6 +40,7 @@ void worker_name_topics(struct worker *worker)
     snprintf(topics->bounces, sizeof(topics->bounces), "%sbounces", prefix);
     snprintf(topics->facts, sizeof(topics->facts), "%sfacts", prefix);
     snprintf(topics->dlq, sizeof(topics->dlq), "%sdlq", prefix);
+    snprintf(topics->suppression, sizeof(topics->suppression), "%ssuppression", prefix);
     snprintf(topics->uncertain, sizeof(topics->uncertain), "%suncertain", prefix);
     for (int i = 0; i < KAFKA_TIERS; i++) {
         snprintf(topics->tiers[i], sizeof(topics->tiers[i]), "%sd.%02d", prefix, i);

@@ -27,6 +27,7 @@ struct worker_topics {
     char facts[KAFKA_TOPIC_NAME_MAX + 1];
     char dlq[KAFKA_TOPIC_NAME_MAX + 1];
     char uncertain[KAFKA_TOPIC_NAME_MAX + 1];
+    char suppression[KAFKA_TOPIC_NAME_MAX + 1];
     char tiers[KAFKA_TIERS][KAFKA_TOPIC_NAME_MAX + 1];
 };
 
@@ -54,6 +55,7 @@ struct worker {
 
     struct kafka_producer *events; /* log, bounces: a ticket waits for it, mail does not */
     struct kafka_producer *copies; /* delay tiers, dlq */
+    struct suppress_follow *suppress;
 
     struct intake *intake;
     struct shard **shards;

@@ -310,6 +310,8 @@ static void turn(void)
 
 /* ---- a shard of it ---- */
 
+static struct config_suppression suppression = {.name = "default", .list_metadata = "list"};
+static struct suppress_set *suppressed;
 static struct config config;
 static struct config_vip vips[] = {{.name = "v1"}, {.name = "v2"}, {.name = "v3"}};
 static struct worker_vip held[3];
@@ -331,6 +333,8 @@ static int set_up(void **state)
     expires_ms = 0;
     config = (struct config){
         .streams = &stream, .stream_count = 1, .vips = vips, .vip_count = ARRAY_LEN(vips)};
+    config.suppression = &suppression;
+    config.suppression_count = 1;
     config.kafka.prefix = "sluice.";
     config.kafka.tier_unit_ms = 30000;
     config.worker.max_connections = 100;
@@ -357,6 +361,8 @@ static int set_up(void **state)
     shard.outbox = outbox_create(&worker, loop);
     shard.reporter = reporter_create(&worker, shard.outbox);
     shard.settler = (struct settler){&worker, shard.reporter};
+    suppressed = suppress_set_create();
+    shard.suppress = suppress_checker_open(suppressed, &config);
     return 0;
 }
 
@@ -373,6 +379,8 @@ static int tear_down(void **state)
     acknowledge_all();
     map_free(&shard.lanes);
     reporter_free(&shard.reporter);
+    suppress_checker_close(&shard.suppress);
+    suppress_set_free(&suppressed);
     outbox_free(&shard.outbox);
     io_task_cancel(&slots.wake);
     io_loop_free(&loop);

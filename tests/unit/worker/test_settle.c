@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "schema/headers.h"
+#include "schema/suppression.h"
 #include "unit/cmocka_all.h"
 #include "worker/intake.h"
 
@@ -255,6 +256,19 @@ static void settle(struct mail *mail, uint32_t index, enum smtp_result result, u
 {
     const struct smtp_outcome outcome = outcome_of(result, code);
     settle_recipient(&settler, mail, index, &outcome, &no_facts, &site);
+}
+
+static void expect_dropped(const struct sent *sent, const char *recipient, const char *detail)
+{
+    struct arena *arena = arena_create(1024, 65536);
+    struct event event;
+    assert_true(event_decode(sent->value, arena, &event, NULL));
+    assert_string_equal(sent->topic, "sluice.log");
+    assert_int_equal(event.type, EVENT_DROPPED);
+    assert_true(slice_eq(event.reason, SLICE("suppressed")));
+    assert_true(slice_eq(event.recipient, slice_cstr(recipient)));
+    assert_true(slice_eq(event.detail, slice_cstr(detail)));
+    arena_free(&arena);
 }
 
 /* ---- the tests ---- */
@@ -609,6 +623,41 @@ static void at_the_end_what_kafka_has_not_is_left_to_the_next_owner(void **state
     assert_true(world.home->forget);
 }
 
+static void suppressed_recipients_are_taken_out_and_told(void **state)
+{
+    static struct config_suppression policy = {.name = "default", .list_metadata = "list"};
+    const struct suppress_mark mark = {.reason = SUPPRESSION_HARD};
+    struct mail *mail = mail_to(3, KAFKA_SOURCE_BULK, 0);
+    struct suppress_set *set = suppress_set_create();
+    (void)state;
+    config.suppression = &policy;
+    config.suppression_count = 1;
+    struct suppress_checker *checker = suppress_checker_open(set, &config);
+    mail->message.domain = SLICE("x.test");
+    assert_true(settle_suppressed(&settler, mail, checker, wall_now()));
+    assert_int_equal(world.count, 0);
+    suppress_set_put(set, suppress_set_hash(set, SLICE("t//b@x.test")), mark, 1);
+    assert_true(settle_suppressed(&settler, mail, checker, wall_now()));
+    assert_int_equal(mail->pending, 2);
+    assert_int_equal(world.count, 1);
+    expect_dropped(&world.sent[0], "b@x.test", "hard, tenant t");
+    assert_true(settle_suppressed(&settler, mail, checker, wall_now())); /* not told again */
+    assert_int_equal(world.count, 1);
+    suppress_set_put(set, suppress_set_hash(set, SLICE("//a@x.test")), mark, 1);
+    settle(mail, 2, SMTP_RESULT_DELIVERED, 250);
+    assert_false(settle_suppressed(&settler, mail, checker, wall_now()));
+    settle_round(&settler, &mail);
+    expect_dropped(&world.sent[2], "a@x.test", "hard, all tenants");
+    assert_int_equal(world.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        acknowledge(i);
+    }
+    assert_int_equal(world.came_home, 1);
+    assert_int_equal(copy_count(), 0);
+    suppress_checker_close(&checker);
+    suppress_set_free(&set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -637,6 +686,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_uncertain_recipient_is_dropped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(held_and_deferred_recipients_go_different_ways, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(suppressed_recipients_are_taken_out_and_told, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(at_the_end_what_kafka_has_not_is_left_to_the_next_owner,
                                         set_up, tear_down),
