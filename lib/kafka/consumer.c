@@ -139,6 +139,9 @@ static void commit_done(rd_kafka_t *rk, rd_kafka_resp_err_t error,
     (void)opaque;
     struct kafka_consumer *consumer = consumer_of(rk);
     unsigned suppressed;
+    if (consumer_claims(consumer)) {
+        return; /* the contact's: answered in consumer_claim.c too */
+    }
     consumer->commit_in_flight = false;
     commit_undo(consumer, list, error != RD_KAFKA_RESP_ERR_NO_ERROR);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR && error != RD_KAFKA_RESP_ERR__NO_OFFSET &&
@@ -224,7 +227,8 @@ static rd_kafka_t *create_client(const struct kafka_properties *properties,
                        options->max_message_bytes + (16 << 20));
     kafka_conf_set_int(&builder, "fetch.wait.max.ms", 100);
     kafka_conf_set_int(&builder, "fetch.error.backoff.ms", 100);
-    int heartbeat_ms = options->session_timeout_ms < 12000 ? options->session_timeout_ms / 4 : 3000;
+    /* What is given anew waits for each member's next heartbeat: that is how it hears of it. */
+    int heartbeat_ms = options->session_timeout_ms < 8000 ? options->session_timeout_ms / 8 : 1000;
     kafka_conf_set_int(&builder, "session.timeout.ms", options->session_timeout_ms);
     kafka_conf_set_int(&builder, "heartbeat.interval.ms", heartbeat_ms);
     kafka_conf_user(&builder);

@@ -107,7 +107,7 @@ struct kafka_consumer_options {
     int64_t queued_max_kbytes; /* per source class */
     int64_t max_message_bytes;
     int commit_interval_ms; /* 1000 */
-    int session_timeout_ms; /* 45000; heartbeats each quarter of it, 3 s at most. Without claims a
+    int session_timeout_ms; /* 45000; heartbeats each eighth of it, 1 s at most. Without claims a
                                lost partition repeats mail: no shorter than brokers are away */
     /* Claim mode: the partition on which the group's contact is proven each second by a commit of
      * offset 0. It must not be one that the group reads. NULL: no contact is kept. */

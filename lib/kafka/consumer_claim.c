@@ -26,6 +26,7 @@
 #define ASK_RETRY_MS 50
 #define LOWEST_TIMEOUT_MS 1000
 #define PULSE_MS 1000
+#define LOOK_MS 200
 
 /* How rd_kafka_consumer_group_metadata_write() begins: this, then the generation (int32_t). */
 #define GENERATION_MAGIC "CGMDv2:"
@@ -79,21 +80,27 @@ static void generation_drop(struct consumer_claim *claim)
     atomic_store(&claim->contact_us, 0);
 }
 
+/* librdkafka's present view; the caller's to free, NULL: none. */
+static void *generation_read(struct kafka_consumer *consumer, size_t *size)
+{
+    void *bytes = NULL;
+    rd_kafka_consumer_group_metadata_t *now = rd_kafka_consumer_group_metadata(consumer->rk);
+    if (now != NULL) {
+        rd_kafka_error_t *error = rd_kafka_consumer_group_metadata_write(now, &bytes, size);
+        CHECK(error == NULL);
+        rd_kafka_consumer_group_metadata_destroy(now);
+    }
+    return bytes;
+}
+
 static void generation_take(struct kafka_consumer *consumer)
 {
     struct consumer_claim *claim = &consumer->claim;
     generation_drop(claim);
     claim->generation_number++;
     claim->next_pulse = mono_now();
-    rd_kafka_consumer_group_metadata_t *now = rd_kafka_consumer_group_metadata(consumer->rk);
-    if (now == NULL) {
-        return;
-    }
-    rd_kafka_error_t *error =
-        rd_kafka_consumer_group_metadata_write(now, &claim->generation, &claim->generation_size);
-    CHECK(error == NULL);
-    rd_kafka_consumer_group_metadata_destroy(now);
-    if (!is_member(claim->generation, claim->generation_size)) {
+    claim->generation = generation_read(consumer, &claim->generation_size);
+    if (claim->generation != NULL && !is_member(claim->generation, claim->generation_size)) {
         generation_drop(claim);
     }
 }
@@ -133,6 +140,24 @@ void claim_generation_gone(struct kafka_consumer *consumer, uint64_t generation_
 void claim_revoked(struct kafka_consumer *consumer)
 {
     generation_drop(&consumer->claim);
+}
+
+/* Whether it is the same still: a member that was thrown out learns it here before it is told. The
+ * question also wakes librdkafka's main thread, which otherwise sleeps for up to a second and sends
+ * heartbeats, by which members hear of a rebalance, only when it is awake. */
+static void generation_look(struct kafka_consumer *consumer, struct mono_time now)
+{
+    struct consumer_claim *claim = &consumer->claim;
+    size_t size;
+    claim->next_look = mono_add_ms(now, LOOK_MS);
+    void *bytes = generation_read(consumer, &size);
+    if (bytes == NULL || size != claim->generation_size ||
+        memcmp(bytes, claim->generation, size) != 0) {
+        claim_generation_gone(consumer, claim->generation_number);
+    }
+    if (bytes != NULL) {
+        rd_kafka_mem_free(NULL, bytes);
+    }
 }
 
 static void pulse_send(struct kafka_consumer *consumer, struct mono_time now)
@@ -338,6 +363,11 @@ void claim_given(struct kafka_consumer *consumer)
     rd_kafka_topic_partition_list_sort(consumer->pending, NULL, NULL);
     generation_take(consumer);
     consumer->claim.settled = false;
+    /* As long as librdkafka waits for our assign() a rebalance waits for us, and the whole group
+     * with it. So it gets one, of nothing for now. */
+    rd_kafka_topic_partition_list_t *nothing = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_assign(consumer->rk, nothing);
+    rd_kafka_topic_partition_list_destroy(nothing);
     ask(consumer, mono_now());
 }
 
@@ -369,6 +399,9 @@ void claim_serve(struct kafka_consumer *consumer, struct mono_time now)
     }
     if (claim->phase == CLAIM_ASK && !mono_before(now, claim->ask_at)) {
         ask(consumer, now);
+    }
+    if (claim->generation != NULL && !mono_before(now, claim->next_look)) {
+        generation_look(consumer, now);
     }
     if (claim->generation != NULL && claim->contact_topic != NULL &&
         !mono_before(now, claim->next_pulse)) {

@@ -84,7 +84,7 @@ struct consumer_claim {
     char *contact_topic;
     int32_t contact_partition;
     int session_timeout_ms;
-    struct mono_time next_pulse;
+    struct mono_time next_pulse, next_look;
     uintptr_t pulse; /* number of the last one */
     struct {
         int64_t sent_us;

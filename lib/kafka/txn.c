@@ -285,6 +285,11 @@ void kafka_txn_counts(struct kafka_txn *txn, struct kafka_txn_counts *counts)
     pthread_mutex_unlock(&txn->lock);
 }
 
+void kafka_txn_doubt(struct kafka_txn *txn, enum txn_doubt doubt)
+{
+    atomic_store(&txn->doubt, (int)doubt);
+}
+
 void kafka_txn_free(struct kafka_txn **pointer, int wait_ms)
 {
     struct kafka_txn *txn = *pointer;

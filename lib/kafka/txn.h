@@ -42,8 +42,8 @@ struct kafka_burst {
     size_t offset_count;
     /* On the transaction's thread, when it is known where the checkpoint lies: the metadata of an
      * offset, ASCII, ended by NUL, shorter than KAFKA_METADATA_MAX. */
-    void (*metadata)(const struct kafka_burst *burst, size_t index, int64_t checkpoint_offset,
-                     char *out, size_t size);
+    void (*metadata)(struct kafka_burst *burst, size_t index, int64_t checkpoint_offset, char *out,
+                     size_t size);
     /* From kafka_txn_poll(), once. `fault` says why it is not COMMITTED. */
     void (*done)(struct kafka_burst *burst, enum kafka_burst_result result,
                  int64_t checkpoint_offset, const struct fault *fault);

@@ -7,7 +7,7 @@
 #define SLUICE_KAFKA_TXN_PRIVATE_H
 
 #include "kafka/conf_private.h"
-#include "kafka/txn.h"
+#include "kafka/doubt_private.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,7 +36,8 @@ struct kafka_txn {
     pthread_t thread;
     atomic_bool closing;
     atomic_bool ready;
-    bool busy; /* owner's thread */
+    atomic_int doubt; /* enum txn_doubt */
+    bool busy;        /* owner's thread */
 
     rd_kafka_t *rk; /* thread; NULL: to be made */
     struct kafka_log_limit log_limit;

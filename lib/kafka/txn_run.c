@@ -25,9 +25,10 @@
 
 #define INIT_SLICE_MS 1000
 #define INIT_RETRY_MS 100
-#define CALL_SLICE_MS 1000
-#define COMMIT_PATIENCE_MS 5000
-#define ABORT_PATIENCE_MS 5000
+#define CALL_SLICE_MS 500
+#define OFFSETS_PATIENCE_MS 3000
+#define COMMIT_PATIENCE_MS 3000
+#define ABORT_PATIENCE_MS 2000
 #define POLL_SLICE_MS 20
 
 static bool closing(const struct kafka_txn *txn)
@@ -225,8 +226,9 @@ static bool is_group_error(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
 }
 
-static bool send_offsets(struct kafka_txn *txn, struct txn_work *work, struct mono_time end)
+static bool send_offsets(struct kafka_txn *txn, struct txn_work *work)
 {
+    struct mono_time end = mono_add_ms(mono_now(), OFFSETS_PATIENCE_MS);
     char text[KAFKA_METADATA_MAX];
     for (int i = 0; i < work->offsets->cnt; i++) {
         rd_kafka_topic_partition_t *one = &work->offsets->elems[i];
@@ -239,7 +241,7 @@ static bool send_offsets(struct kafka_txn *txn, struct txn_work *work, struct mo
     }
     for (;;) {
         rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(
-            txn->rk, work->offsets, work->generation, txn->options.transaction_timeout_ms);
+            txn->rk, work->offsets, work->generation, OFFSETS_PATIENCE_MS);
         if (error == NULL) {
             return true;
         }
@@ -260,10 +262,14 @@ enum commit_end { COMMIT_DONE, COMMIT_NOT_BEGUN, COMMIT_UNKNOWN };
 static enum commit_end commit(struct kafka_txn *txn, struct txn_work *work)
 {
     struct mono_time end = mono_add_ms(mono_now(), COMMIT_PATIENCE_MS);
+    enum txn_doubt doubt = (enum txn_doubt)atomic_exchange(&txn->doubt, TXN_DOUBT_NONE);
+    if (doubt == TXN_DOUBT_UNCOMMITTED) {
+        return COMMIT_UNKNOWN;
+    }
     for (;;) {
         rd_kafka_error_t *error = rd_kafka_commit_transaction(txn->rk, CALL_SLICE_MS);
         if (error == NULL) {
-            return COMMIT_DONE;
+            return doubt == TXN_DOUBT_COMMITTED ? COMMIT_UNKNOWN : COMMIT_DONE;
         }
         bool again = rd_kafka_error_is_retriable(error) && !rd_kafka_error_is_fatal(error);
         bool aborts = rd_kafka_error_txn_requires_abort(error) != 0;
@@ -354,7 +360,7 @@ void txn_run(struct kafka_txn *txn, struct txn_work *work)
         txn->rk = NULL;
         return;
     }
-    if (!produce(txn, work, end) || !send_offsets(txn, work, end)) {
+    if (!produce(txn, work, end) || !send_offsets(txn, work)) {
         abort_burst(txn);
         return;
     }
