@@ -302,6 +302,7 @@ int main(int argc, char **argv)
     worker.config = config;
     name_worker(&worker, &options);
     worker_name_topics(&worker);
+    worker_name_slot(&worker);
     status = 1;
     if (worker_hold_vips(&worker, &fault) && open_producers(&worker, &fault) &&
         load_suppression(&worker, &signals, &fault) && open_threads(&worker, &fault)) {

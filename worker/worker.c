@@ -1,5 +1,6 @@
 #include "worker/worker.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/conn.h"
@@ -41,10 +42,32 @@ void worker_name_topics(struct worker *worker)
     snprintf(topics->facts, sizeof(topics->facts), "%sfacts", prefix);
     snprintf(topics->dlq, sizeof(topics->dlq), "%sdlq", prefix);
     snprintf(topics->suppression, sizeof(topics->suppression), "%ssuppression", prefix);
+    snprintf(topics->done, sizeof(topics->done), "%sdone", prefix);
+    snprintf(topics->moved, sizeof(topics->moved), "%smoved", prefix);
     snprintf(topics->uncertain, sizeof(topics->uncertain), "%suncertain", prefix);
     for (int i = 0; i < KAFKA_TIERS; i++) {
         snprintf(topics->tiers[i], sizeof(topics->tiers[i]), "%sd.%02d", prefix, i);
     }
+}
+
+/* Visible ASCII only, as the metadata of a commit wants it; what is too long ends in its hash. */
+void worker_name_slot(struct worker *worker)
+{
+    const struct config_kafka *kafka = &worker->config->kafka;
+    char full[1024];
+    char *id = worker->transactional_id;
+    size_t size = sizeof(worker->transactional_id);
+    snprintf(full, sizeof(full), "%s%s-%s", kafka->prefix, kafka->group, worker->name);
+    uint64_t hash = hash_stable(slice_cstr(full));
+    if (strlen(full) < size) {
+        memcpy(id, full, strlen(full) + 1);
+    } else {
+        snprintf(id, size, "%.200s-%016llx", full, (unsigned long long)hash);
+    }
+    for (; *id != '\0'; id++) {
+        *id = *id > ' ' && *id <= '~' ? *id : '_';
+    }
+    worker->slot = (int32_t)(hash % (unsigned)kafka->slots);
 }
 
 /* Can this machine send from that address? */

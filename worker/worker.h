@@ -9,6 +9,7 @@
 #include "kafka/producer.h"
 #include "kafka/topics.h"
 #include "policy/config.h"
+#include "schema/completion.h"
 #include "worker/mail.h"
 
 struct intake;
@@ -26,6 +27,8 @@ struct worker_topics {
     char bounces[KAFKA_TOPIC_NAME_MAX + 1];
     char facts[KAFKA_TOPIC_NAME_MAX + 1];
     char dlq[KAFKA_TOPIC_NAME_MAX + 1];
+    char done[KAFKA_TOPIC_NAME_MAX + 1];
+    char moved[KAFKA_TOPIC_NAME_MAX + 1];
     char uncertain[KAFKA_TOPIC_NAME_MAX + 1];
     char suppression[KAFKA_TOPIC_NAME_MAX + 1];
     char tiers[KAFKA_TIERS][KAFKA_TOPIC_NAME_MAX + 1];
@@ -48,6 +51,8 @@ struct worker {
     const struct config *config;
     char name[128];
     char node[128];
+    char transactional_id[LEDGER_NAME_MAX + 1]; /* what the other workers know this one by */
+    int32_t slot;                               /* its partition of done and moved */
     struct worker_topics topics;
 
     struct worker_vip *vips; /* held */
@@ -74,6 +79,8 @@ static inline void worker_count(struct worker *worker, enum worker_counter count
 
 /* Fills worker->topics. */
 void worker_name_topics(struct worker *worker);
+/* From the worker's name: its transactional id and its slot. */
+void worker_name_slot(struct worker *worker);
 /* Finds the VIPs that this machine can send from. False: there is none. */
 bool worker_hold_vips(struct worker *worker, struct fault *fault);
 /* The configuration's Kafka properties with bootstrap.servers; the caller frees the array with
