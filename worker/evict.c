@@ -53,6 +53,7 @@ static void wait_for(struct intake *intake, struct kafka_partition *const *parti
         io_loop_turn(intake->loop);
         kafka_producer_poll(intake->worker->events, 0);
         kafka_producer_poll(intake->worker->copies, 0);
+        kafka_producer_poll(intake->worker->journal, 0);
         tiers_return(intake);
     }
 }

@@ -134,6 +134,7 @@ static void work(struct intake *intake)
     struct mono_time now = io_loop_now(intake->loop);
     kafka_producer_poll(intake->worker->events, 0);
     kafka_producer_poll(intake->worker->copies, 0);
+    kafka_producer_poll(intake->worker->journal, 0);
     kafka_consumer_serve(intake->consumer, now);
     if (intake->draining || intake->failed) {
         return;
@@ -316,6 +317,7 @@ struct intake *intake_create(struct worker *worker, struct fault *fault)
     io_watch_set(intake->watch, IO_READABLE);
     kafka_producer_notify(worker->events, intake->event_fd);
     kafka_producer_notify(worker->copies, intake->event_fd);
+    kafka_producer_notify(worker->journal, intake->event_fd);
     kafka_consumer_notify(intake->consumer, intake->event_fd);
     serve_tick(&intake->serve, io_loop_now(intake->loop));
     stats_tick(&intake->stats, io_loop_now(intake->loop));

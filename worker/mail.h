@@ -17,6 +17,7 @@
 #include "dns/site.h"
 #include "io/mailbox.h"
 #include "kafka/consumer.h"
+#include "ledger/journal.h"
 #include "policy/config.h"
 #include "schema/message.h"
 #include "smtp/client.h"
@@ -37,6 +38,14 @@ enum mail_rcpt_state {
 
 struct mail_rcpt {
     enum mail_rcpt_state state;
+    /* As the journal knows it (worker/journal.h). */
+    bool in_doubt;             /* in a transaction that is not over */
+    bool told;                 /* was in one, and became what follows */
+    enum ledger_result result; /* UNTRIED: nothing */
+    uint16_t code;
+    struct smtp_enhanced enhanced;
+    struct slice text; /* in the arena */
+    int64_t due_ms;    /* when it is tried again */
 };
 
 /* What a letter to a shard or to the intake thread asks for. */
@@ -72,6 +81,8 @@ struct mail {
     struct slice last;     /* what the last attempt met, for the expired event */
 
     struct mail_rcpt *rcpts;
+    bool journaled;         /* the journal has entries of it */
+    uint32_t turn;          /* number of its last transaction */
     uint32_t pending;       /* rcpts in state PENDING */
     uint32_t deferred;      /* rcpts in state DEFERRED */
     uint32_t held;          /* rcpts in state HELD */

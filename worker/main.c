@@ -138,8 +138,12 @@ static bool open_producers(struct worker *worker, struct fault *fault)
     options.linger_ms = COPIES_LINGER_MS;
     worker->copies =
         worker->events == NULL ? NULL : kafka_producer_create(&properties, &options, fault);
+    options.linger_ms = 0; /* batches are made before it */
+    options.compression = "none";
+    worker->journal =
+        worker->copies == NULL ? NULL : kafka_producer_create(&properties, &options, fault);
     mem_free(items);
-    if (worker->copies == NULL) {
+    if (worker->journal == NULL) {
         return false;
     }
     const char *logs[] = {worker->topics.log, worker->topics.bounces, worker->topics.facts};
@@ -149,7 +153,9 @@ static bool open_producers(struct worker *worker, struct fault *fault)
     }
     copies[KAFKA_TIERS] = worker->topics.dlq;
     copies[KAFKA_TIERS + 1] = worker->topics.uncertain;
-    return kafka_producer_warm_up(worker->events, logs, ARRAY_LEN(logs), WARM_UP_MS, fault) &&
+    const char *done = worker->topics.done;
+    return kafka_producer_warm_up(worker->journal, &done, 1, WARM_UP_MS, fault) &&
+           kafka_producer_warm_up(worker->events, logs, ARRAY_LEN(logs), WARM_UP_MS, fault) &&
            kafka_producer_warm_up(worker->copies, copies, ARRAY_LEN(copies), WARM_UP_MS, fault);
 }
 
@@ -219,6 +225,7 @@ static void close_all(struct worker *worker)
     mem_free(worker->shards);
     kafka_producer_free(&worker->events, FLUSH_MS);
     kafka_producer_free(&worker->copies, FLUSH_MS);
+    kafka_producer_free(&worker->journal, FLUSH_MS);
     intake_free(&worker->intake);
     suppress_follow_stop(&worker->suppress);
     mem_free(worker->vips);
