@@ -1,28 +1,13 @@
-#include "worker/session.h"
+#include "worker/session_private.h"
 
 #include "worker/worker.h"
 
-#include "base/log.h"
 #include "base/mem.h"
-#include "smtp/xtext.h"
 
 #include <netinet/in.h>
 
-/* A mail whose sessions break that often in a round is deferred. */
-#define LOST_SESSIONS_MAX 3
-
 static void pump(struct session *session);
 static void deadline_passed(struct timer *timer, struct mono_time now);
-
-static struct wheel *wheel_of(const struct session *session)
-{
-    return io_loop_wheel(session->lane->shard->loop);
-}
-
-static struct mono_time now_of(const struct session *session)
-{
-    return io_loop_now(session->lane->shard->loop);
-}
 
 void session_enter(struct session *session, enum session_state state)
 {
@@ -40,97 +25,6 @@ void session_enter(struct session *session, enum session_state state)
         session->leaving = true;
         redis_limits_leave(lane->shard->limiter, session->slots, session->slot_count);
     }
-}
-
-/* ---- facts for events ---- */
-
-static int64_t between(struct mono_time from, struct mono_time to)
-{
-    return from.us > 0 && to.us > from.us ? mono_since_us(to, from) : 0;
-}
-
-static struct report_facts facts_of(const struct session *session)
-{
-    const struct smtp_client_transaction *tx = &session->transaction;
-    struct report_facts facts = {
-        .site = session->lane->site_name,
-        .vip = slice_cstr(session->vip->vip->config->name),
-        .remote_host = slice_cstr(session->host),
-        .remote_address = slice_cstr(session->remote_text),
-        .local_address = slice_cstr(session->local_text),
-        .tls_version = slice_cstr(session->tls.version),
-        .tls_cipher = slice_cstr(session->tls.cipher),
-        .tls_verified = session->tls.verified,
-    };
-    if (session->transactions <= 1) {
-        facts.connect_us = between(session->started, session->connected);
-    }
-    if (session->mail != NULL) {
-        facts.mail_us = between(tx->started, tx->mail_replied);
-        facts.rcpt_us = between(tx->mail_replied, tx->rcpt_replied);
-        facts.data_us = between(tx->rcpt_replied, tx->data_replied);
-        facts.dot_us = between(tx->dot_sent, tx->finished);
-        facts.total_us = between(tx->started, tx->finished);
-        facts.bytes = tx->size_bytes;
-    }
-    return facts;
-}
-
-/* ---- the end of a transaction ---- */
-
-static void mail_came_back(struct session *session, const struct smtp_outcome *lost)
-{
-    struct settler *settler = &session->lane->shard->settler;
-    struct mail *mail = session->mail;
-    struct report_facts facts = facts_of(session);
-    CHECK(mail != NULL);
-    session->mail = NULL;
-    if (mail->pending == 0) {
-        settle_round(settler, &mail);
-        return;
-    }
-    if (lost == NULL) {
-        lane_push_back(session->lane, mail); /* more recipients than one transaction takes */
-        return;
-    }
-    if (++mail->lost_sessions < LOST_SESSIONS_MAX) {
-        report_attempt(settler->reporter, mail, lost, &facts);
-        lane_push_back(session->lane, mail);
-        return;
-    }
-    struct smtp_outcome deferred = *lost;
-    deferred.result = SMTP_RESULT_DEFERRED;
-    deferred.scope = SMTP_SCOPE_SESSION;
-    if (deferred.enhanced.klass == 0) {
-        deferred.enhanced = (struct smtp_enhanced){4, 4, 2};
-    }
-    settle_pending(settler, mail, &deferred, &facts, session->lane->config);
-    settle_round(settler, &mail);
-}
-
-static void transaction_done(struct session *session)
-{
-    struct lane *lane = session->lane;
-    struct report_facts facts = facts_of(session);
-    const struct smtp_outcome *lost = NULL;
-    bool delivered = false;
-    for (size_t i = 0; i < session->transaction.rcpt_count; i++) {
-        const struct smtp_outcome *outcome = &session->rcpts[i].outcome;
-        if (outcome->result == SMTP_RESULT_NONE) {
-            lost = outcome;
-            continue;
-        }
-        delivered = delivered || outcome->result == SMTP_RESULT_DELIVERED;
-        settle_recipient(&lane->shard->settler, session->mail, session->indexes[i], outcome, &facts,
-                         lane->config);
-    }
-    struct host_state *host = hosts_find(&lane->hosts, &session->address);
-    if (host != NULL && delivered) {
-        host_good(host);
-    } else if (host != NULL && lost != NULL) {
-        host_broke(host, now_of(session), lane->config->dead_host_ms);
-    }
-    mail_came_back(session, lost);
 }
 
 /* ---- the end of a session ---- */
@@ -159,7 +53,7 @@ static void session_gone(struct session *session)
     }
     session->gone = true;
     CHECK(session->mail == NULL);
-    wheel_cancel(wheel_of(session), &session->timer);
+    wheel_cancel(session_wheel(session), &session->timer);
     io_conn_free(&session->conn);
     session_enter(session, SESSION_CLOSING);
     if (session->slot_count > 0) {
@@ -190,7 +84,7 @@ static void session_over(struct session *session, const struct smtp_outcome *out
     if (smtp_client_tls_failed(session->client) && lane->config->tls == CONFIG_TLS_OPPORTUNISTIC) {
         struct host_state *host = hosts_find(&lane->hosts, &session->address);
         if (host != NULL) {
-            host->clear_until = mono_add_ms(now_of(session), 600000);
+            host->clear_until = mono_add_ms(session_now(session), 600000);
         }
         return;
     }
@@ -210,13 +104,13 @@ static void set_deadline(struct session *session)
     }
     due = smtp_client_deadline(session->client);
     if (due.us == INT64_MAX) {
-        wheel_cancel(wheel_of(session), &session->timer);
+        wheel_cancel(session_wheel(session), &session->timer);
         return;
     }
     /* A timer that is set for earlier looks again when it fires: cheaper than moving it for every
      * command. */
     if (!timer_is_set(&session->timer) || session->timer.due_ms * 1000 > due.us) {
-        wheel_set(wheel_of(session), &session->timer, due, deadline_passed);
+        wheel_set(session_wheel(session), &session->timer, due, deadline_passed);
     }
 }
 
@@ -244,7 +138,7 @@ static void became_ready(struct session *session)
     struct lane *lane = session->lane;
     if (!session->was_ready) {
         session->was_ready = true;
-        session->first_ready = now_of(session);
+        session->first_ready = session_now(session);
         lane->opening--;
         lane_session_ready(lane);
         struct host_state *host = hosts_find(&lane->hosts, &session->address);
@@ -255,7 +149,7 @@ static void became_ready(struct session *session)
     uint32_t most = lane->config->max_msg_per_connection;
     if ((most > 0 && session->transactions >= most) || session_is_surplus(session)) {
         session_enter(session, SESSION_CLOSING);
-        smtp_client_quit(session->client, now_of(session));
+        smtp_client_quit(session->client, session_now(session));
         return;
     }
     session_enter(session, SESSION_IDLE);
@@ -281,9 +175,9 @@ static void pump(struct session *session)
         case SMTP_CLIENT_EVENT_STARTTLS: start_tls(session); break;
         case SMTP_CLIENT_EVENT_READY: became_ready(session); break;
         case SMTP_CLIENT_EVENT_DOT:
-            smtp_client_release_dot(session->client, now_of(session));
+            smtp_client_release_dot(session->client, session_now(session));
             break;
-        case SMTP_CLIENT_EVENT_DONE: transaction_done(session); break;
+        case SMTP_CLIENT_EVENT_DONE: session_txn_done(session); break;
         case SMTP_CLIENT_EVENT_CLOSED:
             session_over(session, event.outcome);
             session_enter(session, SESSION_CLOSING);
@@ -304,7 +198,7 @@ static void on_connected(struct io_conn *conn, void *owner)
     struct session *session = owner;
     struct sockaddr_storage local;
     CHECK_MAGIC(session, SESSION_MAGIC);
-    session->connected = now_of(session);
+    session->connected = session_now(session);
     if (io_conn_local(conn, &local)) {
         io_address_format((const struct sockaddr *)&local, session->local_text);
     }
@@ -317,7 +211,7 @@ static size_t on_input(struct io_conn *conn, void *owner, struct slice bytes)
     struct session *session = owner;
     CHECK_MAGIC(session, SESSION_MAGIC);
     (void)conn;
-    smtp_client_input(session->client, bytes, now_of(session));
+    smtp_client_input(session->client, bytes, session_now(session));
     pump(session);
     return bytes.len;
 }
@@ -335,7 +229,7 @@ static void on_sent(struct io_conn *conn, void *owner, size_t len)
     struct session *session = owner;
     CHECK_MAGIC(session, SESSION_MAGIC);
     (void)conn;
-    smtp_client_sent(session->client, len, now_of(session));
+    smtp_client_sent(session->client, len, session_now(session));
     set_deadline(session);
 }
 
@@ -348,7 +242,7 @@ static void on_secured(struct io_conn *conn, void *owner, bool ok, const struct 
         io_conn_facts(conn, &session->tls);
     }
     smtp_client_tls_done(session->client, ok, ok ? SLICE_NULL : slice_cstr(fault->text),
-                         now_of(session));
+                         session_now(session));
     pump(session);
 }
 
@@ -359,7 +253,7 @@ static void on_closed(struct io_conn *conn, void *owner, const struct fault *fau
     (void)conn;
     session->conn = NULL; /* frees itself after this call */
     smtp_client_lost(session->client, slice_cstr(fault == NULL ? "closed" : fault->text),
-                     now_of(session));
+                     session_now(session));
     pump(session);
     session_gone(session);
 }
@@ -453,95 +347,6 @@ struct session *session_open(struct lane *lane, struct lane_vip *vip, const stru
     return session;
 }
 
-/* RFC 3461 values travel decoded in the record; absent if empty or if there is no room for them. */
-static struct slice xtext(struct arena *arena, struct slice value)
-{
-    struct strbuf encoded;
-    struct slice copy = SLICE_NULL;
-    if (value.len == 0) {
-        return SLICE_NULL;
-    }
-    strbuf_init(&encoded, value.len * 3);
-    if (smtp_xtext_encode(value, &encoded)) {
-        copy = arena_copy(arena, strbuf_slice(&encoded));
-    }
-    strbuf_free(&encoded);
-    return copy;
-}
-
-/* "addr-type;address": only the address is encoded. */
-static struct slice orcpt_xtext(struct arena *arena, struct slice value)
-{
-    struct strbuf whole;
-    struct slice rest = value;
-    struct slice copy = SLICE_NULL;
-    if (value.len == 0) {
-        return SLICE_NULL;
-    }
-    strbuf_init(&whole, value.len * 3 + 1);
-    strbuf_add_slice(&whole, slice_cut(&rest, ';'));
-    strbuf_add_byte(&whole, ';');
-    if (smtp_xtext_encode(rest, &whole)) {
-        copy = arena_copy(arena, strbuf_slice(&whole));
-    }
-    strbuf_free(&whole);
-    return copy;
-}
-
-static void room_for(struct session *session, size_t count)
-{
-    if (count > session->rcpt_room) {
-        session->rcpts = mem_realloc(session->rcpts, count * sizeof(*session->rcpts));
-        session->indexes = mem_realloc(session->indexes, count * sizeof(*session->indexes));
-        session->rcpt_room = count;
-    }
-}
-
-void session_begin(struct session *session, struct mail *mail)
-{
-    const struct message *message = &mail->message;
-    size_t count = mail_transaction_size(mail, session->lane->config);
-    CHECK_MAGIC(session, SESSION_MAGIC);
-    CHECK(session->state == SESSION_IDLE || session->state == SESSION_THROTTLED);
-    CHECK(session->mail == NULL && count > 0);
-    room_for(session, count);
-    count = mail_pending(mail, session->indexes, count);
-    for (size_t i = 0; i < count; i++) {
-        const struct message_recipient *recipient = &message->recipients[session->indexes[i]];
-        session->rcpts[i] = (struct smtp_client_rcpt){
-            .address = recipient->address,
-            .notify = recipient->dsn_notify.len > 0 ? recipient->dsn_notify : SLICE_NULL,
-            .orcpt = orcpt_xtext(mail->arena, recipient->dsn_orcpt),
-        };
-    }
-    struct slice mail_from = message->mail_from;
-    if (mail->verp_domain != NULL) {
-        mail_from = return_path_write(
-            session->lane->shard->return_paths, mail, session->rcpts[0].address,
-            slice_cstr(session->vip->vip->config->name), slice_cstr(session->host));
-    }
-    session->content = message->content;
-    session->transaction = (struct smtp_client_transaction){
-        .arena = mail->arena,
-        .mail_from = mail_from,
-        .ret = message->dsn_ret.len > 0 ? message->dsn_ret : SLICE_NULL,
-        .envid = xtext(mail->arena, message->dsn_envid),
-        .smtputf8 = message->smtputf8,
-        .requiretls = message->requiretls,
-        .body_8bit = message->content_8bit,
-        .content = &session->content,
-        .content_count = 1,
-        .rcpts = session->rcpts,
-        .rcpt_count = count,
-    };
-    mail->begun = true;
-    session->mail = mail;
-    session_enter(session, SESSION_BUSY);
-    session->transactions++;
-    wheel_cancel(wheel_of(session), &session->timer);
-    smtp_client_submit(session->client, &session->transaction, now_of(session));
-}
-
 void session_flush(struct session *session)
 {
     pump(session);
@@ -552,8 +357,8 @@ void session_flush(struct session *session)
 
 void session_idle(struct session *session)
 {
-    wheel_set(wheel_of(session), &session->timer,
-              mono_add_ms(now_of(session), session->lane->config->connection_idle_timeout_ms),
+    wheel_set(session_wheel(session), &session->timer,
+              mono_add_ms(session_now(session), session->lane->config->connection_idle_timeout_ms),
               deadline_passed);
 }
 
@@ -579,7 +384,7 @@ void session_quit(struct session *session)
     }
     list_remove(&session->idle_node);
     session_enter(session, SESSION_CLOSING);
-    smtp_client_quit(session->client, now_of(session));
+    smtp_client_quit(session->client, session_now(session));
     session_flush(session);
 }
 
@@ -591,7 +396,7 @@ void session_close(struct session *session)
     }
     session_enter(session, SESSION_CLOSING); /* our own wish: not a failure of the host */
     io_conn_free(&session->conn);
-    smtp_client_lost(session->client, SLICE("closed by us"), now_of(session));
+    smtp_client_lost(session->client, SLICE("closed by us"), session_now(session));
     pump(session);
     session_gone(session);
 }

@@ -1,0 +1,22 @@
+/*
+ * Between session.c (the connection and its engine) and session_txn.c (its transactions).
+ */
+#ifndef SLUICE_WORKER_SESSION_PRIVATE_H
+#define SLUICE_WORKER_SESSION_PRIVATE_H
+
+#include "worker/session.h"
+
+static inline struct wheel *session_wheel(const struct session *session)
+{
+    return io_loop_wheel(session->lane->shard->loop);
+}
+
+static inline struct mono_time session_now(const struct session *session)
+{
+    return io_loop_now(session->lane->shard->loop);
+}
+
+/* The engine says DONE: every recipient of the transaction has its outcome. */
+void session_txn_done(struct session *session);
+
+#endif
