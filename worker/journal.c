@@ -33,6 +33,7 @@ struct leaving {
     struct list node;
     uint64_t mark;
     struct ledger_place place;
+    uint32_t turn;
 };
 
 static void linger_over(struct timer *timer, struct mono_time now);
@@ -104,7 +105,7 @@ static void say_left(struct journal_writer *writer)
         if (leaving->mark > writer->safe) {
             return;
         }
-        journal_writer_put_left(writer, &leaving->place);
+        journal_writer_put_left(writer, &leaving->place, leaving->turn);
         list_remove(&leaving->node);
         mem_free(leaving);
     }
@@ -210,11 +211,13 @@ bool journal_writer_is_stuck(const struct journal_writer *writer, struct mono_ti
     return mono_since_us(now, oldest->begun) > (int64_t)STUCK_MS * 1000;
 }
 
-void journal_writer_leave(struct journal_writer *writer, const struct ledger_place *place)
+void journal_writer_leave(struct journal_writer *writer, const struct ledger_place *place,
+                          uint32_t turn)
 {
     struct leaving *leaving = mem_zalloc(sizeof(*leaving));
     leaving->mark = journal_writer_mark(writer);
     leaving->place = *place;
+    leaving->turn = turn;
     list_push_back(&writer->leaving, &leaving->node);
     say_left(writer);
 }

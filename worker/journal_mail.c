@@ -134,12 +134,13 @@ void journal_writer_left(struct journal_writer *writer, const struct mail *mail)
 {
     const struct ledger_place place = journal_place(mail);
     CHECK_MAGIC(writer, WRITER_MAGIC);
-    journal_writer_leave(writer, &place);
+    journal_writer_leave(writer, &place, mail->turn);
 }
 
-void journal_writer_put_left(struct journal_writer *writer, const struct ledger_place *place)
+void journal_writer_put_left(struct journal_writer *writer, const struct ledger_place *place,
+                             uint32_t turn)
 {
-    APPEND(writer, journal_left(writer->open, place));
+    APPEND(writer, journal_left(writer->open, place, turn));
 }
 
 void journal_writer_restate(struct journal_writer *writer, const struct mail *mail)

@@ -29,8 +29,10 @@ struct journal_writer {
 /* Something is in the open batch. */
 void journal_writer_appended(struct journal_writer *writer);
 /* LEFT, when it is time for it. */
-void journal_writer_leave(struct journal_writer *writer, const struct ledger_place *place);
+void journal_writer_leave(struct journal_writer *writer, const struct ledger_place *place,
+                          uint32_t turn);
 /* LEFT, now. */
-void journal_writer_put_left(struct journal_writer *writer, const struct ledger_place *place);
+void journal_writer_put_left(struct journal_writer *writer, const struct ledger_place *place,
+                             uint32_t turn);
 
 #endif

@@ -140,9 +140,9 @@ bool journal_closed(struct journal *journal, const struct ledger_place *place, u
     return append(journal, place, (struct ledger_entry){.kind = LEDGER_CLOSED, .length = length});
 }
 
-bool journal_left(struct journal *journal, const struct ledger_place *place)
+bool journal_left(struct journal *journal, const struct ledger_place *place, uint32_t turn)
 {
-    return append(journal, place, (struct ledger_entry){.kind = LEDGER_LEFT});
+    return append(journal, place, (struct ledger_entry){.kind = LEDGER_LEFT, .turn = turn});
 }
 
 bool journal_state(struct journal *journal, const struct ledger_place *place,

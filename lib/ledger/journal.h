@@ -11,13 +11,16 @@
  *  - A DONE for each INTENT, also when nothing came of it (LEDGER_UNTRIED).
  *  - CLOSED once everything that follows from the record is acknowledged or committed. LEFT instead
  *    when the partition was given away and something is left to do (deferred copies, recipients not
- *    tried): the new owner goes on at once instead of waiting.
+ *    tried): the new owner goes on at once instead of waiting. LEFT names the mail's last turn (0:
+ *    none was begun), because it may overtake entries of another thread.
  *  - Restating: a mail with entries has always exactly one thread that restates it. Whoever hands
  *    it to another thread states it again in its own journal *before* posting it, unless the last
- *    entry of the mail is still in the batch not taken yet. Else it could be in a mailbox while
- * both say "restated", and its entries would lie before done_offset. (On the last way, to the
- * thread that closes it, this is not needed: mailboxes keep order, so it arrives there before the
- *    giver's "restated k", is complete by then, and stands in the checkpoint.)
+ *    entry of the mail is still in the batch not taken yet; either way that batch is taken and
+ *    produced before the mail is posted. Else it could be in a mailbox while both say "restated",
+ *    and its entries would lie before done_offset; or what the next thread says would come before
+ *    what was said first. (On the last way, to the thread that closes it, this is not needed:
+ *    mailboxes keep order, so it arrives there before the giver's "restated k", is complete by
+ *    then, and stands in the checkpoint.)
  */
 #ifndef SLUICE_LEDGER_JOURNAL_H
 #define SLUICE_LEDGER_JOURNAL_H
@@ -58,7 +61,7 @@ bool journal_done(struct journal *journal, const struct ledger_place *place, uin
                   const struct ledger_outcome *outcomes, size_t count);
 /* `length` offsets from place->offset on. */
 bool journal_closed(struct journal *journal, const struct ledger_place *place, uint32_t length);
-bool journal_left(struct journal *journal, const struct ledger_place *place);
+bool journal_left(struct journal *journal, const struct ledger_place *place, uint32_t turn);
 /* Everything of the state again: at most one INTENT and one DONE, both or none. */
 bool journal_state(struct journal *journal, const struct ledger_place *place,
                    const struct ledger_state *state);

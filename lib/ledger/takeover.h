@@ -2,32 +2,41 @@
  * What a new owner makes of what the earlier owners left behind. Pure: the caller reads Kafka and
  * tells what it found.
  *
- *   1. takeover_add()         every partition of the group's topics with what was committed for it
+ *   1. takeover_add()         every partition that is ours now with what was committed for it
  *   2. takeover_owner()       whom to fence, and where to read checkpoints (moved, read_committed)
- *      takeover_checkpoint()  every record of that slot from `from` to the end, in order
- *      takeover_step_back()   after the end: nothing usable was there, read again from further back
+ *      takeover_checkpoint()  every record of that slot from `from` on, in order, until
+ *                             takeover_found() or the end
+ *      takeover_step_back()   at the end: what was wanted was not there, read again from further
+ *                             back
  *   3. takeover_slot()        where to read journals (done, uncommitted, to the high watermark)
  *      takeover_journal()     every record of that slot from `from` to the end, in any order
- *   4. takeover_result()      for each partition that is ours: base, runs, records
+ *   4. takeover_result()      for each partition: base, runs, records
+ *
+ * The checkpoint of a partition is the one that its metadata names: whatever burst mentions the
+ * partition commits it, too, so no later one can say anything about it. (The last checkpoint of the
+ * same writer may be another process's of the same name, or of the time after it lost the
+ * partition: its done_offset would hide what counts here.) Therefore a burst also commits again
+ * every partition of its worker that was committed last more than LEDGER_RENEW_MS ago: that keeps
+ * short what has to be read.
  *
  * Records that an earlier owner may still be sending are `awaited`. They need not hold up the rest:
  * claim the partition, put takeover_awaiting() into every checkpoint, hold a record that is taken
  * and awaited, go on feeding the tails of the slots to takeover_journal() (from where step 3
  * ended), and ask takeover_next_settled(). When wait_ms have passed since the checkpoint was *read*
- * (our own monotonic clock), takeover_stop_waiting(): what is said by then is all there is. The
- * state of a settled record is to be restated in our own journal, and acknowledged, before
- * takeover_forget() takes it out of our checkpoints.
+ * (our own monotonic clock), read the slots once more to what is their end then, and
+ * takeover_stop_waiting(): what is said by then is all there is. The state of a settled record is
+ * to be restated in our own journal, and acknowledged, before takeover_forget() takes it out of our
+ * checkpoints.
  *
  * What the state of a record asks for: every recipient in an outcome DELIVERED, BOUNCED, EXPIRED or
  * DROPPED is settled (its event is told again, with the same id); DEFERRED or UNCERTAIN: by due_ms
  * and policy, as the earlier owner would have; in_doubt: UNCERTAIN, an event and the policy;
- * recipients that appear nowhere: fresh. A record without state is fresh altogether.
+ * UNTRIED and recipients that appear nowhere: fresh. A record without state is fresh altogether.
  *
  * Nothing that stands in a record can stop a takeover. What cannot be read is counted
- * (takeover_damage) and taken on the safe side: without a readable checkpoint the one before it and
- * a longer journal say the same but for the last burst's copies; where a journal entry of an owner
- * was lost, every record of its partitions below `suspect_below` of which nothing is known may
- * have been sent, and is to be treated as in doubt.
+ * (takeover_damage) and taken on the safe side: where a checkpoint or an entry was lost, every
+ * recipient of a record below `suspect_below` of which nothing is known may have been sent to, and
+ * is to be treated as in doubt (states say so themselves of what they know).
  */
 #ifndef SLUICE_LEDGER_TAKEOVER_H
 #define SLUICE_LEDGER_TAKEOVER_H
@@ -38,6 +47,8 @@
 
 struct takeover;
 
+#define LEDGER_RENEW_MS 10000
+
 /* `max_bytes` bounds what the fold keeps; past it entries count as damage. */
 struct takeover *takeover_create(size_t max_bytes);
 void takeover_free(struct takeover **takeover);
@@ -47,10 +58,11 @@ struct takeover_given {
     int32_t partition;
     int64_t committed; /* -1: none */
     int64_t lowest;    /* offset that the topic still has */
+    int64_t highest;   /* the topic's high watermark; 0: not known (what is suspect has no end) */
     struct slice metadata;
-    bool mine; /* given to us; the others only tell where checkpoints are */
+    bool mine; /* given to us; others are passed over */
 };
-/* Copies what it needs. Each partition once. */
+/* Copies what it needs. Each partition once, before anything else is told. */
 void takeover_add(struct takeover *takeover, const struct takeover_given *given);
 
 /* ---- checkpoints ---- */
@@ -67,9 +79,11 @@ struct takeover_owner takeover_owner(const struct takeover *takeover, size_t ind
 
 void takeover_checkpoint(struct takeover *takeover, int32_t slot, int64_t offset,
                          struct slice value);
-/* True: no usable checkpoint of the owner was found; its `from` lies further back now (down to
- * `lowest`, the first offset that the slot's partition of moved still has): read again, all of it.
- * False: found, or there is none. */
+/* All that was wanted of the owner has been told: nothing more need be read. */
+bool takeover_found(const struct takeover *takeover, size_t owner);
+/* True: a usable checkpoint was not found for each partition of the owner; its `from` lies further
+ * back now (down to `lowest`, the first offset that the slot's partition of moved still has): read
+ * again, all of it. False: found, or there is none. */
 bool takeover_step_back(struct takeover *takeover, size_t owner, int64_t lowest);
 
 /* ---- journals ---- */
@@ -79,7 +93,7 @@ struct takeover_slot {
     int64_t from; /* offset in done */
 };
 /* Complete once all checkpoints were told. Each slot once. */
-size_t takeover_slots(const struct takeover *takeover);
+size_t takeover_slots(struct takeover *takeover);
 struct takeover_slot takeover_slot(const struct takeover *takeover, size_t index);
 
 void takeover_journal(struct takeover *takeover, int32_t slot, int64_t offset, struct slice value);
@@ -106,7 +120,8 @@ struct takeover_result {
 };
 /* Number of partitions that are ours, in the order in which they were added. */
 size_t takeover_partitions(const struct takeover *takeover);
-/* Builds the result; valid until the next takeover_* call for this partition or a journal. */
+/* Valid until takeover_free(). The first call ends the fold of the partition: from then on journals
+ * change only what is awaited. */
 void takeover_result(struct takeover *takeover, size_t index, struct takeover_result *result);
 
 /* ---- what is awaited ---- */
@@ -122,7 +137,8 @@ size_t takeover_awaiting(const struct takeover *takeover, size_t index, struct l
 struct takeover_settled {
     size_t index; /* of the partition, as in takeover_result() */
     int64_t offset;
-    bool closed; /* complete: nothing is left to do. Else the state says what is left */
+    bool closed;  /* complete: nothing is left to do. Else the state says what is left */
+    bool suspect; /* recipients of which nothing is known are in doubt */
     struct ledger_state state;
 };
 /* Each awaited record once, when its earlier owner has closed or left it or was given up. *settled
@@ -137,7 +153,7 @@ void takeover_forget(struct takeover *takeover, size_t index, int64_t offset);
 
 struct takeover_damage {
     size_t metadata;      /* committed, but not by us: nothing is known above the offset */
-    size_t checkpoints;   /* broken records */
+    size_t checkpoints;   /* broken, or not the owner's where it should be */
     size_t no_checkpoint; /* partitions whose owner has no usable checkpoint */
     size_t journals;      /* broken records and entries */
     size_t over_limit;    /* entries that found no room */

@@ -54,7 +54,7 @@ struct ledger_entry {
     uint32_t place; /* index in the journal's places */
     int64_t offset;
     uint32_t length;            /* CLOSED: offsets, at least 1 */
-    uint32_t turn;              /* INTENT, DONE */
+    uint32_t turn;              /* INTENT, DONE; LEFT: the last, 0: none */
     const uint32_t *recipients; /* INTENT */
     size_t recipient_count;
     const struct ledger_outcome *outcomes; /* DONE */

@@ -42,7 +42,7 @@ static void test_entries(void **state)
     assert_true(journal_intent(journal, &other, 5, numbers, 1));
     assert_true(journal_done(journal, &mail, 1, &delivered, 1));
     assert_true(journal_closed(journal, &mail, 9));
-    assert_true(journal_left(journal, &other));
+    assert_true(journal_left(journal, &other, 5));
     assert_int_equal(journal_entries(journal), 5);
     size_t size = journal_size(journal);
     struct slice batch = journal_take(journal);
@@ -85,7 +85,7 @@ static void test_places(void **state)
         size_t sizes[3];
         for (size_t round = 0; round < 3; round++) {
             for (size_t i = 0; i < 4; i++) {
-                assert_true(journal_left(journal, &places[i]));
+                assert_true(journal_left(journal, &places[i], 0));
             }
             sizes[round] = journal_size(journal);
         }
@@ -198,7 +198,7 @@ static void test_full(void **state)
     assert_false(journal_done(journal, &other, 1, given.outcomes, given.outcome_count));
     assert_int_equal(journal_size(journal), size);
     assert_int_equal(journal_entries(journal), 2);
-    assert_true(journal_left(journal, &other)); /* something small still fits */
+    assert_true(journal_left(journal, &other, 5)); /* something small still fits */
     completion_read(reader, journal_take(journal));
     next(reader, LEDGER_INTENT, SLICE("mail"), 100, &entry);
     next(reader, LEDGER_DONE, SLICE("mail"), 100, &entry);
