@@ -1,6 +1,7 @@
 #include "policy/config.h"
 
 #include "base/mem.h"
+#include "policy/config_limits_private.h"
 #include "policy/config_normal_private.h"
 #include "policy/config_rules_private.h"
 #include "policy/config_tree_private.h"
@@ -82,6 +83,7 @@ static struct config *build(const char *path, struct slice text, struct problems
             problems_add(problems, 0, "configuration", "%s", fault.text);
         } else {
             complete(config, source);
+            config_limits_build(config, source, problems);
             config_rules_check(config, source, problems);
         }
     }
@@ -93,7 +95,7 @@ static struct config *build(const char *path, struct slice text, struct problems
     config_source_free(&source);
     problems_sort(problems);
     if (problems->count > 0) {
-        config_tree_free(&config);
+        config_free(&config);
     }
     return config;
 }
@@ -150,6 +152,9 @@ struct config *config_load_text(const char *path, struct slice text, struct faul
 
 void config_free(struct config **config)
 {
+    if (*config != NULL) {
+        config_limits_drop(*config);
+    }
     config_tree_free(config);
 }
 
@@ -166,8 +171,8 @@ size_t config_check(const char *path, config_report report, void *owner)
     return count;
 }
 
-static bool matches(const char *pattern, struct slice site_name, struct slice mx_host,
-                    struct slice domain)
+bool config_site_pattern(const char *pattern, struct slice site_name, struct slice mx_host,
+                         struct slice domain)
 {
     struct slice text = slice_cstr(pattern);
     if (slice_starts_with(text, SLICE("*."))) {
@@ -184,7 +189,7 @@ const struct config_site *config_site_for(const struct config *config, struct sl
     for (size_t i = 0; i + 1 < config->site_count; i++) {
         const struct config_site *site = &config->sites[i];
         for (size_t j = 0; j < site->match_count; j++) {
-            if (matches(site->match[j], site_name, mx_host, domain)) {
+            if (config_site_pattern(site->match[j], site_name, mx_host, domain)) {
                 return site;
             }
         }

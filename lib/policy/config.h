@@ -79,8 +79,14 @@ struct config_site {
     size_t match_count;
     uint32_t max_smtp_out;           /* connections of the cluster to the site; 0: no limit */
     struct config_rate max_msg_rate; /* recipients of the cluster to the site */
-    uint32_t source_ip_max_smtp_out; /* the same per VIP and site */
+    uint64_t max_msg_per_day;        /* recipients in a day of UTC */
+    struct config_rate max_connect_rate;
+    struct config_rate max_data_volume_rate; /* bytes */
+    uint32_t source_ip_max_smtp_out;         /* the same per VIP and site */
     struct config_rate source_ip_max_msg_rate;
+    uint64_t source_ip_max_msg_per_day;
+    struct config_rate source_ip_max_connect_rate;
+    struct config_rate source_ip_max_data_volume_rate;
     uint32_t max_msg_per_connection;    /* 0: no limit; default 1000 */
     uint32_t max_rcpt_per_transaction;  /* 100 */
     uint32_t max_connections_per_lane;  /* of one worker for one VIP × site; 20 */
@@ -100,6 +106,25 @@ struct config_site {
         rcpt_timeout_ms, data_timeout_ms, block_timeout_ms, dot_timeout_ms, quit_timeout_ms;
     int64_t dead_host_ms; /* how long a host that did not answer is left out: 60s */
 };
+
+/* An entry of `limits`. Whom it is for: a name, "each", or NULL: whoever it is. What holds is in
+ * limits.h. */
+struct config_limit_entry {
+    const char *site, *vip, *pool, *tenant, *campaign, *stream;
+    uint32_t max_smtp_out;
+    struct config_rate *max_msg_rates;
+    size_t max_msg_rate_count;
+    uint64_t max_msg_per_day;
+    struct config_rate *max_connect_rates;
+    size_t max_connect_rate_count;
+    struct config_rate *max_data_volume_rates;
+    size_t max_data_volume_rate_count;
+    uint32_t max_msg_per_connection, max_rcpt_per_transaction;
+    uint32_t burst; /* of max_msg_rates; 0: hardly any */
+    bool overrides;
+};
+
+struct config_limit; /* limits.h */
 
 struct config_tenant {
     const char *name;
@@ -271,6 +296,12 @@ struct config {
     struct config_site
         *sites; /* in file order; the last is "default" (added when the file has none) */
     size_t site_count;
+    struct config_limit_entry *limit_entries;
+    size_t limit_entry_count;
+    struct config_limit *limits; /* of sites and limit_entries; see limits.h */
+    size_t limit_count;
+    size_t mail_limits;  /* from here on they are of CONFIG_LEVEL_MAIL … */
+    size_t named_limits; /* … and from here on of one tenant, by its name */
     struct config_tenant *tenants;
     size_t tenant_count;
     struct config_stream *streams; /* default: tx (transactional), bulk */

@@ -223,6 +223,7 @@ bool config_name_check(enum schema_kind kind, struct slice text)
     case SCHEMA_DATE:
     case SCHEMA_SIZE:
     case SCHEMA_RATE:
+    case SCHEMA_VOLUME:
     case SCHEMA_MAPPING:
     case SCHEMA_PROPERTIES: return true;
     }

@@ -204,6 +204,51 @@ static void check_sites(struct rules *rules)
     }
 }
 
+/* A site is an entry's name, "each", or what could stand in `match`; a word without a dot would
+ * match nothing. */
+static void check_limited_site(struct rules *rules, const char *site)
+{
+    char near[300];
+    const struct config *config = rules->config;
+    bool known = strcmp(site, "each") == 0 || ((strchr(site, '.') != NULL || site[0] == '[') &&
+                                               config_name_check(SCHEMA_MATCH, slice_cstr(site)));
+    for (size_t i = 0; i < config->site_count; i++) {
+        known =
+            known || (config->sites[i].name != NULL && strcmp(config->sites[i].name, site) == 0);
+    }
+    if (!known) {
+        suggest(near, sizeof(near), site, config->sites, sizeof(*config->sites),
+                config->site_count);
+        tell(rules, "\"%s\" is no entry of sites, site name, domain or \"*.suffix\"%s", site, near);
+    }
+}
+
+static void check_limits(struct rules *rules)
+{
+    const struct config *config = rules->config;
+    for (size_t i = 0; i < config->limit_entry_count; i++) {
+        const struct config_limit_entry *entry = &config->limit_entries[i];
+        at(rules, "limits[%zu].site", i);
+        if (entry->site != NULL && !problems_in(rules->problems, "sites")) {
+            check_limited_site(rules, entry->site);
+        }
+        at(rules, "limits[%zu].vip", i);
+        if (entry->vip != NULL && strcmp(entry->vip, "each") != 0) {
+            need_vip(rules, entry->vip);
+        }
+        at(rules, "limits[%zu].pool", i);
+        if (entry->pool != NULL && strcmp(entry->pool, "each") != 0 && rules->pools_clean &&
+            config_pool_named(config, slice_cstr(entry->pool)) == NULL) {
+            tell(rules, "\"%s\" is not a pool of this file", entry->pool);
+        }
+        at(rules, "limits[%zu].stream", i);
+        if (entry->stream != NULL && strcmp(entry->stream, "each") != 0 && rules->streams_clean &&
+            config_stream_named(config, slice_cstr(entry->stream)) == NULL) {
+            tell(rules, "\"%s\" is not a stream of this file", entry->stream);
+        }
+    }
+}
+
 static void check_tenants(struct rules *rules)
 {
     const struct config *config = rules->config;
@@ -421,6 +466,7 @@ void config_rules_check(const struct config *config, const struct config_source 
     check_vips(&rules);
     check_pools(&rules);
     check_sites(&rules);
+    check_limits(&rules);
     check_tenants(&rules);
     check_streams(&rules);
     check_suppression(&rules);

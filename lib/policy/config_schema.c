@@ -95,8 +95,14 @@ static const struct schema_field site_fields[] = {
     {"match", SCHEMA_MATCH, LIST(config_site, match, match_count), .min = 1, .max = 255, .own = true},
     {"max-smtp-out", SCHEMA_LIMIT, AT(config_site, max_smtp_out), .max = 1000000, .fallback = "0"},
     {"max-msg-rate", SCHEMA_RATE, AT(config_site, max_msg_rate), .fallback = "unlimited"},
+    {"max-msg-per-day", SCHEMA_LIMIT, AT(config_site, max_msg_per_day), .max = 1000000000, .fallback = "0"},
+    {"max-connect-rate", SCHEMA_RATE, AT(config_site, max_connect_rate), .fallback = "unlimited"},
+    {"max-data-volume-rate", SCHEMA_VOLUME, AT(config_site, max_data_volume_rate), .fallback = "unlimited"},
     {"source-ip-max-smtp-out", SCHEMA_LIMIT, AT(config_site, source_ip_max_smtp_out), .max = 1000000, .fallback = "0"},
     {"source-ip-max-msg-rate", SCHEMA_RATE, AT(config_site, source_ip_max_msg_rate), .fallback = "unlimited"},
+    {"source-ip-max-msg-per-day", SCHEMA_LIMIT, AT(config_site, source_ip_max_msg_per_day), .max = 1000000000, .fallback = "0"},
+    {"source-ip-max-connect-rate", SCHEMA_RATE, AT(config_site, source_ip_max_connect_rate), .fallback = "unlimited"},
+    {"source-ip-max-data-volume-rate", SCHEMA_VOLUME, AT(config_site, source_ip_max_data_volume_rate), .fallback = "unlimited"},
     {"max-msg-per-connection", SCHEMA_LIMIT, AT(config_site, max_msg_per_connection), .max = 1000000, .fallback = "1000"},
     {"max-rcpt-per-transaction", SCHEMA_COUNT, AT(config_site, max_rcpt_per_transaction), .min = 1, .max = 10000, .fallback = "100"},
     {"max-connections-per-lane", SCHEMA_COUNT, AT(config_site, max_connections_per_lane), .min = 1, .max = 100000, .fallback = "20"},
@@ -123,6 +129,25 @@ static const struct schema_field site_fields[] = {
 };
 static const struct schema_type site_type = {TYPE("a site", site_fields, config_site),
                                              .inherits = true};
+
+static const struct schema_field limit_fields[] = {
+    {"site", SCHEMA_NAME, AT(config_limit_entry, site), .min = 1, .max = 255},
+    {"vip", SCHEMA_NAME, AT(config_limit_entry, vip), .min = 1, .max = 200},
+    {"pool", SCHEMA_NAME, AT(config_limit_entry, pool), .min = 1, .max = 200},
+    {"tenant", SCHEMA_NAME, AT(config_limit_entry, tenant), .min = 1, .max = 200},
+    {"campaign", SCHEMA_TEXT, AT(config_limit_entry, campaign), .min = 1, .max = 200},
+    {"stream", SCHEMA_TOPIC, AT(config_limit_entry, stream), .min = 1, .max = 100},
+    {"max-smtp-out", SCHEMA_LIMIT, AT(config_limit_entry, max_smtp_out), .min = 1, .max = 1000000},
+    {"max-msg-rate", SCHEMA_RATE, LIST(config_limit_entry, max_msg_rates, max_msg_rate_count)},
+    {"max-msg-per-day", SCHEMA_LIMIT, AT(config_limit_entry, max_msg_per_day), .min = 1, .max = 1000000000},
+    {"max-connect-rate", SCHEMA_RATE, LIST(config_limit_entry, max_connect_rates, max_connect_rate_count)},
+    {"max-data-volume-rate", SCHEMA_VOLUME, LIST(config_limit_entry, max_data_volume_rates, max_data_volume_rate_count)},
+    {"max-msg-per-connection", SCHEMA_LIMIT, AT(config_limit_entry, max_msg_per_connection), .min = 1, .max = 1000000},
+    {"max-rcpt-per-transaction", SCHEMA_COUNT, AT(config_limit_entry, max_rcpt_per_transaction), .min = 1, .max = 10000},
+    {"burst", SCHEMA_COUNT, AT(config_limit_entry, burst), .min = 1, .max = 1000000000},
+    {"override", SCHEMA_BOOL, AT(config_limit_entry, overrides), .fallback = "false"},
+};
+static const struct schema_type limit_type = {TYPE("a limit", limit_fields, config_limit_entry)};
 
 static const struct schema_field tenant_fields[] = {
     {"name", SCHEMA_NAME, AT(config_tenant, name), .min = 1, .max = 200, .required = true},
@@ -268,6 +293,7 @@ static const struct schema_field config_fields[] = {
     {"vips", SCHEMA_MAPPING, LIST(config, vips, vip_count), .type = &vip_type},
     {"pools", SCHEMA_MAPPING, LIST(config, pools, pool_count), .type = &pool_type},
     {"sites", SCHEMA_MAPPING, LIST(config, sites, site_count), .type = &site_type},
+    {"limits", SCHEMA_MAPPING, LIST(config, limit_entries, limit_entry_count), .type = &limit_type},
     {"tenants", SCHEMA_MAPPING, LIST(config, tenants, tenant_count), .type = &tenant_type},
     {"streams", SCHEMA_MAPPING, LIST(config, streams, stream_count), .type = &stream_type,
      /* enum config_class in numbers, as in the normal form */ .fallback = "[{\"name\": \"tx\", \"class\": 0, \"duplicates\": 1}, "

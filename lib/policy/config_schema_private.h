@@ -35,6 +35,7 @@ enum schema_kind {
     SCHEMA_DATE,       /* milliseconds since 1970 */
     SCHEMA_SIZE,       /* bytes, min to max */
     SCHEMA_RATE,       /* struct config_rate */
+    SCHEMA_VOLUME,     /* the same in bytes */
     SCHEMA_MAPPING,    /* a struct by `type` */
     SCHEMA_PROPERTIES, /* mapping of any keys to SECRET values -> array of struct config_property */
 };

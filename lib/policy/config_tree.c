@@ -60,6 +60,7 @@ static cyaml_schema_value_t make_value(struct arena *arena, const struct schema_
     case SCHEMA_DATE:
     case SCHEMA_SIZE: value.type = CYAML_INT; break;
     case SCHEMA_RATE:
+    case SCHEMA_VOLUME:
         value.type = CYAML_MAPPING;
         value.mapping.fields = rate_fields;
         break;

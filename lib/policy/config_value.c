@@ -52,6 +52,7 @@ const char *config_kind_wanted(enum schema_kind kind)
     case SCHEMA_DATE: return "a day or a time in UTC such as 2026-11-25 or 2026-11-25T06:00:00Z";
     case SCHEMA_SIZE: return "a size such as 65536, 512K, 25M or 2G";
     case SCHEMA_RATE: return "a rate such as 300/h, 10/s or 1000/15m, or \"unlimited\"";
+    case SCHEMA_VOLUME: return "a volume such as 500M/h or 20G/d, or \"unlimited\"";
     case SCHEMA_MAPPING:
     case SCHEMA_PROPERTIES: return "a mapping of keys and values";
     }
@@ -113,8 +114,11 @@ static bool read_count(const struct schema_field *field, struct slice text,
         return true;
     }
     if (!slice_to_u64(text, &value->number)) {
-        return text.len > 1 && text.ptr[0] == '-' ? refuse_negative(field, text, why)
-                                                  : refuse(field, text, why);
+        bool negative = text.len > 1 && text.ptr[0] == '-';
+        if (negative && field->kind == SCHEMA_LIMIT && field->min > 0) {
+            return in_range(field, 0, text, "", why);
+        }
+        return negative ? refuse_negative(field, text, why) : refuse(field, text, why);
     }
     return in_range(field, value->number, text, "", why);
 }
@@ -160,16 +164,11 @@ static bool read_duration(const struct schema_field *field, struct slice text,
 }
 
 /* Digits, then K, M, G or T (powers of 1024), then perhaps "B" or "iB". */
-static bool read_size(const struct schema_field *field, struct slice text,
-                      struct config_value *value, struct fault *why)
+static bool parse_size(struct slice text, uint64_t *size)
 {
     static const char units[] = "KMGT";
     size_t digits = 0;
     unsigned shift = 0;
-    value->form = CONFIG_FORM_NUMBER;
-    if (text.len > 0 && text.ptr[0] == '-') {
-        return refuse_negative(field, text, why);
-    }
     while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9') {
         digits++;
     }
@@ -181,18 +180,25 @@ static bool read_size(const struct schema_field *field, struct slice text,
             unit = slice_skip(unit, 1);
         }
         if (!(unit.len == 0 || is_word(unit, "b") || (shift > 0 && is_word(unit, "ib")))) {
-            return refuse(field, text, why);
+            return false;
         }
     }
-    if (!slice_to_u64(slice_head(text, digits), &value->number)) {
-        return refuse(field, text, why);
+    if (!slice_to_u64(slice_head(text, digits), size)) {
+        return false;
     }
-    if (value->number > (UINT64_MAX >> shift)) {
-        value->number = UINT64_MAX;
-    } else {
-        value->number <<= shift;
+    *size = *size > (UINT64_MAX >> shift) ? UINT64_MAX : *size << shift;
+    return true;
+}
+
+static bool read_size(const struct schema_field *field, struct slice text,
+                      struct config_value *value, struct fault *why)
+{
+    value->form = CONFIG_FORM_NUMBER;
+    if (text.len > 0 && text.ptr[0] == '-') {
+        return refuse_negative(field, text, why);
     }
-    return in_range(field, value->number, text, " bytes", why);
+    return parse_size(text, &value->number) ? in_range(field, value->number, text, " bytes", why)
+                                            : refuse(field, text, why);
 }
 
 static bool read_interval(struct slice text, int64_t *ms)
@@ -213,6 +219,8 @@ static bool read_rate(const struct schema_field *field, struct slice text,
                       struct config_value *value, struct fault *why)
 {
     const int64_t longest_ms = (int64_t)31 * 86400 * 1000;
+    const bool volume = field->kind == SCHEMA_VOLUME;
+    const uint64_t most = volume ? (uint64_t)10 << 40 : 1000000000;
     value->form = CONFIG_FORM_RATE;
     value->rate = (struct config_rate){0, 0};
     if (is_word(text, "unlimited")) {
@@ -223,7 +231,8 @@ static bool read_rate(const struct schema_field *field, struct slice text,
     }
     struct slice rest = text;
     struct slice amount = slice_trim(slice_cut(&rest, '/'));
-    if (!slice_to_u64(amount, &value->rate.amount) ||
+    if (!(volume ? parse_size(amount, &value->rate.amount)
+                 : slice_to_u64(amount, &value->rate.amount)) ||
         !read_interval(slice_trim(rest), &value->rate.interval_ms)) {
         return refuse(field, text, why);
     }
@@ -234,11 +243,11 @@ static bool read_rate(const struct schema_field *field, struct slice text,
                          "\"unlimited\" for no limit",
                          config_shown(shown, text));
     }
-    if (value->rate.amount > 1000000000 || value->rate.interval_ms < 1 ||
+    if (value->rate.amount > most || value->rate.interval_ms < 1 ||
         value->rate.interval_ms > longest_ms) {
         return fault_set(why, FAULT_INVALID, 0,
-                         "%s is out of range; expected 1 to 1000000000 per 1ms to 31d",
-                         config_shown(shown, text));
+                         "%s is out of range; expected 1 to %s per 1ms to 31d",
+                         config_shown(shown, text), volume ? "10T" : "1000000000");
     }
     return true;
 }
@@ -335,7 +344,8 @@ bool config_value_read(const struct schema_field *field, struct slice text,
     case SCHEMA_DURATION: return read_duration(field, text, value, why);
     case SCHEMA_DATE: return read_date(field, text, value, why);
     case SCHEMA_SIZE: return read_size(field, text, value, why);
-    case SCHEMA_RATE: return read_rate(field, text, value, why);
+    case SCHEMA_RATE:
+    case SCHEMA_VOLUME: return read_rate(field, text, value, why);
     case SCHEMA_TEXT:
     case SCHEMA_SECRET:
     case SCHEMA_PATH:

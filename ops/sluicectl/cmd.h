@@ -7,6 +7,7 @@
 #define SLUICE_OPS_SLUICECTL_CMD_H
 
 int cmd_config(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
 int cmd_topics(int argc, char **argv);

@@ -5,6 +5,8 @@
 
 static const struct command commands[] = {
     {"config", "config check FILE             check a configuration file", cmd_config},
+    {"explain", "explain limits --config FILE …    which limits hold for a site, VIP and tenant",
+     cmd_explain},
     {"log", "log --config FILE [--follow] …   print events as JSON lines", cmd_log},
     {"publish", "publish --config FILE …           send a message to a list of recipients",
      cmd_publish},

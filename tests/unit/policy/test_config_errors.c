@@ -292,6 +292,64 @@ static void test_combinations(void **state)
     check_all(cases, ARRAY_LEN(cases));
 }
 
+static void test_limits(void **state)
+{
+    (void)state;
+    static const struct wrong cases[] = {
+        {KAFKA "limits:\n - {tenant: a}\n",
+         ":3: limits[0]: sets no limit; expected one of max-smtp-out, max-msg-rate, "
+         "max-msg-per-day, max-connect-rate, max-data-volume-rate, max-msg-per-connection, "
+         "max-rcpt-per-transaction"},
+        {KAFKA "limits:\n - {max-smtp-out: 0}\n",
+         ":3: limits[0].max-smtp-out: \"0\" is out of range; expected 1 to 1000000"},
+        {KAFKA "limits:\n - {max-smtp-out: -1}\n",
+         ":3: limits[0].max-smtp-out: \"-1\" is out of range; expected 1 to 1000000"},
+        {KAFKA "limits:\n - {max-msg-rate: 0/s}\n",
+         ":3: limits[0].max-msg-rate: \"0/s\" would never send anything; expected at least 1 per "
+         "interval, or \"unlimited\" for no limit"},
+        {KAFKA "limits:\n - max-msg-rate:\n   - 5/s\n   - -5/s\n",
+         ":5: limits[0].max-msg-rate[1]: \"-5/s\" is negative; expected a rate such as 300/h, 10/s "
+         "or 1000/15m, or \"unlimited\""},
+        {KAFKA "limits:\n - {max-data-volume-rate: 5X/s}\n",
+         ":3: limits[0].max-data-volume-rate: \"5X/s\" is not valid; expected a volume such as "
+         "500M/h or 20G/d, or \"unlimited\""},
+        {KAFKA "limits:\n - {max-data-volume-rate: 11T/s}\n",
+         ":3: limits[0].max-data-volume-rate: \"11T/s\" is out of range; expected 1 to 10T per 1ms "
+         "to 31d"},
+        {KAFKA "limits:\n - {tennant: a, max-smtp-out: 1}\n",
+         ":3: limits[0].tennant: is not a key of a limit; did you mean \"tenant\"?"},
+        {KAFKA "sites: [{name: google, match: g.com}]\nlimits:\n - {site: gogle, max-smtp-out: "
+               "1}\n",
+         ":4: limits[0].site: \"gogle\" is no entry of sites, site name, domain or \"*.suffix\"; "
+         "did "
+         "you mean \"google\"?"},
+        {KAFKA VIP "limits:\n - {vip: v2, max-smtp-out: 1}\n",
+         ":4: limits[0].vip: \"v2\" is not a VIP of this file; did you mean \"v1\"?"},
+        {KAFKA VIP "limits:\n - {pool: p, max-smtp-out: 1}\n",
+         ":4: limits[0].pool: \"p\" is not a pool of this file"},
+        {KAFKA "limits:\n - {stream: s, max-msg-rate: 1/s}\n",
+         ":3: limits[0].stream: \"s\" is not a stream of this file"},
+        {KAFKA "limits:\n - {tenant: a, max-connect-rate: 1/s}\n",
+         ":3: limits[0].max-connect-rate: counts connections, which carry mail of many tenants; "
+         "expected it without tenant, campaign and stream"},
+        {KAFKA "limits:\n - {tenant: a, vip: each, max-msg-rate: 1/s}\n",
+         ":3: limits[0].vip: cannot stand beside tenant, campaign or stream; expected pool instead "
+         "(a pool may have a single VIP)"},
+        {KAFKA "limits:\n - {tenant: a, max-smtp-out: 2, burst: 3}\n",
+         ":3: limits[0].burst: is about max-msg-rate, which is not there"},
+        {KAFKA "limits:\n - {tenant: each, max-smtp-out: 2, override: true}\n",
+         ":3: limits[0].override: is true, but nothing is named, so the limit is not more specific "
+         "than any other"},
+        {KAFKA "limits:\n - {tenant: a, max-smtp-out: unlimited}\n",
+         ":3: limits[0].max-smtp-out: is unlimited, which lifts nothing without \"override: "
+         "true\""},
+        {KAFKA "limits:\n - {tenant: a, max-msg-rate: 2/s}\n - {tenant: a, max-msg-rate: [3/h, "
+               "5/s]}\n",
+         ":4: limits[1].max-msg-rate[1]: the same is limited already in line 3; expected it once"},
+    };
+    check_all(cases, ARRAY_LEN(cases));
+}
+
 static void test_secrets(void **state)
 {
     (void)state;
@@ -413,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_combinations),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_secret_is_never_repeated),
         cmocka_unit_test(test_aliases_do_not_explode),
