@@ -14,6 +14,8 @@ from stack.stack import StackError  # noqa: E402
 from chaos_world import WORKERS, vip_address  # noqa: E402
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+REDIS_FORGOT_S = 2   # what was on its way when Redis lost its data, and comes again
+REDIS_BACK_S = 3     # until everybody is connected again
 SANITIZERS = ("libasan.so", "libubsan.so", "libtsan.so")
 
 
@@ -44,6 +46,7 @@ class Cluster:
         self.problems = []   # what ended though nobody had ended it
         self.kills = []      # (when, source): a worker died or was stopped in the middle of its work
         self.kill_count = 0  # all kill -9, of whatever
+        self.redis_away = []  # (from, to): what was published then is not recognised when it comes again
         self.lock = threading.Lock()
         self.watching = threading.Event()
         self.preload = preload(stack.program("sluice-worker")) if os.path.exists(FAKETIME) else None
@@ -192,6 +195,9 @@ class Cluster:
     def redis_call(self, *words):
         subprocess.run(["redis-cli", "-p", str(self.stack.redis_port), *words], stdin=subprocess.DEVNULL, check=True,
                        stdout=subprocess.DEVNULL)
+
+    def note_redis_away(self, since):
+        self.redis_away.append((since - REDIS_FORGOT_S, time.time() + REDIS_BACK_S))
 
     def kill_producer(self):
         process = self.stack.processes.pop("producer")

@@ -180,11 +180,13 @@ def redis_kill(r):
     r.wait_served(PARTITIONS, r.struck)
     time.sleep(r.random.uniform(0, REDIS_AWAY_S))
     r.cluster.stack.start_redis()
+    r.cluster.note_redis_away(r.struck)
 
 
 def redis_flush(r):
     r.struck = time.time()
     r.cluster.redis_call("FLUSHALL")
+    r.cluster.note_redis_away(r.struck)
     r.wait_served(PARTITIONS, r.struck)
 
 
@@ -195,6 +197,7 @@ def redis_stop(r):
     r.wait_served(PARTITIONS, r.struck)
     time.sleep(r.random.uniform(0, REDIS_AWAY_S))
     os.kill(pid, signal.SIGCONT)
+    r.cluster.note_redis_away(r.struck)
 
 
 def producer_kill(r):
@@ -233,6 +236,16 @@ FAULTS = {
     "producer-kill": ("producer", 2, producer_kill),
     "client-kill": ("producer", 3, client_kill),
 }
+
+
+def served_within_s(name, session_timeout_s):
+    """What is promised; not being served again at all is another matter (SERVED_BOUND_S)."""
+    who = FAULTS[name][0]
+    if name == "worker-kill-supervised":
+        return 3
+    if name in ("worker-kill-rest", "worker-kill-two", "worker-stop-long"):
+        return 10 if session_timeout_s > 3 else 5
+    return 5 if who == "broker" else SERVED_BOUND_S
 
 
 def schedule(rounds, kind, random, left_out):

@@ -1,5 +1,6 @@
 """The verdict. What was accepted is taken from the providers' record; what became of everything, from the topic log; what was sent,
-from the clients' own books. A worker's word counts only as far as it is an event on Kafka."""
+from the clients' own books. A worker's word counts only as far as it is an event on Kafka. A recipient without an outcome is looked for in
+the queues, the delay tiers, dlq and uncertain before it is called lost (chaos_where.py)."""
 import bisect
 import json
 import subprocess
@@ -12,13 +13,15 @@ FINAL = ("delivered", "bounced", "expired", "dropped")
 # The clock of a kill and those of the record are read by different processes; what was under way that close to it is counted.
 KILL_SLACK_S = 0.1
 EVIDENCE = 20
+COUNTED = ("kills", "lost", "waiting", "untold", "sent_twice", "uncertain", "claimed", "misreported", "late")  # in each round
 
 
 class Outcome:
-    __slots__ = ("kinds", "uncertain", "tale")
+    __slots__ = ("kinds", "uncertain", "first_uncertain", "tale")
 
     def __init__(self):
         self.kinds = set()
+        self.first_uncertain = 0.0
         self.uncertain = set()  # event ids: an event that is written again after a crash is the same event
         self.tale = []
 
@@ -45,7 +48,8 @@ class Events(threading.Thread):
                 outcome.kinds.add(kind)
                 if kind == "uncertain":
                     outcome.uncertain.add(event["event_id"])
-                outcome.tale.append((event["time"] if "time" in event else event.get("time_ms"), kind, event.get("worker", "")))
+                    outcome.first_uncertain = outcome.first_uncertain or event["time_ms"] / 1000
+                outcome.tale.append((clock(event["time_ms"] / 1000), kind, event.get("worker", ""), event["event_id"]))
 
 
 def finished(mail, outcome, completion):
@@ -74,9 +78,12 @@ def wait_quiet(books, events, completion, seconds, say):
 
 
 class Judge:
-    def __init__(self, books, record, events, rounds, kills, *, duplicates, completion):
+    """`kills`: (when, source address) of each; `redis_away`: (from, to), when resends could not be recognised; `places`: recipient -> where
+    its records lie, of those without an outcome."""
+
+    def __init__(self, books, record, events, rounds, kills, *, duplicates, redis_away, places):
         self.books, self.record, self.events, self.rounds = books, record, events, rounds
-        self.duplicates, self.completion = duplicates, completion
+        self.duplicates, self.redis_away, self.places = duplicates, redis_away, places
         self.evidence = []
         self.kill_times = {}
         for when, source in sorted(kills):
@@ -96,7 +103,7 @@ class Judge:
     def note(self, what, recipient, when):
         """Counts it for the fault of that time."""
         fault = self.round_at(when)
-        fault[what] = fault.get(what, 0) + 1
+        fault[what] += 1
         if sum(e["what"] == what for e in self.evidence) < EVIDENCE:
             mail = self.books.mails.get(recipient)
             outcome = self.events.of.get(recipient)
@@ -108,23 +115,31 @@ class Judge:
                 "accepted": [{"dot": clock(a.dot), "answer": clock(a.time), "source": a.source, "flag": a.flag,
                               "past_dot_at_kill": self.past_dot(a)} for a in self.record.of.get(recipient, ())],
                 "events": outcome.tale if outcome else [],
+                **({"places": self.places[recipient].text} if recipient in self.places else {}),
             })
+
+    def copies(self, mail):
+        """How many records of it there may be: SMTP knows no keys, and libsluice's are recognised only while Redis is there."""
+        unguarded = any(start <= mail.published <= end for start, end in self.redis_away)
+        return mail.tries if mail.way == "smtp" or unguarded else 1
 
     def allowed(self, mail, outcome):
         """How often it may have been accepted without anybody having sent it twice unawares."""
-        copies = mail.tries if mail.way == "smtp" else 1
+        copies = self.copies(mail)
         resent = len(outcome.uncertain) if outcome and POLICY[mail.stream] == "resend" else 0
         return copies + resent
 
     def verdict(self, missing):
-        counts = dict.fromkeys(("messages", "unacknowledged", "lost", "sent_twice", "sent_twice_past_dot", "resubmitted_by_smtp",
+        counts = dict.fromkeys(("messages", "unacknowledged", "lost", "waiting", "untold", "sent_twice", "sent_twice_past_dot", "resubmitted",
                                 "uncertain", "delivered", "bounced", "expired", "dropped", "claimed", "misreported"), 0)
         for recipient, mail in self.books.mails.items():
             counts["messages" if mail.acknowledged else "unacknowledged"] += 1
             outcome = self.events.of.get(recipient)
             accepts = self.record.of.get(recipient, ())
             kinds = outcome.kinds if outcome else set()
-            counts["uncertain"] += bool(outcome and outcome.uncertain)
+            if outcome and outcome.uncertain:
+                counts["uncertain"] += 1
+                self.round_at(outcome.first_uncertain)["uncertain"] += 1
             for kind in FINAL:
                 counts[kind] += kind in kinds
             self.judge_copies(counts, recipient, mail, outcome, accepts)
@@ -135,8 +150,10 @@ class Judge:
                 counts["misreported"] += 1
                 self.note("misreported", recipient, accepts[0].time)
         for recipient, mail in missing.items():
-            counts["lost"] += 1
-            self.note("lost", recipient, mail.published)
+            place = self.places.get(recipient)
+            what = place.kind if place else "lost"
+            counts[what] += 1
+            self.note(what, recipient, mail.published)
         counts["unknown_recipients"] = sum(recipient not in self.books.mails for recipient in self.record.of)
         counts["past_dot_at_kills"] = sum(any(self.past_dot(a) for a in accepts) for accepts in self.record.of.values())
         return counts
@@ -145,7 +162,7 @@ class Judge:
         if len(accepts) < 2:
             return
         if len(accepts) <= self.allowed(mail, outcome):
-            counts["resubmitted_by_smtp"] += mail.way == "smtp" and mail.tries > 1
+            counts["resubmitted"] += self.copies(mail) > 1
             return
         counts["sent_twice"] += 1
         if any(self.past_dot(a) for a in accepts):
@@ -155,7 +172,9 @@ class Judge:
     def problems(self, counts):
         """In words what breaks the promise; empty: it was kept."""
         found = []
-        for what, text in (("lost", "acknowledged recipients have no outcome"),
+        for what, text in (("lost", "acknowledged recipients have no outcome, and no record of them is left to send"),
+                           ("waiting", "acknowledged recipients still wait in a topic though everything is quiet"),
+                           ("untold", "acknowledged recipients lie in uncertain or dlq without an event that says so"),
                            ("claimed", "are delivered by our word but not by the providers' record"),
                            ("misreported", "were accepted and are told as neither delivered nor uncertain"),
                            ("unknown_recipients", "were accepted but nobody sent them")):
@@ -179,12 +198,13 @@ def percentile(values, share):
 
 
 def per_fault(rounds):
+    """What happened from the striking of a fault on until the next one struck."""
     table = {}
     for one in rounds:
-        entry = table.setdefault(one["fault"], {"rounds": 0, "lost": 0, "sent_twice": 0, "not_served": 0, "served": []})
+        entry = table.setdefault(one["fault"], {"rounds": 0, **dict.fromkeys(COUNTED, 0), "not_served": 0, "served": []})
         entry["rounds"] += 1
-        entry["lost"] += one.get("lost", 0)
-        entry["sent_twice"] += one.get("sent_twice", 0)
+        for what in COUNTED:
+            entry[what] += one[what]
         entry["not_served"] += len(one["not_served"])
         entry["served"] += one["served"]
     for entry in table.values():

@@ -277,5 +277,6 @@ def build_release(quiet=True):
             raise StackError(f"{' '.join(argv)} failed")
     run([os.path.join(ROOT, "ops", "setup")])
     run(["cmake", "--preset", "release"])
-    run(["cmake", "--build", "--preset", "release", "--target", "sluice-worker", "sluice-producer", "sluicectl", "sluice-sim", "sluice-feed"])
+    run(["cmake", "--build", "--preset", "release", "--target", "sluice-worker", "sluice-producer", "sluicectl", "sluice-sim", "sluice-feed",
+         "sluice-where"])
     return os.path.join(ROOT, "build", "release")
