@@ -127,6 +127,22 @@ void mail_free(struct mail **handle)
     mem_free(mail);
 }
 
+/* By the tenant's or everybody's list. What its header lines say about lists of the tenant's is not
+ * known yet: the worker looks at those. */
+static bool is_suppressed(const struct mail *mail, struct slice address, struct slice domain,
+                          struct mail_reply *reply)
+{
+    struct suppress_found found;
+    char text[SUPPRESS_FOUND_TEXT_MAX];
+    if (!suppress_check_address(mail->producer->suppressed, mail->tenant, address, domain,
+                                wall_now().ms, &found)) {
+        return false;
+    }
+    mail_reply_set(reply, 550, "5.7.1", "On the suppression list (%.*s)",
+                   SLICE_FMT(suppress_found_text(&found, text)));
+    return true;
+}
+
 bool mail_add_recipient(struct mail *mail, struct slice address, struct slice notify,
                         struct slice orcpt, struct mail_reply *reply)
 {
@@ -143,6 +159,9 @@ bool mail_add_recipient(struct mail *mail, struct slice address, struct slice no
     if (!smtp_address_parse(address, &parsed, &fault) ||
         !smtp_domain_normalise(parsed.domain, domain, &fault)) {
         mail_reply_set(reply, 553, "5.1.3", "%s", fault.text);
+        return false;
+    }
+    if (is_suppressed(mail, address, slice_cstr(domain), reply)) {
         return false;
     }
     struct message_recipient recipient = {.address = address, .dsn_notify = notify};

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "producer/mail.h"
 #include "producer/session.h"
+#include "suppress/follow.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -85,6 +86,11 @@ static bool open_kafka(struct producer *producer, struct fault *fault)
     }
     struct kafka_properties all = {items, kafka->property_count + 1};
     producer->kafka = kafka_producer_create(&all, &options, fault);
+    snprintf(producer->suppression_topic, sizeof(producer->suppression_topic), "%ssuppression",
+             kafka->prefix);
+    producer->suppress = suppress_follow_start(&all, producer->suppression_topic);
+    producer->suppressed =
+        suppress_checker_open(suppress_follow_set(producer->suppress), producer->config);
     mem_free(items);
     if (producer->kafka == NULL || !warm_up(producer, fault)) {
         return false;
@@ -335,6 +341,8 @@ void producer_close(struct producer *producer)
     list_foreach_safe (mail_node, next, &producer->mails) {
         mail_abandon(CONTAINER_OF(mail_node, struct mail, node));
     }
+    suppress_checker_close(&producer->suppressed);
+    suppress_follow_stop(&producer->suppress);
     kafka_producer_free(&producer->kafka, FLUSH_MS); /* reports on every record that it has */
     CHECK(list_empty(&producer->mails));
     if (producer->event_fd >= 0) {

@@ -13,8 +13,10 @@
 #include "io/conn.h"
 #include "io/peers.h"
 #include "kafka/producer.h"
+#include "kafka/topics.h"
 #include "policy/config.h"
 #include "producer/auth.h"
+#include "suppress/check.h"
 
 #define PRODUCER_MEMORY_MAX_BYTES ((int64_t)256 * 1024 * 1024)
 
@@ -40,6 +42,9 @@ struct producer {
     struct auth *auth;
     struct tls_context *tls; /* NULL: none */
     struct kafka_producer *kafka;
+    char suppression_topic[KAFKA_TOPIC_NAME_MAX + 1];
+    struct suppress_follow *suppress; /* workers look again, so nobody waits until it is loaded */
+    struct suppress_checker *suppressed;
     int event_fd;
     struct io_watch *watch;
     struct timer poll; /* Kafka's, should a notification be missed */

@@ -146,7 +146,8 @@ static bool open_producers(struct worker *worker, struct fault *fault)
     if (worker->journal == NULL) {
         return false;
     }
-    const char *logs[] = {worker->topics.log, worker->topics.bounces, worker->topics.facts};
+    const char *logs[] = {worker->topics.log, worker->topics.bounces, worker->topics.facts,
+                          worker->topics.suppression};
     const char *copies[KAFKA_TIERS + 2];
     for (int i = 0; i < KAFKA_TIERS; i++) {
         copies[i] = worker->topics.tiers[i];
@@ -159,21 +160,20 @@ static bool open_producers(struct worker *worker, struct fault *fault)
            kafka_producer_warm_up(worker->copies, copies, ARRAY_LEN(copies), WARM_UP_MS, fault);
 }
 
-/* No mail before the whole suppression list is in memory. False: told to stop, or it cannot be
- * read. */
+/* No mail before the whole suppression list is in memory. False: told to stop meanwhile. */
 static bool load_suppression(struct worker *worker, const sigset_t *signals, struct fault *fault)
 {
     const struct timespec at_once = {0};
     struct kafka_properties properties;
     struct kafka_property *items = worker_properties(worker->config, &properties);
-    worker->suppress = suppress_follow_start(&properties, worker->topics.suppression, fault);
+    worker->suppress = suppress_follow_start(&properties, worker->topics.suppression);
     mem_free(items);
-    while (worker->suppress != NULL && !suppress_follow_loaded(worker->suppress, LOAD_STEP_MS)) {
+    while (!suppress_follow_loaded(worker->suppress, LOAD_STEP_MS)) {
         if (sigtimedwait(signals, NULL, &at_once) > 0) {
             return fault_set(fault, FAULT_CLOSED, 0, "stopped while the suppression list was read");
         }
     }
-    return worker->suppress != NULL;
+    return true;
 }
 
 static void *shard_thread(void *argument)

@@ -33,6 +33,44 @@ struct slice wall_time_format(struct wall_time t, char out[WALL_TEXT_MAX])
     return slice_of(out, used + (size_t)more);
 }
 
+/* The day of the month as the calendar has it: the 31st of February is none. */
+static int day_of(const struct tm *tm)
+{
+    struct tm copy = *tm;
+    (void)timegm(&copy);
+    return copy.tm_mday;
+}
+
+bool wall_time_parse(struct slice text, struct wall_time *t)
+{
+    static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"};
+    char room[WALL_TEXT_MAX];
+    uint64_t ms = 0;
+    if (text.len < 10 || text.len >= sizeof(room)) {
+        return false;
+    }
+    memcpy(room, text.ptr, text.len);
+    room[text.len] = '\0';
+    bool has_time = text.len > 10;
+    struct tm tm = {0};
+    const char *rest = strptime(room, forms[has_time ? 0 : 1], &tm);
+    if (rest == NULL || tm.tm_mday != day_of(&tm)) {
+        return false;
+    }
+    if (has_time && rest[0] == '.') {
+        const struct slice digits = slice_of(rest + 1, strspn(rest + 1, "0123456789"));
+        if (digits.len != 3 || !slice_to_u64(digits, &ms)) {
+            return false;
+        }
+        rest += 4;
+    }
+    if (strcmp(rest, has_time ? "Z" : "") != 0) {
+        return false;
+    }
+    t->ms = (int64_t)timegm(&tm) * 1000 + (int64_t)ms;
+    return true;
+}
+
 /* Milliseconds of the unit at the start of *rest, which is moved behind it; 0 when there is none.
  */
 static int64_t take_unit(struct slice *rest)

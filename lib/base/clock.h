@@ -50,6 +50,9 @@ static inline struct mono_time mono_min(struct mono_time a, struct mono_time b)
 #define WALL_TEXT_MAX 32
 /* RFC 3339 in UTC with milliseconds: 2026-11-22T02:26:53.123Z. */
 struct slice wall_time_format(struct wall_time t, char out[WALL_TEXT_MAX]);
+/* That form with or without the fraction, or a date alone, which is its midnight in UTC. False:
+ * neither. */
+bool wall_time_parse(struct slice text, struct wall_time *t);
 
 /* "90s", "15m", "2h", "3d", "500ms", "1h30m"; a bare number is seconds. False: not a duration, or
  * over 10 years. */

@@ -19,7 +19,9 @@
 struct suppress_follow {
     uint32_t magic;
     struct suppress_set *set; /* written by the thread alone */
-    struct kafka_reader *reader;
+    const char *topic;
+    struct kafka_property *properties;
+    size_t property_count;
     pthread_t thread;
     pthread_mutex_t lock; /* of `loaded` */
     pthread_cond_t changed;
@@ -87,6 +89,42 @@ static void set_loaded(struct suppress_follow *follow, struct mono_time started)
              suppress_follow_applied(follow), mono_since_us(mono_now(), started) / 1000);
 }
 
+/* The first load is of millions of small records: librdkafka's queue is to hold more of them than
+ * the reader's own settings let it. */
+static const struct kafka_property ours[] = {
+    {"queued.min.messages", "500000"},
+    {"queued.max.messages.kbytes", "131072"},
+    {"fetch.message.max.bytes", "8388608"},
+    {"fetch.max.bytes", "16777216"},
+};
+
+static bool is_stopped(struct suppress_follow *follow)
+{
+    return atomic_load_explicit(&follow->stop, memory_order_relaxed) != 0;
+}
+
+static void tell_trouble(const struct suppress_follow *follow, const struct fault *fault)
+{
+    log_error("suppression-not-followed", "topic=%s reason=\"%s\"", follow->topic, fault->text);
+    usleep(FAILED_PAUSE_MS * 1000);
+}
+
+/* Kafka may come later, so it tries until it is stopped (then NULL). */
+static struct kafka_reader *open_reader(struct suppress_follow *follow)
+{
+    const struct kafka_properties properties = {follow->properties, follow->property_count};
+    const char *const topics[] = {follow->topic};
+    struct kafka_reader *reader = NULL;
+    struct fault fault = {0};
+    while (reader == NULL && !is_stopped(follow)) {
+        reader = kafka_reader_create(&properties, topics, 1, -2, &fault);
+        if (reader == NULL) {
+            tell_trouble(follow, &fault);
+        }
+    }
+    return reader;
+}
+
 static void *follow_thread(void *argument)
 {
     struct suppress_follow *follow = argument;
@@ -95,56 +133,34 @@ static void *follow_thread(void *argument)
     struct kafka_reader_record record;
     struct fault fault = {0};
     CHECK_MAGIC(follow, FOLLOW_MAGIC);
-    for (uint64_t turn = 0; !atomic_load_explicit(&follow->stop, memory_order_relaxed); turn++) {
+    struct kafka_reader *reader = open_reader(follow);
+    for (uint64_t turn = 0; !is_stopped(follow); turn++) {
         if (turn % 1000 == 0) {
             now = wall_now();
         }
-        switch (kafka_reader_next(follow->reader, POLL_MS, &record, &fault)) {
+        switch (kafka_reader_next(reader, POLL_MS, &record, &fault)) {
         case KAFKA_READ_RECORD: apply(follow, &record, now.ms); break;
         case KAFKA_READ_NONE: now = wall_now(); break;
         case KAFKA_READ_END: set_loaded(follow, started); break;
-        case KAFKA_READ_FAILED:
-            log_error("suppression-not-followed", "reason=\"%s\"", fault.text);
-            usleep(FAILED_PAUSE_MS * 1000);
-            break;
+        case KAFKA_READ_FAILED: tell_trouble(follow, &fault); break;
         }
     }
+    kafka_reader_free(&reader);
     return NULL;
 }
 
-/* The first load is of millions of small records: librdkafka's queue is to hold more of them than
- * the reader's own settings let it. */
-static struct kafka_reader *open_reader(const struct kafka_properties *given, const char *topic,
-                                        struct fault *fault)
-{
-    static const struct kafka_property ours[] = {
-        {"queued.min.messages", "500000"},
-        {"queued.max.messages.kbytes", "131072"},
-        {"fetch.message.max.bytes", "8388608"},
-        {"fetch.max.bytes", "16777216"},
-    };
-    struct kafka_property *items = mem_calloc(ARRAY_LEN(ours) + given->count, sizeof(*items));
-    memcpy(items, ours, sizeof(ours));
-    memcpy(items + ARRAY_LEN(ours), given->items, given->count * sizeof(*items));
-    const struct kafka_properties properties = {items, ARRAY_LEN(ours) + given->count};
-    const char *const topics[] = {topic};
-    struct kafka_reader *reader = kafka_reader_create(&properties, topics, 1, -2, fault);
-    mem_free(items);
-    return reader;
-}
-
 struct suppress_follow *suppress_follow_start(const struct kafka_properties *properties,
-                                              const char *topic, struct fault *fault)
+                                              const char *topic)
 {
-    struct kafka_reader *reader = open_reader(properties, topic, fault);
-    if (reader == NULL) {
-        fault_prefix(fault, "%s", topic);
-        return NULL;
-    }
     struct suppress_follow *follow = mem_zalloc(sizeof(*follow));
     pthread_condattr_t attributes;
     follow->magic = FOLLOW_MAGIC;
-    follow->reader = reader;
+    follow->topic = topic;
+    follow->property_count = ARRAY_LEN(ours) + properties->count;
+    follow->properties = mem_calloc(follow->property_count, sizeof(*follow->properties));
+    memcpy(follow->properties, ours, sizeof(ours));
+    memcpy(follow->properties + ARRAY_LEN(ours), properties->items,
+           properties->count * sizeof(*properties->items));
     follow->set = suppress_set_create();
     CHECK(pthread_condattr_init(&attributes) == 0);
     CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
@@ -185,10 +201,10 @@ void suppress_follow_stop(struct suppress_follow **handle)
     CHECK_MAGIC(follow, FOLLOW_MAGIC);
     atomic_store(&follow->stop, 1);
     CHECK(pthread_join(follow->thread, NULL) == 0);
-    kafka_reader_free(&follow->reader);
     suppress_set_free(&follow->set);
     CHECK(pthread_cond_destroy(&follow->changed) == 0);
     CHECK(pthread_mutex_destroy(&follow->lock) == 0);
+    mem_free(follow->properties);
     follow->magic = 0;
     mem_free(follow);
     *handle = NULL;

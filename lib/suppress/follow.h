@@ -11,9 +11,10 @@
 
 struct suppress_follow;
 
-/* Starts the thread. NULL: the topic cannot be reached (fault). */
+/* Starts the thread, which tries to reach the topic until it can. `topic` and the properties'
+ * strings must outlive it. */
 struct suppress_follow *suppress_follow_start(const struct kafka_properties *properties,
-                                              const char *topic, struct fault *fault);
+                                              const char *topic);
 /* True as soon as everything has been read that was there at the start; false: not within the time.
  * Until then the set must not be relied on. */
 bool suppress_follow_loaded(struct suppress_follow *follow, int timeout_ms);

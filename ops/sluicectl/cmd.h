@@ -10,6 +10,7 @@ int cmd_config(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
+int cmd_suppression(int argc, char **argv);
 int cmd_topics(int argc, char **argv);
 
 #endif

@@ -10,6 +10,8 @@ static const struct command commands[] = {
     {"log", "log --config FILE [--follow] …   print events as JSON lines", cmd_log},
     {"publish", "publish --config FILE …           send a message to a list of recipients",
      cmd_publish},
+    {"suppression", "suppression list|add|check|… --config FILE   who gets no mail any more",
+     cmd_suppression},
     {"topics", "topics create|check --config FILE   make or verify the topics of Kafka",
      cmd_topics},
 };

@@ -194,12 +194,45 @@ static void wall_time_is_formatted(void **state)
     assert_true(slice_eq(text, SLICE("1969-12-31T23:59:59.999Z")));
 }
 
+static void test_wall_time_parse(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ms; /* -1: not a time */
+    } rows[] = {
+        {"2026-11-22T02:26:53.123Z", 1795314413123},
+        {"2026-11-22T02:26:53Z", 1795314413000},
+        {"2026-11-22", 1795305600000},
+        {"1970-01-01", 0},
+        {"2028-02-29", 1835395200000},
+        {"2026-02-29", -1},
+        {"2026-02-31", -1},
+        {"2026-13-01", -1},
+        {"2026-11-22T24:61:00Z", -1},
+        {"2026-11-22T02:26:53", -1},
+        {"2026-11-22T02:26:53.1Z", -1},
+        {"2026-11-22T02:26:53.1234Z", -1},
+        {"2026-11-22T02:26:53+01:00", -1},
+        {"2026-11-22 ", -1},
+        {"22.11.2026", -1},
+        {"", -1},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct wall_time time = {-1};
+        bool good = wall_time_parse(slice_cstr(rows[i].text), &time);
+        if (good != (rows[i].ms >= 0) || time.ms != rows[i].ms) {
+            fail_msg("\"%s\": %d, %lld", rows[i].text, good, (long long)time.ms);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(map_behaves_like_an_array),  cmocka_unit_test(lists_keep_their_order),
         cmocka_unit_test(wheel_fires_when_it_should), cmocka_unit_test(durations_are_read),
-        cmocka_unit_test(wall_time_is_formatted),
+        cmocka_unit_test(wall_time_is_formatted),     cmocka_unit_test(test_wall_time_parse),
     };
     return cmocka_run_group_tests(tests, seed_once, NULL);
 }

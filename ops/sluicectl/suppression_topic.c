@@ -1,0 +1,130 @@
+/* The entries of the topic suppression, each key once. */
+#include "ops/sluicectl/kafka_setup.h"
+#include "ops/sluicectl/suppression.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "kafka/reader.h"
+#include "kafka/topics.h"
+
+#include <inttypes.h>
+
+#define POLL_MS 100
+#define FIRST_CAPACITY 1024
+
+/* Where the last record of each key lies, by the key's hash: two of 100,000,000 keys share theirs
+ * with a chance of 1 in 3,700. */
+struct latest {
+    struct latest_slot {
+        uint64_t hash;
+        int64_t behind; /* offset + 1; 0: free */
+    } * slots;
+    size_t capacity; /* power of two */
+    size_t count;
+};
+
+static struct latest_slot *latest_find(const struct latest *latest, uint64_t hash)
+{
+    size_t at = hash & (latest->capacity - 1);
+    while (latest->slots[at].behind != 0 && latest->slots[at].hash != hash) {
+        at = (at + 1) & (latest->capacity - 1);
+    }
+    return &latest->slots[at];
+}
+
+static void latest_grow(struct latest *latest)
+{
+    struct latest old = *latest;
+    latest->capacity = old.capacity == 0 ? FIRST_CAPACITY : old.capacity * 2;
+    latest->slots = mem_calloc(latest->capacity, sizeof(*latest->slots));
+    for (size_t i = 0; i < old.capacity; i++) {
+        if (old.slots[i].behind != 0) {
+            *latest_find(latest, old.slots[i].hash) = old.slots[i];
+        }
+    }
+    mem_free(old.slots);
+}
+
+static void latest_put(struct latest *latest, uint64_t hash, int64_t offset)
+{
+    if (latest->count * 4 >= latest->capacity * 3) {
+        latest_grow(latest);
+    }
+    struct latest_slot *slot = latest_find(latest, hash);
+    latest->count += slot->behind == 0 ? 1 : 0;
+    *slot = (struct latest_slot){hash, offset + 1};
+}
+
+struct each {
+    struct latest latest;
+    int64_t end; /* behind the last record of the first reading */
+    suppression_visit *visit;
+    void *owner;
+    bool valid, enough;
+};
+
+static void note_place(struct each *each, const struct kafka_reader_record *record)
+{
+    latest_put(&each->latest, hash_slice(record->key), record->offset);
+    each->end = record->offset + 1;
+}
+
+static void tell(struct each *each, const struct kafka_reader_record *record)
+{
+    char list[SUPPRESS_LIST_MAX];
+    struct suppression_row row;
+    struct fault fault = {0};
+    bool is_last =
+        latest_find(&each->latest, hash_slice(record->key))->behind == record->offset + 1;
+    if (record->offset >= each->end) {
+        each->enough = true;
+    } else if (is_last && record->value.len > 0 &&
+               !slice_eq(record->key, SLICE(SUPPRESSION_PROGRESS_KEY))) {
+        row.key_text = record->key;
+        bool good = suppress_key_read(record->key, list, &row.key)
+                        ? suppression_decode(record->value, &row.entry, &fault)
+                        : fault_set(&fault, FAULT_INVALID, 0, "no key of an entry");
+        if (good) {
+            each->enough = !each->visit(each->owner, &row);
+        } else {
+            (void)fprintf(stderr, "sluicectl suppression: %s/%" PRId32 "/%" PRId64 ": %s\n",
+                          record->topic, record->partition, record->offset, fault.text);
+            each->valid = false;
+        }
+    }
+}
+
+static bool read_through(const struct config *config, struct each *each,
+                         void (*act)(struct each *, const struct kafka_reader_record *),
+                         struct fault *fault)
+{
+    char topic[KAFKA_TOPIC_NAME_MAX + 1];
+    const char *topics[] = {topic};
+    struct kafka_reader_record record;
+    enum kafka_read got = KAFKA_READ_FAILED;
+    struct kafka_properties properties = kafka_setup_properties(config);
+    (void)snprintf(topic, sizeof(topic), "%ssuppression", config->kafka.prefix);
+    struct kafka_reader *reader = kafka_reader_create(&properties, topics, 1, -2, fault);
+    while (reader != NULL && !each->enough) {
+        got = kafka_reader_next(reader, POLL_MS, &record, fault);
+        if (got == KAFKA_READ_RECORD) {
+            act(each, &record);
+        } else if (got != KAFKA_READ_NONE) {
+            break;
+        }
+    }
+    kafka_reader_free(&reader);
+    kafka_setup_free(&properties);
+    return got != KAFKA_READ_FAILED;
+}
+
+bool suppression_each(const struct config *config, suppression_visit *visit, void *owner,
+                      struct fault *fault)
+{
+    struct each each = {.visit = visit, .owner = owner, .valid = true};
+    latest_grow(&each.latest);
+    bool read =
+        read_through(config, &each, note_place, fault) && read_through(config, &each, tell, fault);
+    mem_free(each.latest.slots);
+    return read && (each.valid || fault_set(fault, FAULT_INVALID, 0, "records could not be read"));
+}
