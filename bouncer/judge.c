@@ -5,6 +5,8 @@
 #include "mail/address.h"
 #include "mail/organisation.h"
 
+#include <inttypes.h>
+
 /* What was found of the original; slices lie in the mail or in `id`. */
 struct origin {
     const char *matched; /* "" … */
@@ -233,17 +235,25 @@ static void add_facts(const struct judge *judge, const struct origin *origin, st
     event->returned.was_uncertain = table_is_uncertain(judge->table, event->message_id);
 }
 
-static void add_report(const struct judge_input *input, const struct returned_recipient *recipient,
-                       const struct classify_result *class, char code[SMTP_ENHANCED_TEXT_MAX],
+/* Texts that must live as long as the event. */
+struct report_texts {
+    char enhanced[SMTP_ENHANCED_TEXT_MAX];
+    char cause_key[17];
+};
+
+static void add_report(const struct judge *judge, const struct judge_input *input,
+                       const struct returned_recipient *recipient,
+                       const struct classify_result *class, struct report_texts *texts,
                        struct event_returned *returned)
 {
+    (void)snprintf(texts->cause_key, sizeof(texts->cause_key), "%016" PRIx64, class->cause_key);
     *returned = (struct event_returned){
         .bounce_class = slice_cstr(bounce_class_name(class->class)),
         .disposition = slice_cstr(bounce_disposition_name(class->disposition)),
         .confidence = class->confidence,
         .rule = slice_cstr(class->rule),
         .code = class->code,
-        .enhanced = smtp_enhanced_format(class->enhanced, code),
+        .enhanced = smtp_enhanced_format(class->enhanced, texts->enhanced),
         .text = recipient->text,
         .reporting_mta = recipient->reporting_mta.len > 0 ? recipient->reporting_mta
                                                           : input->mail->reporting_mta,
@@ -255,6 +265,10 @@ static void add_report(const struct judge_input *input, const struct returned_re
         .received_by = input->received_by,
         .report_id = input->report_id,
         .bytes = input->bytes,
+        .blame = slice_cstr(bounce_scope_name(class->scope)),
+        .cause_key = slice_cstr(texts->cause_key),
+        .rules_version = slice_cstr(classifier_version(judge->classifier)),
+        .provider = slice_cstr(class->provider),
     };
 }
 
@@ -276,7 +290,7 @@ static void tell(const struct judge *judge, const struct judge_input *input,
                  judge_emit emit, void *owner)
 {
     struct classify_result class;
-    char enhanced[SMTP_ENHANCED_TEXT_MAX];
+    struct report_texts texts;
     char id_text[UUID_TEXT_LEN + 1];
     struct event event = {
         .type = type_of(input, recipient),
@@ -286,7 +300,7 @@ static void tell(const struct judge *judge, const struct judge_input *input,
         .recipient = recipient_address(input, origin, recipient),
     };
     classify(judge, input, recipient, event.type, &class);
-    add_report(input, recipient, &class, enhanced, &event.returned);
+    add_report(judge, input, recipient, &class, &texts, &event.returned);
     add_facts(judge, origin, &event);
     struct slice reported = recipient->address;
     if (reported.len > 0 && !mail_address_eq(reported, event.recipient)) {

@@ -1,76 +1,144 @@
 #include "worker/classify.h"
 
-struct rule {
-    uint16_t subject;
-    uint16_t detail;
-    const char *name;
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define RULES_MAGIC 0x42524c53u
+#define READER_MAGIC 0x42525244u
+
+struct classify_rules {
+    uint32_t magic;
+    const char *folder;
+    pthread_mutex_t lock;          /* of `current`, while it is replaced or held once more */
+    struct classifier *current;    /* written by the thread that reloads only */
+    atomic_uint_fast32_t revision; /* counts the reloads */
 };
 
-/* RFC 3463, 7372, 7504, 7505, 8616 as registered with IANA; class digit left out. */
-static const struct rule rules[] = {
-    {1, 0, "user-unknown"},     {1, 1, "user-unknown"},      {1, 2, "domain-bad"},
-    {1, 3, "user-unknown"},     {1, 4, "user-unknown"},      {1, 6, "mailbox-moved"},
-    {1, 7, "sender-rejected"},  {1, 8, "sender-rejected"},   {1, 9, "network-error"},
-    {1, 10, "domain-no-mail"},  {2, 0, "recipient-refused"}, {2, 1, "mailbox-disabled"},
-    {2, 2, "mailbox-full"},     {2, 3, "too-large"},         {2, 4, "system-error"},
-    {3, 0, "system-error"},     {3, 1, "system-error"},      {3, 2, "system-error"},
-    {3, 3, "system-error"},     {3, 4, "too-large"},         {3, 5, "system-error"},
-    {4, 1, "network-error"},    {4, 2, "network-error"},     {4, 3, "network-error"},
-    {4, 4, "network-error"},    {4, 5, "rate-limited"},      {4, 6, "network-error"},
-    {4, 7, "expired"},          {5, 3, "rate-limited"},      {6, 0, "content-rejected"},
-    {6, 1, "content-rejected"}, {6, 2, "content-rejected"},  {6, 3, "content-rejected"},
-    {6, 6, "content-rejected"}, {6, 7, "content-rejected"},  {6, 8, "content-rejected"},
-    {6, 9, "content-rejected"}, {7, 8, "auth-failed"},       {7, 13, "mailbox-disabled"},
-    {7, 17, "mailbox-moved"},   {7, 18, "domain-bad"},       {7, 20, "auth-failed"},
-    {7, 21, "auth-failed"},     {7, 22, "auth-failed"},      {7, 23, "auth-failed"},
-    {7, 24, "auth-failed"},     {7, 25, "ip-blocked"},       {7, 26, "auth-failed"},
-    {7, 27, "sender-rejected"}, {7, 28, "rate-limited"},     {7, 29, "auth-failed"},
-    {7, 30, "policy"},
+struct classify_reader {
+    uint32_t magic;
+    struct classify_rules *rules;
+    struct classifier *classifier; /* held */
+    struct classify_scratch *scratch;
+    uint_fast32_t revision; /* of `classifier` */
 };
 
-static const char *by_reply_code(const struct smtp_outcome *outcome)
+static struct classifier *load(const char *folder, struct fault *fault)
 {
-    switch (outcome->code) {
-    case 421: return "rate-limited";
-    case 450: return "greylisted";
-    case 451: return "system-error";
-    case 452: return "rate-limited";
-    case 500:
-    case 501:
-    case 502:
-    case 503:
-    case 504:
-    case 555: return "protocol-error";
-    case 521:
-    case 556: return "domain-no-mail";
-    case 551: return "mailbox-moved";
-    case 552: return outcome->phase == SMTP_PHASE_RCPT ? "mailbox-full" : "too-large";
-    case 553: return outcome->phase == SMTP_PHASE_RCPT ? "user-unknown" : "sender-rejected";
-    case 550: return outcome->phase == SMTP_PHASE_RCPT ? "user-unknown" : "policy";
-    default: return "undetermined";
-    }
+    const struct classifier_options options = {.user_dirs = &folder,
+                                               .user_dir_count = folder == NULL ? 0 : 1};
+    return classifier_load(&options, fault);
 }
 
-const char *classify_outcome(const struct smtp_outcome *outcome)
+struct classify_rules *classify_rules_load(const char *folder, struct fault *fault)
 {
-    const struct smtp_enhanced *enhanced = &outcome->enhanced;
-    if (enhanced->klass != 0) {
-        for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-            if (rules[i].subject == enhanced->subject && rules[i].detail == enhanced->detail) {
-                return rules[i].name;
-            }
-        }
-        switch (enhanced->subject) {
-        case 3: return "system-error";
-        case 4: return "network-error";
-        case 5: return "protocol-error";
-        case 6: return "content-rejected";
-        case 7: return enhanced->klass == 4 && outcome->code == 450 ? "greylisted" : "policy";
-        default: break;
-        }
+    struct classifier *classifier = load(folder, fault);
+    if (classifier == NULL) {
+        return NULL;
     }
-    if (outcome->code == 0 && outcome->phase <= SMTP_PHASE_CONNECT) {
-        return "network-error";
+    struct classify_rules *rules = mem_zalloc(sizeof(*rules));
+    rules->magic = RULES_MAGIC;
+    rules->folder = folder;
+    rules->current = classifier;
+    CHECK(pthread_mutex_init(&rules->lock, NULL) == 0);
+    return rules;
+}
+
+bool classify_rules_reload(struct classify_rules *rules, struct fault *fault)
+{
+    CHECK_MAGIC(rules, RULES_MAGIC);
+    struct classifier *fresh = load(rules->folder, fault);
+    if (fresh == NULL) {
+        return false;
     }
-    return by_reply_code(outcome);
+    CHECK(pthread_mutex_lock(&rules->lock) == 0);
+    struct classifier *old = rules->current;
+    rules->current = fresh;
+    atomic_fetch_add_explicit(&rules->revision, 1, memory_order_relaxed);
+    CHECK(pthread_mutex_unlock(&rules->lock) == 0);
+    classifier_free(&old);
+    return true;
+}
+
+void classify_rules_free(struct classify_rules **handle)
+{
+    struct classify_rules *rules = *handle;
+    if (rules == NULL) {
+        return;
+    }
+    CHECK_MAGIC(rules, RULES_MAGIC);
+    classifier_free(&rules->current);
+    CHECK(pthread_mutex_destroy(&rules->lock) == 0);
+    rules->magic = 0;
+    mem_free(rules);
+    *handle = NULL;
+}
+
+const char *classify_rules_version(const struct classify_rules *rules)
+{
+    CHECK_MAGIC(rules, RULES_MAGIC);
+    return classifier_version(rules->current);
+}
+
+size_t classify_rules_count(const struct classify_rules *rules)
+{
+    CHECK_MAGIC(rules, RULES_MAGIC);
+    return classifier_rule_count(rules->current);
+}
+
+/* Takes the rules that are current now. */
+static void renew(struct classify_reader *reader)
+{
+    struct classify_rules *rules = reader->rules;
+    CHECK_MAGIC(rules, RULES_MAGIC);
+    classifier_free(&reader->classifier);
+    CHECK(pthread_mutex_lock(&rules->lock) == 0);
+    reader->classifier = classifier_hold(rules->current);
+    reader->revision = atomic_load_explicit(&rules->revision, memory_order_relaxed);
+    CHECK(pthread_mutex_unlock(&rules->lock) == 0);
+}
+
+struct classify_reader *classify_reader_create(struct classify_rules *rules)
+{
+    struct classify_reader *reader = mem_zalloc(sizeof(*reader));
+    reader->magic = READER_MAGIC;
+    reader->rules = rules;
+    reader->scratch = classify_scratch_create();
+    renew(reader);
+    return reader;
+}
+
+void classify_reader_free(struct classify_reader **handle)
+{
+    struct classify_reader *reader = *handle;
+    if (reader == NULL) {
+        return;
+    }
+    CHECK_MAGIC(reader, READER_MAGIC);
+    classify_scratch_free(&reader->scratch);
+    classifier_free(&reader->classifier);
+    reader->magic = 0;
+    mem_free(reader);
+    *handle = NULL;
+}
+
+void classify_outcome(struct classify_reader *reader, const struct smtp_outcome *outcome,
+                      const struct classify_attempt *attempt, struct classify_verdict *verdict)
+{
+    CHECK_MAGIC(reader, READER_MAGIC);
+    if (atomic_load_explicit(&reader->rules->revision, memory_order_relaxed) != reader->revision) {
+        renew(reader);
+    }
+    const struct classify_input input = {
+        .phase = outcome->phase,
+        .code = outcome->code,
+        .enhanced = outcome->enhanced,
+        .text = outcome->text,
+        .remote_host = attempt->remote_host,
+        .recipient = attempt->recipient,
+        .sender = attempt->sender,
+    };
+    classifier_run(reader->classifier, reader->scratch, &input, &verdict->result);
+    verdict->rules_version = classifier_version(reader->classifier);
 }

@@ -2,6 +2,7 @@
  * sluice-worker: takes mail from Kafka and delivers it over SMTP. Starts the threads, waits for a
  * signal, drains.
  */
+#include "worker/classify.h"
 #include "worker/intake.h"
 #include "worker/report.h"
 #include "worker/shard.h"
@@ -39,6 +40,7 @@ static const char usage[] =
     "  -h, --help          this text\n"
     "  -V, --version       version\n"
     "\n"
+    "SIGHUP reads the bounce rules of bouncer.rules-folder again, without a pause.\n"
     "SIGTERM or SIGINT drains: takes nothing new, finishes what runs (at most "
     "worker.drain-timeout), leaves the rest\n"
     "to the other workers, and ends. Exit status: 0 drained, 1 failed, 2 bad usage or "
@@ -169,7 +171,8 @@ static bool load_suppression(struct worker *worker, const sigset_t *signals, str
     worker->suppress = suppress_follow_start(&properties, worker->topics.suppression);
     mem_free(items);
     while (!suppress_follow_loaded(worker->suppress, LOAD_STEP_MS)) {
-        if (sigtimedwait(signals, NULL, &at_once) > 0) {
+        int number = sigtimedwait(signals, NULL, &at_once);
+        if (number > 0 && number != SIGHUP) {
             return fault_set(fault, FAULT_CLOSED, 0, "stopped while the suppression list was read");
         }
     }
@@ -228,7 +231,46 @@ static void close_all(struct worker *worker)
     kafka_producer_free(&worker->journal, FLUSH_MS);
     intake_free(&worker->intake);
     suppress_follow_stop(&worker->suppress);
+    classify_rules_free(&worker->rules);
     mem_free(worker->vips);
+}
+
+static bool open_rules(struct worker *worker, struct fault *fault)
+{
+    worker->rules = classify_rules_load(worker->config->bouncer.rules_folder, fault);
+    if (worker->rules == NULL) {
+        return fault_prefix(fault, "bounce rules");
+    }
+    log_info("rules", "version=%s count=%zu", classify_rules_version(worker->rules),
+             classify_rules_count(worker->rules));
+    return true;
+}
+
+/* Rules that are wrong are told and change nothing. */
+static void reload_rules(struct worker *worker)
+{
+    struct fault fault;
+    char quoted[FAULT_TEXT_MAX + 100];
+    bool good = classify_rules_reload(worker->rules, &fault);
+    if (good) {
+        log_info("rules-reloaded", "version=%s count=%zu", classify_rules_version(worker->rules),
+                 classify_rules_count(worker->rules));
+    } else {
+        log_error("rules-refused", "reason=%s",
+                  log_quote(quoted, sizeof(quoted), slice_cstr(fault.text)));
+    }
+    report_admin(worker, good ? "rules-reloaded" : "rules-refused",
+                 good ? classify_rules_version(worker->rules) : fault.text);
+}
+
+/* Until one that ends the worker. */
+static int wait_signal(struct worker *worker, const sigset_t *signals)
+{
+    int number = 0;
+    while (sigwait(signals, &number) == 0 && number == SIGHUP) {
+        reload_rules(worker);
+    }
+    return number;
 }
 
 /* Runs the threads until a signal, drains. */
@@ -237,7 +279,6 @@ static int serve(struct worker *worker, const sigset_t *signals)
     pthread_t intake;
     pthread_t *shards = mem_calloc(worker->shard_count, sizeof(*shards));
     void *drained = NULL;
-    int number = 0;
     for (uint32_t i = 0; i < worker->shard_count; i++) {
         CHECK(pthread_create(&shards[i], NULL, shard_thread, worker->shards[i]) == 0);
     }
@@ -245,8 +286,7 @@ static int serve(struct worker *worker, const sigset_t *signals)
     log_info("started", "name=%s threads=%u vips=%zu", worker->name, worker->shard_count,
              worker->vip_count);
     report_admin(worker, "worker-started", SLUICE_VERSION);
-    sigwait(signals, &number);
-    log_info("stopping", "signal=%d", number);
+    log_info("stopping", "signal=%d", wait_signal(worker, signals));
     intake_drain(worker->intake);
     pthread_join(intake, &drained);
     for (uint32_t i = 0; i < worker->shard_count; i++) {
@@ -303,6 +343,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
     raise_descriptors(config->worker.max_connections);
@@ -311,8 +352,9 @@ int main(int argc, char **argv)
     worker_name_topics(&worker);
     worker_name_slot(&worker);
     status = 1;
-    if (worker_hold_vips(&worker, &fault) && open_producers(&worker, &fault) &&
-        load_suppression(&worker, &signals, &fault) && open_threads(&worker, &fault)) {
+    if (worker_hold_vips(&worker, &fault) && open_rules(&worker, &fault) &&
+        open_producers(&worker, &fault) && load_suppression(&worker, &signals, &fault) &&
+        open_threads(&worker, &fault)) {
         status = serve(&worker, &signals);
     } else {
         log_error("start-failed", "reason=\"%s\"", fault.text);

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "schema/headers.h"
 
+#include <inttypes.h>
+
 #define REPORTER_MAGIC 0x5245504fu
 /* An event is bounded by its schema: texts, addresses and metadata have their maxima. */
 #define EVENT_MAX_BYTES ((size_t)256 * 1024)
@@ -17,12 +19,18 @@ struct reporter {
     uint32_t magic;
     struct worker *worker;
     struct outbox *outbox;
+    struct classify_reader *rules;
     struct strbuf encoded;
 };
+
+#define CAUSE_KEY_TEXT_MAX 17
+/* A permanent refusal is taken for a passing one only where the rules are sure of it. */
+#define PASSING_CONFIDENCE 50
 
 /* Texts of an attempt that must live as long as the event is being encoded. */
 struct attempt_texts {
     char enhanced[SMTP_ENHANCED_TEXT_MAX];
+    char cause_key[CAUSE_KEY_TEXT_MAX];
 };
 
 struct reporter *reporter_create(struct worker *worker, struct outbox *outbox)
@@ -31,6 +39,7 @@ struct reporter *reporter_create(struct worker *worker, struct outbox *outbox)
     reporter->magic = REPORTER_MAGIC;
     reporter->worker = worker;
     reporter->outbox = outbox;
+    reporter->rules = classify_reader_create(worker->rules);
     strbuf_init(&reporter->encoded, EVENT_MAX_BYTES);
     return reporter;
 }
@@ -43,6 +52,7 @@ void reporter_free(struct reporter **handle)
     }
     CHECK_MAGIC(reporter, REPORTER_MAGIC);
     strbuf_free(&reporter->encoded);
+    classify_reader_free(&reporter->rules);
     reporter->magic = 0;
     mem_free(reporter);
     *handle = NULL;
@@ -173,6 +183,54 @@ static struct event_attempt attempt_of(const struct mail *mail, const struct smt
     };
 }
 
+bool report_may_pass(struct reporter *reporter, const struct mail *mail, uint32_t index,
+                     const struct smtp_outcome *outcome, const struct report_facts *facts)
+{
+    const struct classify_attempt values = {
+        .remote_host = facts->remote_host,
+        .recipient = mail->message.recipients[index].address,
+        .sender = mail->message.mail_from,
+    };
+    struct classify_verdict verdict;
+    CHECK_MAGIC(reporter, REPORTER_MAGIC);
+    classify_outcome(reporter->rules, outcome, &values, &verdict);
+    return verdict.result.disposition == BOUNCE_DO_TRANSIENT &&
+           verdict.result.confidence >= PASSING_CONFIDENCE;
+}
+
+/* What the rules say of a failure. */
+static void add_verdict(struct reporter *reporter, const struct smtp_outcome *outcome,
+                        const struct event *event, struct attempt_texts *texts,
+                        struct event_attempt *attempt)
+{
+    const struct classify_attempt values = {.remote_host = attempt->remote_host,
+                                            .recipient = event->recipient,
+                                            .sender = event->mail_from};
+    struct classify_verdict verdict;
+    classify_outcome(reporter->rules, outcome, &values, &verdict);
+    const struct classify_result *result = &verdict.result;
+    (void)snprintf(texts->cause_key, sizeof(texts->cause_key), "%016" PRIx64, result->cause_key);
+    attempt->bounce_class = slice_cstr(bounce_class_name(result->class));
+    attempt->disposition = slice_cstr(bounce_disposition_name(result->disposition));
+    attempt->blame = slice_cstr(bounce_scope_name(result->scope));
+    attempt->rule = slice_cstr(result->rule);
+    attempt->cause_key = slice_of(texts->cause_key, CAUSE_KEY_TEXT_MAX - 1);
+    attempt->rules_version = slice_cstr(verdict.rules_version);
+    attempt->provider = slice_cstr(result->provider);
+    attempt->confidence = result->confidence;
+}
+
+/* Its time was over: that is the class, whatever the last reply was. Cause, provider and rules stay
+ * those of the reply, so that one sees why it did not get through in time. */
+static void make_expired(struct event_attempt *attempt)
+{
+    attempt->bounce_class = slice_cstr(bounce_class_name(BOUNCE_EXPIRED));
+    attempt->disposition =
+        slice_cstr(bounce_disposition_name(bounce_class_disposition(BOUNCE_EXPIRED, false)));
+    attempt->blame = slice_cstr(bounce_scope_name(bounce_class_scope(BOUNCE_EXPIRED)));
+    attempt->confidence = 100;
+}
+
 void report_attempt(struct reporter *reporter, struct mail *mail,
                     const struct smtp_outcome *outcome, const struct report_facts *facts)
 {
@@ -182,7 +240,7 @@ void report_attempt(struct reporter *reporter, struct mail *mail,
     event.site = facts->site;
     event.vip = facts->vip;
     event.attempt = attempt_of(mail, outcome, facts, now, &texts);
-    event.attempt.bounce_class = slice_cstr(classify_outcome(outcome));
+    add_verdict(reporter, outcome, &event, &texts, &event.attempt);
     emit(reporter, mail, &event, NULL, false);
 }
 
@@ -223,10 +281,11 @@ void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t ind
     event.vip = facts->vip;
     event.attempt = attempt_of(mail, outcome, facts, now, &texts);
     event.attempt.next_attempt_ms = next_attempt_ms;
+    if (type != EVENT_DELIVERED) {
+        add_verdict(reporter, outcome, &event, &texts, &event.attempt);
+    }
     if (type == EVENT_EXPIRED) {
-        event.attempt.bounce_class = SLICE("expired");
-    } else if (type != EVENT_DELIVERED) {
-        event.attempt.bounce_class = slice_cstr(classify_outcome(outcome));
+        make_expired(&event.attempt);
     }
     struct uuid id = outcome_id(mail, type, index);
     emit(reporter, mail, &event, &id, type == EVENT_BOUNCED || type == EVENT_EXPIRED);

@@ -37,6 +37,10 @@ void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t ind
 /* One recipient is not to be tried ("suppressed"). */
 void report_dropped_recipient(struct reporter *reporter, struct mail *mail, uint32_t index,
                               struct slice reason, struct slice detail);
+/* Whether the bounce rules call a permanent refusal (5xx) of this recipient one that passes: "too
+ * many messages", "greylisted, come back". Then it is to be tried again by the schedule. */
+bool report_may_pass(struct reporter *reporter, const struct mail *mail, uint32_t index,
+                     const struct smtp_outcome *outcome, const struct report_facts *facts);
 
 /* All recipients that are pending or deferred, or the mail as a whole if none could be read. */
 void report_dropped(struct reporter *reporter, struct mail *mail, struct slice reason,

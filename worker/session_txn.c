@@ -176,10 +176,15 @@ void session_txn_done(struct session *session)
     const struct smtp_outcome *lost = NULL;
     bool delivered = false;
     for (size_t i = 0; i < session->transaction.rcpt_count; i++) {
-        const struct smtp_outcome *outcome = &session->rcpts[i].outcome;
+        struct smtp_outcome *outcome = &session->rcpts[i].outcome;
         if (outcome->result == SMTP_RESULT_NONE) {
             lost = outcome;
             continue;
+        }
+        if (outcome->result == SMTP_RESULT_BOUNCED &&
+            report_may_pass(lane->shard->settler.reporter, session->mail, session->indexes[i],
+                            outcome, &facts)) {
+            outcome->result = SMTP_RESULT_DEFERRED;
         }
         delivered = delivered || outcome->result == SMTP_RESULT_DELIVERED;
         settle_recipient(&lane->shard->settler, session->mail, session->indexes[i], outcome, &facts,

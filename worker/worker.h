@@ -12,6 +12,7 @@
 #include "schema/completion.h"
 #include "worker/mail.h"
 
+struct classify_rules;
 struct intake;
 
 /* A VIP that this worker holds: its addresses, parsed and proved by a bind test at start. */
@@ -63,6 +64,7 @@ struct worker {
     struct kafka_producer *journal; /* our slot of done */
     int64_t journal_end;            /* behind the last batch known to be there; intake thread */
     struct suppress_follow *suppress;
+    struct classify_rules *rules; /* what refusals mean; reloaded by main */
 
     struct intake *intake;
     struct shard **shards;

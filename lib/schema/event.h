@@ -39,7 +39,8 @@ struct event_attempt {
     int64_t connect_us, mail_us, rcpt_us, data_us, dot_us, total_us;
     uint64_t bytes;
     int64_t next_attempt_ms;
-    struct slice bounce_class;
+    struct slice bounce_class, disposition, blame, rule, cause_key, rules_version, provider;
+    uint32_t confidence;
 };
 
 /* What a mail that came back says. */
@@ -55,6 +56,7 @@ struct event_returned {
     bool was_uncertain;
     int64_t sent_ms, age_ms;
     uint64_t bytes;
+    struct slice blame, cause_key, rules_version, provider;
 };
 
 struct event {

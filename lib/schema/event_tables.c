@@ -65,6 +65,13 @@ static const struct wire_rule attempt_rules[] = {
     [20] = ATTEMPT_RULE(bytes, WIRE_KIND_UINT64),
     [21] = ATTEMPT_RULE(next_attempt_ms, WIRE_KIND_INT64),
     [22] = ATTEMPT_RULE(bounce_class, WIRE_KIND_TEXT),
+    [23] = ATTEMPT_RULE(disposition, WIRE_KIND_TEXT),
+    [24] = ATTEMPT_RULE(blame, WIRE_KIND_TEXT),
+    [25] = ATTEMPT_RULE(rule, WIRE_KIND_TEXT),
+    [26] = ATTEMPT_RULE(cause_key, WIRE_KIND_TEXT),
+    [27] = ATTEMPT_RULE(rules_version, WIRE_KIND_TEXT),
+    [28] = ATTEMPT_RULE(provider, WIRE_KIND_TEXT),
+    [29] = ATTEMPT_RULE(confidence, WIRE_KIND_UINT32),
 };
 const struct wire_table event_attempt_table = {attempt_rules, ARRAY_LEN(attempt_rules)};
 
@@ -118,6 +125,10 @@ static const struct wire_rule returned_rules[] = {
     [21] = RETURNED_RULE(sent_ms, WIRE_KIND_INT64),
     [22] = RETURNED_RULE(age_ms, WIRE_KIND_INT64),
     [23] = RETURNED_RULE(bytes, WIRE_KIND_UINT64),
+    [24] = RETURNED_RULE(blame, WIRE_KIND_TEXT),
+    [25] = RETURNED_RULE(cause_key, WIRE_KIND_TEXT),
+    [26] = RETURNED_RULE(rules_version, WIRE_KIND_TEXT),
+    [27] = RETURNED_RULE(provider, WIRE_KIND_TEXT),
 };
 const struct wire_table event_returned_table = {returned_rules, ARRAY_LEN(returned_rules)};
 

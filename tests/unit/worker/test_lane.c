@@ -3,6 +3,7 @@
  * played here: a session is ready as soon as it is opened and delivers what it is given; the limit
  * keeps the order of those who wait, as lib/redis does.
  */
+#include "worker/classify.h"
 #include "worker/copy.h"
 #include "worker/lane.h"
 #include "worker/session.h"
@@ -359,6 +360,8 @@ static int set_up(void **state)
     map_init(&shard.lanes);
     list_init(&shard.starved);
     shard.outbox = outbox_create(&worker, loop);
+    worker.rules = classify_rules_load(NULL, &fault);
+    assert_non_null(worker.rules);
     shard.reporter = reporter_create(&worker, shard.outbox);
     shard.settler = (struct settler){&worker, shard.reporter};
     suppressed = suppress_set_create();
@@ -381,6 +384,7 @@ static int tear_down(void **state)
     reporter_free(&shard.reporter);
     suppress_checker_close(&shard.suppress);
     suppress_set_free(&suppressed);
+    classify_rules_free(&worker.rules);
     outbox_free(&shard.outbox);
     io_task_cancel(&slots.wake);
     io_loop_free(&loop);

@@ -1,6 +1,5 @@
-/* The worker's pure parts: retry times and tiers, host memory, classes by code, choice of the pool.
+/* The worker's pure parts: retry times and tiers, host memory, choice of the pool.
  */
-#include "worker/classify.h"
 #include "worker/delay.h"
 #include "worker/hosts.h"
 #include "worker/route.h"
@@ -102,35 +101,6 @@ static void hosts_are_tried_by_preference_and_rest_when_dead(void **state)
     hosts_free(&hosts);
 }
 
-static void classes_follow_the_codes(void **state)
-{
-    static const struct {
-        uint16_t code;
-        struct smtp_enhanced enhanced;
-        enum smtp_phase phase;
-        const char *want;
-    } cases[] = {
-        {550, {5, 1, 1}, SMTP_PHASE_RCPT, "user-unknown"},
-        {552, {5, 2, 2}, SMTP_PHASE_RCPT, "mailbox-full"},
-        {421, {4, 7, 28}, SMTP_PHASE_MAIL, "rate-limited"},
-        {550, {0, 0, 0}, SMTP_PHASE_RCPT, "user-unknown"},
-        {550, {0, 0, 0}, SMTP_PHASE_MESSAGE, "policy"},
-        {0, {5, 1, 10}, SMTP_PHASE_DNS, "domain-no-mail"},
-        {0, {5, 1, 2}, SMTP_PHASE_DNS, "domain-bad"},
-        {0, {4, 4, 1}, SMTP_PHASE_CONNECT, "network-error"},
-        {450, {4, 7, 1}, SMTP_PHASE_RCPT, "greylisted"},
-        {554, {5, 7, 1}, SMTP_PHASE_MESSAGE, "policy"},
-        {552, {5, 3, 4}, SMTP_PHASE_MAIL, "too-large"},
-        {500, {5, 5, 2}, SMTP_PHASE_MAIL, "protocol-error"},
-    };
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const struct smtp_outcome outcome = {
-            .code = cases[i].code, .enhanced = cases[i].enhanced, .phase = cases[i].phase};
-        assert_string_equal(classify_outcome(&outcome), cases[i].want);
-    }
-}
-
 static void the_pool_is_chosen_by_precedence(void **state)
 {
     static const char *allowed[] = {"gold"};
@@ -178,7 +148,6 @@ int main(void)
         cmocka_unit_test(usual_retries_take_one_hop_and_are_an_eighth_late_at_most),
         cmocka_unit_test(promised_times_are_never_overshot),
         cmocka_unit_test(hosts_are_tried_by_preference_and_rest_when_dead),
-        cmocka_unit_test(classes_follow_the_codes),
         cmocka_unit_test(the_pool_is_chosen_by_precedence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

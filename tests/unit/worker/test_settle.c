@@ -3,6 +3,7 @@
  * Kafka's producer and the intake thread are played here; the test says when Kafka acknowledges,
  * refuses or is full.
  */
+#include "worker/classify.h"
 #include "worker/delay.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
@@ -186,6 +187,8 @@ static int set_up(void **state)
     world.intake_outbox = outbox_create(&worker, loop);
     settler.worker = &worker;
     outbox = outbox_create(&worker, loop);
+    worker.rules = classify_rules_load(NULL, &fault);
+    assert_non_null(worker.rules);
     settler.reporter = reporter_create(&worker, outbox);
     return 0;
 }
@@ -194,6 +197,7 @@ static int tear_down(void **state)
 {
     (void)state;
     reporter_free(&settler.reporter);
+    classify_rules_free(&worker.rules);
     outbox_free(&outbox);
     outbox_free(&world.intake_outbox);
     if (world.home != NULL) {
