@@ -32,13 +32,26 @@ static const struct kafka_consumer_ops consumer_ops = {
 
 /* ---- letters ---- */
 
+/* The shards have done what they were asked for, and it is on Kafka. */
+static void shard_answered(struct shard_answer *answer)
+{
+    log_debug("shard-answered", "shard=%u kind=%d number=%lld in_flight=%zu", answer->shard,
+              (int)answer->kind, (long long)answer->number, answer->in_flight_count);
+    shard_answer_free(&answer);
+}
+
 static void mail_came_home(struct letter *letter, void *owner)
 {
     struct intake *intake = owner;
-    struct mail *mail = CONTAINER_OF(letter, struct mail, letter);
+    struct mail_post *post = CONTAINER_OF(letter, struct mail_post, letter);
     CHECK_MAGIC(intake, INTAKE_MAGIC);
+    if (post->kind == MAIL_LETTER_ANSWER) {
+        shard_answered(CONTAINER_OF(post, struct shard_answer, post));
+        return;
+    }
+    struct mail *mail = CONTAINER_OF(post, struct mail, post);
     CHECK_MAGIC(mail, MAIL_MAGIC);
-    if (mail->kind == MAIL_LETTER_RETURNED) {
+    if (post->kind == MAIL_LETTER_RETURNED) {
         if (kafka_ticket_valid(&mail->ticket)) {
             list_push_back(&intake->returned, &mail->node);
         } else { /* too late: its partition has gone already */
@@ -47,7 +60,7 @@ static void mail_came_home(struct letter *letter, void *owner)
         }
         return;
     }
-    CHECK(mail->kind == MAIL_LETTER_SETTLED);
+    CHECK(post->kind == MAIL_LETTER_SETTLED);
     list_push_back(&intake->settled, &mail->node);
     mail_release(mail);
 }
@@ -65,6 +78,9 @@ void intake_close(struct intake *intake, struct mail *mail)
     }
     if (!mail->forget) {
         kafka_ticket_complete(intake->consumer, mail->ticket);
+        if (mail_duplicates(mail) != CONFIG_DUPLICATES_OFF) {
+            journal_writer_closed(intake->journal, mail);
+        }
     }
     mail_free(&mail);
     if (intake->blocked && worker_pressure_percent(intake->worker) < BULK_PRESSURE_AGAIN) {
@@ -75,7 +91,12 @@ void intake_close(struct intake *intake, struct mail *mail)
 
 void intake_post(struct intake *intake, struct mail *mail)
 {
-    mailbox_post(intake->mailbox, &mail->letter);
+    mailbox_post(intake->mailbox, &mail->post.letter);
+}
+
+void intake_answer(struct intake *intake, struct shard_answer *answer)
+{
+    mailbox_post(intake->mailbox, &answer->post.letter);
 }
 
 void intake_wake(struct intake *intake)
@@ -101,7 +122,7 @@ struct outbox *intake_outbox(struct intake *intake)
 void intake_to_shard(struct intake *intake, struct mail *mail)
 {
     struct worker *worker = intake->worker;
-    mail->kind = MAIL_LETTER_ROUTE;
+    mail->post.kind = MAIL_LETTER_ROUTE;
     shard_post(worker->shards[(uint32_t)mail->record.partition_id % worker->shard_count], mail);
 }
 
@@ -253,6 +274,12 @@ static void group_failed(void *owner, const struct fault *fault)
 
 /* ---- life ---- */
 
+static void journal_is_safer(void *owner)
+{
+    struct intake *intake = owner;
+    CHECK_MAGIC(intake, INTAKE_MAGIC);
+}
+
 static bool open_consumer(struct intake *intake, struct fault *fault)
 {
     struct worker *worker = intake->worker;
@@ -304,8 +331,10 @@ struct intake *intake_create(struct worker *worker, struct fault *fault)
     }
     intake->outbox = outbox_create(worker, intake->loop);
     intake->mailbox = mailbox_create(intake->loop, mail_came_home, intake, fault);
+    intake->journal = journal_writer_create(worker, intake->loop, JOURNAL_CLOSED_LINGER_MS,
+                                            journal_is_safer, intake, fault);
     intake->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (intake->mailbox == NULL || intake->event_fd < 0) {
+    if (intake->mailbox == NULL || intake->journal == NULL || intake->event_fd < 0) {
         intake_free(&intake);
         return NULL;
     }
@@ -344,6 +373,7 @@ void intake_free(struct intake **handle)
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
         mail_free(&mail);
     }
+    journal_writer_free(&intake->journal);
     kafka_consumer_free(&intake->consumer);
     io_watch_free(&intake->watch);
     io_loop_free(&intake->loop);
@@ -375,5 +405,6 @@ bool intake_run(struct intake *intake)
     log_info("draining", "in_memory=%lld", atomic_load(&intake->worker->messages));
     evict_partitions(intake, intake->assigned, intake->assigned_count,
                      intake->worker->config->worker.drain_timeout_ms, intake->failed);
+    journal_writer_flush(intake->journal);
     return !intake->failed;
 }

@@ -14,6 +14,7 @@
 #include "worker/outbox.h"
 
 struct intake;
+struct shard_answer;
 
 struct intake *intake_create(struct worker *worker, struct fault *fault);
 /* After its thread and those of the shards have ended, and after the producers were freed: what
@@ -23,6 +24,8 @@ void intake_free(struct intake **intake);
  * (then false). */
 bool intake_run(struct intake *intake);
 
+/* Any thread: what a shard was asked for is done. */
+void intake_answer(struct intake *intake, struct shard_answer *answer);
 /* Any thread: a mail comes home (settled or returned). */
 void intake_post(struct intake *intake, struct mail *mail);
 /* Nothing holds the mail any more: its copies are written, then its ticket closes. */

@@ -5,6 +5,7 @@
 #define SLUICE_WORKER_INTAKE_PRIVATE_H
 
 #include "worker/intake.h"
+#include "worker/journal.h"
 
 #define INTAKE_MAGIC 0x494e5441u
 /* How long running transactions of a revoked partition may take to finish. */
@@ -16,6 +17,7 @@ struct intake {
     struct io_loop *loop;
     struct mailbox *mailbox;
     struct outbox *outbox;
+    struct journal_writer *journal; /* CLOSED, and what no shard has */
     struct kafka_consumer *consumer;
     int event_fd; /* written by librdkafka's queues and intake_wake() */
     struct io_watch *watch;

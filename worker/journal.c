@@ -28,14 +28,6 @@ struct batch {
     char bytes[];
 };
 
-/* A mail that is to be told as left once all before the mark is safe. */
-struct leaving {
-    struct list node;
-    uint64_t mark;
-    struct ledger_place place;
-    uint32_t turn;
-};
-
 static void linger_over(struct timer *timer, struct mono_time now);
 static void retry(struct timer *timer, struct mono_time now);
 
@@ -63,7 +55,8 @@ static void delivered(struct kafka_delivery *delivery, int32_t partition, int64_
 static void send_waiting(struct journal_writer *writer)
 {
     struct fault fault;
-    while (!list_empty(&writer->waiting) && !timer_is_set(&writer->retry)) {
+    while (!list_empty(&writer->waiting) && !timer_is_set(&writer->retry) &&
+           writer->worker->journal != NULL) {
         struct batch *batch = CONTAINER_OF(writer->waiting.next, struct batch, waiting_node);
         const struct kafka_record_out record = {
             .topic = writer->worker->topics.done,
@@ -98,19 +91,6 @@ static uint64_t lowest_unsafe(const struct journal_writer *writer)
                : CONTAINER_OF(writer->unsafe.next, struct batch, node)->number;
 }
 
-static void say_left(struct journal_writer *writer)
-{
-    while (!list_empty(&writer->leaving)) {
-        struct leaving *leaving = CONTAINER_OF(writer->leaving.next, struct leaving, node);
-        if (leaving->mark > writer->safe) {
-            return;
-        }
-        journal_writer_put_left(writer, &leaving->place, leaving->turn);
-        list_remove(&leaving->node);
-        mem_free(leaving);
-    }
-}
-
 static void batch_came_back(struct letter *letter, void *owner)
 {
     struct journal_writer *writer = owner;
@@ -131,7 +111,6 @@ static void batch_came_back(struct letter *letter, void *owner)
     uint64_t safe = lowest_unsafe(writer);
     if (safe > writer->safe) {
         writer->safe = safe;
-        say_left(writer);
         writer->safer(writer->owner);
     }
 }
@@ -211,17 +190,6 @@ bool journal_writer_is_stuck(const struct journal_writer *writer, struct mono_ti
     return mono_since_us(now, oldest->begun) > (int64_t)STUCK_MS * 1000;
 }
 
-void journal_writer_leave(struct journal_writer *writer, const struct ledger_place *place,
-                          uint32_t turn)
-{
-    struct leaving *leaving = mem_zalloc(sizeof(*leaving));
-    leaving->mark = journal_writer_mark(writer);
-    leaving->place = *place;
-    leaving->turn = turn;
-    list_push_back(&writer->leaving, &leaving->node);
-    say_left(writer);
-}
-
 /* ---- life ---- */
 
 struct journal_writer *journal_writer_create(struct worker *worker, struct io_loop *loop,
@@ -238,7 +206,6 @@ struct journal_writer *journal_writer_create(struct worker *worker, struct io_lo
     writer->open_number = writer->safe = 1;
     list_init(&writer->unsafe);
     list_init(&writer->waiting);
-    list_init(&writer->leaving);
     writer->open = journal_create(worker->transactional_id, JOURNAL_BATCH_MIN);
     writer->mailbox = mailbox_create(loop, batch_came_back, writer, fault);
     if (writer->mailbox == NULL) {
@@ -263,9 +230,6 @@ void journal_writer_free(struct journal_writer **handle)
         CHECK(list_linked(&batch->waiting_node)); /* else Kafka still has its bytes */
         list_remove(&batch->waiting_node);
         mem_free(batch);
-    }
-    while ((node = list_pop_front(&writer->leaving)) != NULL) {
-        mem_free(CONTAINER_OF(node, struct leaving, node));
     }
     journal_free(&writer->open);
     writer->magic = 0;

@@ -4,8 +4,7 @@
  *
  * One writer for each thread, all on the producer worker->journal, into the worker's slot. Entries
  * are gathered for a few ms into a batch, which becomes one Kafka record. What Kafka does not take
- * is offered again until it does. Entries commute, so the order of batches does not matter but for
- * LEFT, which is written only when all that was said before is on Kafka.
+ * is offered again until it does; entries commute, so the order of batches does not matter.
  *
  * Acknowledgements come on the intake thread and go to the writer's own thread by mailbox. All
  * calls are made on the writer's thread; its own list keeps what is not on Kafka yet.
@@ -53,8 +52,8 @@ struct ledger_place journal_place(const struct mail *mail);
  */
 uint64_t journal_writer_intent(struct journal_writer *writer, struct mail *mail,
                                const uint32_t *recipients, size_t count);
-/* Sets what became of one of them in mail->rcpts, after it was settled (a result of NONE: it was
- * not sent). The outcome's text must live as long as the mail. */
+/* Sets what became of one of them in mail->rcpts, after it was settled or left pending (a result of
+ * NONE). The text of any other must live as long as the mail. */
 void journal_note(struct mail *mail, uint32_t index, const struct smtp_outcome *outcome);
 /* The transaction is over: what became of each stands in mail->rcpts. */
 void journal_writer_done(struct journal_writer *writer, struct mail *mail,
@@ -62,7 +61,7 @@ void journal_writer_done(struct journal_writer *writer, struct mail *mail,
 /* Everything that follows from the record is on Kafka, and its ticket is complete. */
 void journal_writer_closed(struct journal_writer *writer, const struct mail *mail);
 /* Its partition was given away and we do no more for it; what is left to do the next owner does.
- * Goes when everything that this writer has said before is on Kafka. */
+ */
 void journal_writer_left(struct journal_writer *writer, const struct mail *mail);
 /* Says again all that was said about an open mail; nothing if nothing was. */
 void journal_writer_restate(struct journal_writer *writer, const struct mail *mail);

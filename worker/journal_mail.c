@@ -42,25 +42,29 @@ uint64_t journal_writer_intent(struct journal_writer *writer, struct mail *mail,
     return journal_writer_mark(writer);
 }
 
-static enum ledger_result result_of(enum smtp_result result)
+/* What was made of an outcome counts, which may be another than the server meant. */
+static enum ledger_result result_of(enum mail_rcpt_state state, enum smtp_result result)
 {
-    switch (result) {
-    case SMTP_RESULT_DELIVERED: return LEDGER_DELIVERED;
-    case SMTP_RESULT_DEFERRED: return LEDGER_DEFERRED;
-    case SMTP_RESULT_BOUNCED: return LEDGER_BOUNCED;
-    case SMTP_RESULT_UNCERTAIN: return LEDGER_UNCERTAIN;
-    case SMTP_RESULT_NONE: break;
+    if (result == SMTP_RESULT_UNCERTAIN) {
+        return LEDGER_UNCERTAIN;
     }
-    return LEDGER_UNTRIED;
+    switch (state) {
+    case MAIL_RCPT_PENDING: return LEDGER_UNTRIED;
+    case MAIL_RCPT_DEFERRED: return LEDGER_DEFERRED;
+    case MAIL_RCPT_HELD:
+    case MAIL_RCPT_SETTLED: break;
+    }
+    return result == SMTP_RESULT_DELIVERED ? LEDGER_DELIVERED : LEDGER_BOUNCED;
 }
 
 void journal_note(struct mail *mail, uint32_t index, const struct smtp_outcome *outcome)
 {
     struct mail_rcpt *rcpt = &mail->rcpts[index];
-    rcpt->result = result_of(outcome->result);
+    rcpt->result = result_of(rcpt->state, outcome->result);
     rcpt->code = outcome->code;
     rcpt->enhanced = outcome->enhanced;
-    rcpt->text = outcome->text;
+    /* Why a session broke is told by its own memory, not the mail's. */
+    rcpt->text = outcome->result == SMTP_RESULT_NONE ? SLICE_NULL : outcome->text;
     rcpt->due_ms = rcpt->state == MAIL_RCPT_DEFERRED ? mail->due_ms : 0;
 }
 
@@ -134,13 +138,7 @@ void journal_writer_left(struct journal_writer *writer, const struct mail *mail)
 {
     const struct ledger_place place = journal_place(mail);
     CHECK_MAGIC(writer, WRITER_MAGIC);
-    journal_writer_leave(writer, &place, mail->turn);
-}
-
-void journal_writer_put_left(struct journal_writer *writer, const struct ledger_place *place,
-                             uint32_t turn)
-{
-    APPEND(writer, journal_left(writer->open, place, turn));
+    APPEND(writer, journal_left(writer->open, &place, mail->turn));
 }
 
 void journal_writer_restate(struct journal_writer *writer, const struct mail *mail)

@@ -22,17 +22,10 @@ struct journal_writer {
     uint64_t safe;        /* all batches below are on Kafka */
     struct list unsafe;   /* batches that are not, in order */
     struct list waiting;  /* … of these those to be offered to Kafka */
-    struct list leaving;  /* to be told as left, in order */
     struct timer linger, retry;
 };
 
 /* Something is in the open batch. */
 void journal_writer_appended(struct journal_writer *writer);
-/* LEFT, when it is time for it. */
-void journal_writer_leave(struct journal_writer *writer, const struct ledger_place *place,
-                          uint32_t turn);
-/* LEFT, now. */
-void journal_writer_put_left(struct journal_writer *writer, const struct ledger_place *place,
-                             uint32_t turn);
 
 #endif

@@ -183,7 +183,11 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
 void lane_push_back(struct lane *lane, struct mail *mail)
 {
     struct shard *shard = lane->shard;
-    if (shard->draining || kafka_partition_is_leaving(mail->ticket.partition)) {
+    if (shard_is_leaving(shard, mail) && mail->tenure > 0) {
+        shard_return(mail); /* the journal knows what of it is done */
+        return;
+    }
+    if (shard_is_leaving(shard, mail)) {
         /* It was begun, so it cannot be forgotten: what is left of it waits in a tier. */
         settle_later(&shard->settler, &mail, wall_now().ms, false);
         return;
@@ -196,6 +200,15 @@ void lane_push_back(struct lane *lane, struct mail *mail)
 }
 
 /* ---- giving mail to sessions ---- */
+
+/* While Kafka does not take what we already have to say, or the group does not answer, nothing new
+ * is begun. */
+static bool is_choked(const struct shard *shard)
+{
+    return outbox_backlog(shard->outbox) > LANE_OUTBOX_MAX ||
+           journal_writer_is_stuck(shard->journal, io_loop_now(shard->loop)) ||
+           !tenure_contact_is_fresh(&shard->worker->tenures, io_loop_now(shard->loop));
+}
 
 /* The next mail that is still to be sent. Settled on the way: what has expired, and recipients who
  * have been put on the suppression list since. */
@@ -275,9 +288,7 @@ void lane_feed(struct lane *lane, struct session *session)
 {
     CHECK_MAGIC(lane, LANE_MAGIC);
     CHECK(session->state == SESSION_IDLE);
-    /* While Kafka does not take what we already have to say, nothing new is begun. */
-    bool stop = outbox_backlog(lane->shard->outbox) > LANE_OUTBOX_MAX;
-    struct mail *mail = stop ? NULL : next_mail(lane);
+    struct mail *mail = is_choked(lane->shard) ? NULL : next_mail(lane);
     list_remove(&session->idle_node);
     if (mail == NULL) {
         list_push_front(&lane->idle, &session->idle_node);
@@ -300,7 +311,7 @@ static void kicked(struct io_task *task)
     struct lane *lane = CONTAINER_OF(task, struct lane, kick);
     CHECK_MAGIC(lane, LANE_MAGIC);
     lane->kick_set = false;
-    if (outbox_backlog(lane->shard->outbox) > LANE_OUTBOX_MAX) {
+    if (is_choked(lane->shard)) {
         return; /* the tick tries again */
     }
     while (lane->queue.length > 0 && !list_empty(&lane->idle)) {
@@ -435,6 +446,17 @@ void lane_cut(struct lane *lane, bool (*wanted)(const struct mail *mail, const v
         struct session *session = CONTAINER_OF(node, struct session, node);
         if (session->mail != NULL && wanted(session->mail, context)) {
             session_close(session);
+        }
+    }
+}
+
+void lane_foreach_running(struct lane *lane, void (*found)(struct mail *mail, void *owner),
+                          void *owner)
+{
+    list_foreach (node, &lane->sessions) {
+        struct session *session = CONTAINER_OF(node, struct session, node);
+        if (session->mail != NULL) {
+            found(session->mail, owner);
         }
     }
 }

@@ -83,6 +83,9 @@ void lane_free(struct lane **lane);
 bool lane_tick(struct lane *lane, struct mono_time now);
 void lane_extract(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
                   const void *context, struct list *out);
+/* Calls that for each mail in a transaction. */
+void lane_foreach_running(struct lane *lane, void (*found)(struct mail *mail, void *owner),
+                          void *owner);
 /* Ends the sessions whose transaction is about such a mail; what is left of it is settled. */
 void lane_cut(struct lane *lane, bool (*wanted)(const struct mail *mail, const void *context),
               const void *context);

@@ -25,6 +25,7 @@ struct mail *mail_create(struct worker *worker, struct kafka_record *record)
     mail->arena = arena;
     mail->record = *record;
     mail->ticket = kafka_record_ticket(record);
+    mail->tenure = worker->tenures.last;
     mail->charged_bytes = record->value.len + arena_size_bytes(arena);
     atomic_init(&mail->holds, 1);
     list_init(&mail->copies);
@@ -237,9 +238,15 @@ void mail_release(struct mail *mail)
 void mail_send_home(struct mail *mail)
 {
     CHECK(mail->site == NULL && !list_linked(&mail->node));
+    list_remove(&mail->journal_node);
     mail->shard = NULL;
-    mail->kind = MAIL_LETTER_SETTLED;
+    mail->post.kind = MAIL_LETTER_SETTLED;
     intake_post(mail->worker->intake, mail);
+}
+
+enum config_duplicates mail_duplicates(const struct mail *mail)
+{
+    return mail->stream == NULL ? CONFIG_DUPLICATES_RARE : mail->stream->duplicates;
 }
 
 int64_t mail_age_ms(const struct mail *mail, struct wall_time now)

@@ -52,14 +52,22 @@ struct mail_rcpt {
 enum mail_letter {
     MAIL_LETTER_ROUTE,    /* to a shard: decode, find the site */
     MAIL_LETTER_LANE,     /* to the shard that owns the site's lanes */
+    MAIL_LETTER_REQUEST,  /* to a shard: no mail but what shard_ask() wants */
     MAIL_LETTER_SETTLED,  /* to intake: its shard is through with it */
-    MAIL_LETTER_RETURNED, /* to intake: its partition is going away and it was not begun */
+    MAIL_LETTER_RETURNED, /* to intake: its partition is going away and nothing of it runs */
+    MAIL_LETTER_ANSWER,   /* to intake: no mail but a struct shard_answer */
+};
+
+/* What goes to a thread goes into one box, so that a request comes behind the mails that were given
+ * before, and an answer behind those that were sent home before. */
+struct mail_post {
+    struct letter letter;
+    enum mail_letter kind;
 };
 
 struct mail {
     uint32_t magic;
-    enum mail_letter kind;
-    struct letter letter;
+    struct mail_post post;
     struct list node; /* in a lane's queue, among the route's look-ups, or in a list of intake's */
     struct worker *worker;
     struct shard *shard; /* owner at the moment; NULL: the intake thread */
@@ -81,15 +89,19 @@ struct mail {
     struct slice last;     /* what the last attempt met, for the expired event */
 
     struct mail_rcpt *rcpts;
-    bool journaled;         /* the journal has entries of it */
-    uint32_t turn;          /* number of its last transaction */
-    uint32_t pending;       /* rcpts in state PENDING */
-    uint32_t deferred;      /* rcpts in state DEFERRED */
-    uint32_t held;          /* rcpts in state HELD */
-    struct list copies;     /* of its record, to be written when nothing holds it any more */
-    uint32_t lost_sessions; /* sessions that broke under it in this round */
-    struct timer hold;      /* intake: not due yet */
-    bool tier_head;         /* … and its partition is paused meanwhile */
+    bool journaled;           /* the journal has entries of it */
+    struct list journal_node; /* in its shard's list of such */
+    uint32_t turn;            /* number of its last transaction */
+    uint32_t tenure;          /* in which it was taken (worker/tenure.h) */
+    bool in_flight;           /* it was in a transaction when its tenure ended: what its partition's
+                                 next owner waits for */
+    uint32_t pending;         /* rcpts in state PENDING */
+    uint32_t deferred;        /* rcpts in state DEFERRED */
+    uint32_t held;            /* rcpts in state HELD */
+    struct list copies;       /* of its record, to be written when nothing holds it any more */
+    uint32_t lost_sessions;   /* sessions that broke under it in this round */
+    struct timer hold;        /* intake: not due yet */
+    bool tier_head;           /* … and its partition is paused meanwhile */
     bool forget; /* its ticket is not to be completed: the next owner of the partition reads it
                     again */
     bool fresh;  /* nobody has decoded its record before: it comes from a stream, or was moved on
@@ -131,6 +143,9 @@ void mail_send_home(struct mail *mail);
 
 /* Frees everything. Intake thread, after the ticket was dealt with. */
 void mail_free(struct mail **mail);
+
+/* What its stream wants; the usual where its stream is not known (any more). */
+enum config_duplicates mail_duplicates(const struct mail *mail);
 
 /* Milliseconds since the mail was first seen. */
 int64_t mail_age_ms(const struct mail *mail, struct wall_time now);

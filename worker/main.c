@@ -223,12 +223,15 @@ static bool open_threads(struct worker *worker, struct fault *fault)
 static void close_all(struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->shard_count; i++) {
-        shard_free(&worker->shards[i]);
+        shard_close(worker->shards[i]);
     }
-    mem_free(worker->shards);
     kafka_producer_free(&worker->events, FLUSH_MS);
     kafka_producer_free(&worker->copies, FLUSH_MS);
     kafka_producer_free(&worker->journal, FLUSH_MS);
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        shard_free(&worker->shards[i]);
+    }
+    mem_free(worker->shards);
     intake_free(&worker->intake);
     suppress_follow_stop(&worker->suppress);
     classify_rules_free(&worker->rules);

@@ -62,10 +62,8 @@ static void to_lane(struct shard *shard, struct mail *mail, struct dns_site *sit
     CHECK(site != NULL || fixed != NULL);
     struct slice key = site != NULL ? slice_cstr(site->key) : slice_cstr(fixed->name);
     struct shard *owner = owner_of(shard, key);
-    if (owner != shard && mail->kind == MAIL_LETTER_ROUTE) {
-        mail->kind = MAIL_LETTER_LANE;
-        mail->shard = NULL;
-        shard_post(owner, mail);
+    if (owner != shard && mail->post.kind == MAIL_LETTER_ROUTE) {
+        shard_hand_over(shard, owner, mail);
         return;
     }
     mail->site = site == NULL ? NULL : dns_site_ref(site);
@@ -128,7 +126,7 @@ static bool decode(struct shard *shard, struct mail *mail)
 
 void route_mail(struct shard *shard, struct mail *mail)
 {
-    if (mail->kind == MAIL_LETTER_ROUTE && !decode(shard, mail)) {
+    if (mail->post.kind == MAIL_LETTER_ROUTE && !decode(shard, mail)) {
         return;
     }
     if (mail->fresh && mail->due_ms > wall_now().ms) {

@@ -2,6 +2,7 @@
 
 #include "worker/worker.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <netinet/in.h>
@@ -52,7 +53,7 @@ static void session_gone(struct session *session)
         return;
     }
     session->gone = true;
-    CHECK(session->mail == NULL);
+    CHECK(session->mail == NULL && !list_linked(&session->waiting_node));
     wheel_cancel(session_wheel(session), &session->timer);
     io_conn_free(&session->conn);
     session_enter(session, SESSION_CLOSING);
@@ -174,9 +175,7 @@ static void pump(struct session *session)
         case SMTP_CLIENT_EVENT_NONE: set_deadline(session); return;
         case SMTP_CLIENT_EVENT_STARTTLS: start_tls(session); break;
         case SMTP_CLIENT_EVENT_READY: became_ready(session); break;
-        case SMTP_CLIENT_EVENT_DOT:
-            smtp_client_release_dot(session->client, session_now(session));
-            break;
+        case SMTP_CLIENT_EVENT_DOT: session_txn_hold_dot(session); break;
         case SMTP_CLIENT_EVENT_DONE: session_txn_done(session); break;
         case SMTP_CLIENT_EVENT_CLOSED:
             session_over(session, event.outcome);
@@ -221,7 +220,15 @@ static size_t on_output(struct io_conn *conn, void *owner, struct iovec *pieces,
     struct session *session = owner;
     CHECK_MAGIC(session, SESSION_MAGIC);
     (void)conn;
-    return smtp_client_output(session->client, pieces, max);
+    size_t count = smtp_client_output(session->client, pieces, max);
+    if (count > 0 && smtp_client_is_ending(session->client) && !session_txn_may_end(session)) {
+        log_warn("dot-withheld", "id=%.*s remote=%s", SLICE_FMT(session->mail->message.id),
+                 session->remote_text);
+        session->withheld = true;
+        session_close(session);
+        return 0;
+    }
+    return count;
 }
 
 static void on_sent(struct io_conn *conn, void *owner, size_t len)

@@ -50,7 +50,10 @@ struct session {
     struct mono_time started, connected, first_ready;
     uint32_t transactions;
 
-    struct mail *mail; /* of the transaction that runs */
+    struct mail *mail;        /* of the transaction that runs */
+    uint64_t intent;          /* mark behind its INTENT */
+    struct list waiting_node; /* in shard.dot_waiting: until that is safe */
+    bool withheld; /* the gate was shut: the session ended without the end of a message */
     struct smtp_client_transaction transaction;
     struct slice content;
     struct smtp_client_rcpt *rcpts;
@@ -71,6 +74,8 @@ void session_enter(struct session *session, enum session_state state);
 void session_flush(struct session *session);
 /* The lane has nothing for it: its idle time begins. */
 void session_idle(struct session *session);
+/* More of the journal is on Kafka: messages that waited for it may end. */
+void session_release_dots(struct shard *shard);
 /* Closes at once; a running transaction's mail is settled as lost. */
 void session_close(struct session *session);
 /* Frees sessions that are gone now rather than at the end of the turn: not from inside one of their

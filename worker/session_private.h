@@ -16,6 +16,10 @@ static inline struct mono_time session_now(const struct session *session)
     return io_loop_now(session->lane->shard->loop);
 }
 
+/* The engine says DOT: the message may not end before its INTENT is on Kafka. */
+void session_txn_hold_dot(struct session *session);
+/* The zombie gate, right before the end of a message goes out. */
+bool session_txn_may_end(const struct session *session);
 /* The engine says DONE: every recipient of the transaction has its outcome. */
 void session_txn_done(struct session *session);
 

@@ -58,6 +58,21 @@ static void room_for(struct session *session, size_t count)
     }
 }
 
+static bool is_journaled(const struct mail *mail)
+{
+    return mail_duplicates(mail) != CONFIG_DUPLICATES_OFF;
+}
+
+static void say_intent(struct session *session, size_t count)
+{
+    struct shard *shard = session->lane->shard;
+    struct mail *mail = session->mail;
+    session->intent = journal_writer_intent(shard->journal, mail, session->indexes, count);
+    if (!list_linked(&mail->journal_node)) {
+        list_push_back(&shard->journaled, &mail->journal_node);
+    }
+}
+
 void session_begin(struct session *session, struct mail *mail)
 {
     const struct message *message = &mail->message;
@@ -90,6 +105,7 @@ void session_begin(struct session *session, struct mail *mail)
         .smtputf8 = message->smtputf8,
         .requiretls = message->requiretls,
         .body_8bit = message->content_8bit,
+        .hold_dot = mail_duplicates(mail) == CONFIG_DUPLICATES_NEVER,
         .content = &session->content,
         .content_count = 1,
         .rcpts = session->rcpts,
@@ -97,6 +113,9 @@ void session_begin(struct session *session, struct mail *mail)
     };
     mail->begun = true;
     session->mail = mail;
+    if (is_journaled(mail)) {
+        say_intent(session, count);
+    }
     session_enter(session, SESSION_BUSY);
     session->transactions++;
     wheel_cancel(session_wheel(session), &session->timer);
@@ -137,26 +156,58 @@ static struct report_facts facts_of(const struct session *session)
     return facts;
 }
 
+/* ---- the end of a message ---- */
+
+void session_txn_hold_dot(struct session *session)
+{
+    struct shard *shard = session->lane->shard;
+    if (journal_writer_is_safe(shard->journal, session->intent)) {
+        smtp_client_release_dot(session->client, session_now(session));
+    } else {
+        list_push_back(&shard->dot_waiting, &session->waiting_node);
+    }
+}
+
+void session_release_dots(struct shard *shard)
+{
+    struct list ready;
+    struct list *node;
+    list_init(&ready);
+    list_foreach_safe (found, after, &shard->dot_waiting) {
+        struct session *session = CONTAINER_OF(found, struct session, waiting_node);
+        if (journal_writer_is_safe(shard->journal, session->intent)) {
+            list_remove(found);
+            list_push_back(&ready, found);
+        }
+    }
+    while ((node = list_pop_front(&ready)) != NULL) {
+        struct session *session = CONTAINER_OF(node, struct session, waiting_node);
+        smtp_client_release_dot(session->client, session_now(session));
+        session_flush(session);
+    }
+}
+
+bool session_txn_may_end(const struct session *session)
+{
+    const struct mail *mail = session->mail;
+    return mail == NULL ||
+           tenure_may_end(&mail->worker->tenures, mail->tenure, mail->in_flight, mono_now());
+}
+
 /* ---- the end of a transaction ---- */
 
-static void mail_came_back(struct session *session, const struct smtp_outcome *lost)
+/* The session broke before the message was taken: another is to try, or when that has happened
+ * often its pending recipients are deferred. */
+static void note_lost(struct session *session, const struct smtp_outcome *lost,
+                      const struct report_facts *facts)
 {
     struct settler *settler = &session->lane->shard->settler;
     struct mail *mail = session->mail;
-    struct report_facts facts = facts_of(session);
-    CHECK(mail != NULL);
-    session->mail = NULL;
-    if (mail->pending == 0) {
-        settle_round(settler, &mail);
-        return;
-    }
-    if (lost == NULL) {
-        lane_push_back(session->lane, mail); /* more recipients than one transaction takes */
-        return;
+    if (session->withheld) {
+        return; /* our own doing */
     }
     if (++mail->lost_sessions < LOST_SESSIONS_MAX) {
-        report_attempt(settler->reporter, mail, lost, &facts);
-        lane_push_back(session->lane, mail);
+        report_attempt(settler->reporter, mail, lost, facts);
         return;
     }
     struct smtp_outcome deferred = *lost;
@@ -165,8 +216,30 @@ static void mail_came_back(struct session *session, const struct smtp_outcome *l
     if (deferred.enhanced.klass == 0) {
         deferred.enhanced = (struct smtp_enhanced){4, 4, 2};
     }
-    settle_pending(settler, mail, &deferred, &facts, session->lane->config);
-    settle_round(settler, &mail);
+    settle_pending(settler, mail, &deferred, facts, session->lane->config);
+}
+
+/* What became of each, also when nothing did: a DONE for every INTENT. */
+static void say_done(struct session *session)
+{
+    struct mail *mail = session->mail;
+    size_t count = session->transaction.rcpt_count;
+    for (size_t i = 0; i < count; i++) {
+        journal_note(mail, session->indexes[i], &session->rcpts[i].outcome);
+    }
+    journal_writer_done(session->lane->shard->journal, mail, session->indexes, count);
+}
+
+static void mail_is_through(struct session *session)
+{
+    struct mail *mail = session->mail;
+    session->mail = NULL;
+    if (mail->pending == 0) {
+        settle_round(&session->lane->shard->settler, &mail);
+    } else {
+        /* More recipients than one transaction takes, or another session is to try. */
+        lane_push_back(session->lane, mail);
+    }
 }
 
 void session_txn_done(struct session *session)
@@ -175,6 +248,8 @@ void session_txn_done(struct session *session)
     struct report_facts facts = facts_of(session);
     const struct smtp_outcome *lost = NULL;
     bool delivered = false;
+    CHECK(session->mail != NULL);
+    list_remove(&session->waiting_node);
     for (size_t i = 0; i < session->transaction.rcpt_count; i++) {
         struct smtp_outcome *outcome = &session->rcpts[i].outcome;
         if (outcome->result == SMTP_RESULT_NONE) {
@@ -193,8 +268,14 @@ void session_txn_done(struct session *session)
     struct host_state *host = hosts_find(&lane->hosts, &session->address);
     if (host != NULL && delivered) {
         host_good(host);
-    } else if (host != NULL && lost != NULL) {
+    } else if (host != NULL && lost != NULL && !session->withheld) {
         host_broke(host, session_now(session), lane->config->dead_host_ms);
     }
-    mail_came_back(session, lost);
+    if (lost != NULL) {
+        note_lost(session, lost, &facts);
+    }
+    if (is_journaled(session->mail)) {
+        say_done(session);
+    }
+    mail_is_through(session);
 }

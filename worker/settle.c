@@ -96,12 +96,15 @@ void settle_pending(struct settler *settler, struct mail *mail, const struct smt
 }
 
 /* The shard's own hold goes; what is on its way to Kafka keeps the ticket open. */
-static void let_go(struct mail **handle)
+static void let_go(const struct settler *settler, struct mail **handle)
 {
     struct mail *mail = *handle;
     CHECK(!list_linked(&mail->node));
     if (mail->held > 0) {
         delay_hold(mail);
+    }
+    if (mail->in_flight && !list_empty(&mail->copies)) {
+        journal_writer_left(settler->journal, mail); /* the next owner writes the copies */
     }
     dns_site_unref(&mail->site);
     *handle = NULL;
@@ -119,7 +122,7 @@ void settle_round(struct settler *settler, struct mail **handle)
                                         .exact = mail->due_ms == mail->expires_ms};
         delay_send(mail, &request);
     }
-    let_go(handle);
+    let_go(settler, handle);
 }
 
 void settle_expired(struct settler *settler, struct mail **handle, const struct report_facts *facts)
@@ -153,7 +156,7 @@ void settle_dropped(struct settler *settler, struct mail **handle, struct slice 
         };
         copy_add(mail, mail->worker->topics.dlq, SLICE_NULL, headers, ARRAY_LEN(headers));
     }
-    let_go(handle);
+    let_go(settler, handle);
 }
 
 bool settle_suppressed(struct settler *settler, struct mail *mail, struct suppress_checker *checker,
@@ -180,5 +183,5 @@ void settle_later(struct settler *settler, struct mail **handle, int64_t due_ms,
         .due_ms = due_ms, .attempt = mail->attempt + (mail->deferred > 0 ? 1 : 0), .exact = exact};
     delay_send(mail, &request);
     worker_count(settler->worker, WORKER_SPILLED, 1);
-    let_go(handle);
+    let_go(settler, handle);
 }

@@ -7,11 +7,13 @@
 #define SLUICE_WORKER_SETTLE_H
 
 #include "suppress/check.h"
+#include "worker/journal.h"
 #include "worker/report.h"
 
 struct settler {
     struct worker *worker;
     struct reporter *reporter;
+    struct journal_writer *journal;
 };
 
 /* One recipient has its outcome of this round. NONE is not an outcome: leave it pending and try

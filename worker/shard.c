@@ -13,35 +13,71 @@
 #define TICK_MS 1000
 
 struct request {
-    struct letter letter;
+    struct mail_post post;
     enum shard_request_kind kind;
-    unsigned holders;
+    int64_t value;
 };
 
+/* Nothing more is begun of it here. */
 static bool is_leaving(const struct mail *mail, const void *context)
 {
     const struct shard *shard = context;
-    return shard->draining || kafka_partition_is_leaving(mail->ticket.partition);
+    return shard_is_leaving(shard, mail);
 }
 
-static bool is_of_lost_partition(const struct mail *mail, const void *context)
+bool shard_is_leaving(const struct shard *shard, const struct mail *mail)
 {
-    return !mail->begun && is_leaving(mail, context);
+    return shard->draining || !tenure_is_owned(&shard->worker->tenures, mail->tenure) ||
+           (mail->tenure == 0 && kafka_partition_is_leaving(mail->ticket.partition));
 }
 
-static void mail_arrived(struct letter *letter, void *owner)
+/* Without claims what was begun cannot be forgotten: the next owner would know nothing of it. */
+static bool is_returned(const struct mail *mail, const void *context)
 {
-    struct shard *shard = owner;
-    struct mail *mail = CONTAINER_OF(letter, struct mail, letter);
-    CHECK_MAGIC(shard, SHARD_MAGIC);
+    return (!mail->begun || mail->tenure > 0) && is_leaving(mail, context);
+}
+
+static void mail_arrived(struct shard *shard, struct mail *mail)
+{
     CHECK_MAGIC(mail, MAIL_MAGIC);
     mail->shard = shard;
-    if (is_of_lost_partition(mail, shard)) {
+    if (is_returned(mail, shard)) {
         shard_return(mail);
-    } else {
-        route_mail(shard, mail);
+        return;
     }
+    if (mail->journaled) {
+        list_push_back(&shard->journaled, &mail->journal_node);
+    }
+    route_mail(shard, mail);
 }
+
+void shard_return(struct mail *mail)
+{
+    if (mail->in_flight) {
+        journal_writer_left(mail->shard->journal, mail);
+    }
+    list_remove(&mail->journal_node);
+    dns_site_unref(&mail->site);
+    mail->shard = NULL;
+    mail->post.kind = MAIL_LETTER_RETURNED;
+    intake_post(mail->worker->intake, mail);
+}
+
+/* Who owns it states what is known of it (lib/ledger/journal.h): while it is in the mailbox nobody
+ * else does. */
+void shard_hand_over(struct shard *shard, struct shard *to, struct mail *mail)
+{
+    if (mail->journaled) {
+        journal_writer_restate(shard->journal, mail);
+        journal_writer_flush(shard->journal);
+    }
+    list_remove(&mail->journal_node);
+    mail->post.kind = MAIL_LETTER_LANE;
+    mail->shard = NULL;
+    shard_post(to, mail);
+}
+
+/* ---- what is asked for ---- */
 
 static void return_mails(struct shard *shard)
 {
@@ -51,13 +87,13 @@ static void return_mails(struct shard *shard)
     struct lane *lane;
     list_init(&out);
     while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
-        lane_extract(lane, is_of_lost_partition, shard, &out);
+        lane_extract(lane, is_returned, shard, &out);
     }
-    route_extract(shard, is_of_lost_partition, &out);
+    route_extract(shard, is_returned, &out);
     while ((node = list_pop_front(&out)) != NULL) {
         shard_return(CONTAINER_OF(node, struct mail, node));
     }
-    /* What was begun and waits for another session cannot be forgotten: its rest goes to a tier. */
+    /* What was begun and waits for another session, without claims: its rest goes to a tier. */
     cursor = 0;
     while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
         lane_extract(lane, is_leaving, shard, &out);
@@ -78,35 +114,112 @@ static void cut_sessions(struct shard *shard)
     }
 }
 
-void shard_return(struct mail *mail)
+static void restate(struct shard *shard)
 {
-    dns_site_unref(&mail->site);
-    mail->shard = NULL;
-    mail->kind = MAIL_LETTER_RETURNED;
-    intake_post(mail->worker->intake, mail);
+    list_foreach (node, &shard->journaled) {
+        journal_writer_restate(shard->journal, CONTAINER_OF(node, struct mail, journal_node));
+    }
 }
 
-static void request_arrived(struct letter *letter, void *owner)
+static void note_in_flight(struct mail *mail, void *owner)
+{
+    struct shard_answer *answer = owner;
+    if (!shard_is_leaving(mail->shard, mail)) {
+        return;
+    }
+    mail->in_flight = true;
+    answer->in_flight =
+        mem_realloc(answer->in_flight, (answer->in_flight_count + 1) * sizeof(*answer->in_flight));
+    answer->in_flight[answer->in_flight_count++] = mail->ticket;
+}
+
+static void list_in_flight(struct shard *shard, struct shard_answer *answer)
+{
+    struct lane *lane;
+    size_t cursor = 0;
+    while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
+        lane_foreach_running(lane, note_in_flight, answer);
+    }
+}
+
+static void send_answers(struct shard *shard)
+{
+    list_foreach_safe (node, after, &shard->answers) {
+        struct shard_answer *answer = CONTAINER_OF(node, struct shard_answer, node);
+        if (journal_writer_is_safe(shard->journal, answer->mark)) {
+            list_remove(node);
+            intake_answer(shard->worker->intake, answer);
+        }
+    }
+}
+
+static void answer_when_safe(struct shard *shard, const struct request *request)
+{
+    struct shard_answer *answer = mem_zalloc(sizeof(*answer));
+    answer->post.kind = MAIL_LETTER_ANSWER;
+    answer->kind = request->kind;
+    answer->shard = shard->index;
+    answer->number = request->value;
+    if (request->kind != SHARD_RESTATE) {
+        list_in_flight(shard, answer);
+    }
+    answer->mark = journal_writer_mark(shard->journal);
+    list_push_back(&shard->answers, &answer->node);
+    journal_writer_flush(shard->journal);
+    send_answers(shard);
+}
+
+void shard_answer_free(struct shard_answer **answer)
+{
+    mem_free((*answer)->in_flight);
+    mem_free(*answer);
+    *answer = NULL;
+}
+
+static void journal_is_safer(void *owner)
 {
     struct shard *shard = owner;
-    struct request *request = CONTAINER_OF(letter, struct request, letter);
-    enum shard_request_kind kind = request->kind;
-    unsigned holders = request->holders;
     CHECK_MAGIC(shard, SHARD_MAGIC);
-    mem_free(request);
-    switch (kind) {
+    session_release_dots(shard);
+    send_answers(shard);
+}
+
+static void do_request(struct shard *shard, struct request *request)
+{
+    switch (request->kind) {
     case SHARD_DRAIN:
         shard->draining = true;
         return_mails(shard);
+        answer_when_safe(shard, request);
         break;
-    case SHARD_RETURN: return_mails(shard); break;
+    case SHARD_RETURN:
+        return_mails(shard);
+        answer_when_safe(shard, request);
+        break;
+    case SHARD_RESTATE:
+        restate(shard);
+        answer_when_safe(shard, request);
+        break;
     case SHARD_CUT: cut_sessions(shard); break;
     case SHARD_HOLDERS:
         if (shard->limiter != NULL) {
-            redis_limiter_set_holders(shard->limiter, holders);
+            redis_limiter_set_holders(shard->limiter, (unsigned)request->value);
         }
         break;
     case SHARD_STOP: io_loop_stop(shard->loop); break;
+    }
+    mem_free(request);
+}
+
+static void letter_arrived(struct letter *letter, void *owner)
+{
+    struct shard *shard = owner;
+    struct mail_post *post = CONTAINER_OF(letter, struct mail_post, letter);
+    CHECK_MAGIC(shard, SHARD_MAGIC);
+    if (post->kind == MAIL_LETTER_REQUEST) {
+        do_request(shard, CONTAINER_OF(post, struct request, post));
+    } else {
+        mail_arrived(shard, CONTAINER_OF(post, struct mail, post));
     }
 }
 
@@ -203,18 +316,21 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
     list_init(&shard->routing);
     list_init(&shard->starved);
     list_init(&shard->dying);
+    list_init(&shard->journaled);
+    list_init(&shard->dot_waiting);
+    list_init(&shard->answers);
     shard->loop = io_loop_create(fault);
     if (shard->loop == NULL) {
         mem_free(shard);
         return NULL;
     }
-    shard->mailbox = mailbox_create(shard->loop, mail_arrived, shard, fault);
-    shard->requests =
-        shard->mailbox == NULL ? NULL : mailbox_create(shard->loop, request_arrived, shard, fault);
+    shard->mailbox = mailbox_create(shard->loop, letter_arrived, shard, fault);
     shard->outbox = outbox_create(worker, shard->loop);
     shard->reporter = reporter_create(worker, shard->outbox);
-    shard->settler = (struct settler){worker, shard->reporter};
-    if (shard->requests == NULL || !open_services(shard, fault)) {
+    shard->journal = journal_writer_create(worker, shard->loop, JOURNAL_LINGER_MS, journal_is_safer,
+                                           shard, fault);
+    shard->settler = (struct settler){worker, shard->reporter, shard->journal};
+    if (shard->mailbox == NULL || shard->journal == NULL || !open_services(shard, fault)) {
         shard_free(&shard);
         return NULL;
     }
@@ -223,23 +339,32 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
     return shard;
 }
 
-void shard_free(struct shard **handle)
+void shard_close(struct shard *shard)
 {
-    struct shard *shard = *handle;
     struct lane *lane;
     size_t cursor = 0;
-    if (shard == NULL) {
-        return;
-    }
     CHECK_MAGIC(shard, SHARD_MAGIC);
-    if (shard->loop != NULL) {
-        wheel_cancel(io_loop_wheel(shard->loop), &shard->tick);
-    }
+    shard->draining = true; /* what still comes goes back */
+    wheel_cancel(io_loop_wheel(shard->loop), &shard->tick);
     while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
         lane_free(&lane);
         cursor = 0;
     }
     session_reap_all(shard);
+    if (shard->journal != NULL) {
+        journal_writer_flush(shard->journal);
+    }
+}
+
+void shard_free(struct shard **handle)
+{
+    struct shard *shard = *handle;
+    struct list *node;
+    if (shard == NULL) {
+        return;
+    }
+    shard_close(shard);
+    mailbox_free(&shard->mailbox);
     map_free(&shard->lanes);
     dns_sites_free(&shard->sites);
     redis_limiter_free(&shard->limiter);
@@ -249,8 +374,11 @@ void shard_free(struct shard **handle)
     suppress_checker_close(&shard->suppress);
     reporter_free(&shard->reporter);
     outbox_free(&shard->outbox);
-    mailbox_free(&shard->requests);
-    mailbox_free(&shard->mailbox);
+    journal_writer_free(&shard->journal);
+    while ((node = list_pop_front(&shard->answers)) != NULL) {
+        struct shard_answer *answer = CONTAINER_OF(node, struct shard_answer, node);
+        shard_answer_free(&answer);
+    }
     io_loop_free(&shard->loop);
     shard->magic = 0;
     mem_free(shard);
@@ -265,13 +393,14 @@ void shard_run(struct shard *shard)
 
 void shard_post(struct shard *shard, struct mail *mail)
 {
-    mailbox_post(shard->mailbox, &mail->letter);
+    mailbox_post(shard->mailbox, &mail->post.letter);
 }
 
-void shard_ask(struct shard *shard, enum shard_request_kind kind, unsigned holders)
+void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value)
 {
     struct request *request = mem_zalloc(sizeof(*request));
     request->kind = kind;
-    request->holders = holders;
-    mailbox_post(shard->requests, &request->letter);
+    request->value = value;
+    request->post.kind = MAIL_LETTER_REQUEST;
+    mailbox_post(shard->mailbox, &request->post.letter);
 }

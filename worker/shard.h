@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "io/tls.h"
 #include "redis/limiter.h"
+#include "worker/journal.h"
 #include "worker/return_path.h"
 #include "worker/settle.h"
 
@@ -19,8 +20,7 @@ struct shard {
     uint32_t index;
     struct worker *worker;
     struct io_loop *loop;
-    struct mailbox *mailbox;  /* mails */
-    struct mailbox *requests; /* what intake and main ask for */
+    struct mailbox *mailbox; /* mails, and what intake and main ask for */
     struct outbox *outbox;
     struct reporter *reporter;
     struct settler settler;
@@ -34,31 +34,64 @@ struct shard {
     struct list routing;              /* mails whose site is being looked up */
     struct list dying;                /* sessions that are gone, until the end of the turn */
     struct list starved;              /* lanes that wait for a connection of the worker */
-    struct timer tick;                /* each second: spilling, idle lanes */
+    struct journal_writer *journal;
+    struct list journaled;   /* mails here of which the journal has entries */
+    struct list dot_waiting; /* sessions whose message may not end before its INTENT is on Kafka */
+    struct list answers;     /* struct shard_answer, until what the journal says is on Kafka */
+    struct timer tick;       /* each second: spilling, idle lanes */
     bool draining;
 };
 
 /* Asks a shard for something, from any thread. */
 enum shard_request_kind {
-    SHARD_RETURN,  /* send back (MAIL_LETTER_RETURNED) all mail of revoked partitions that was not
-                      begun */
-    SHARD_DRAIN,   /* the same for all mail, and take none on any more */
-    SHARD_CUT,     /* end the sessions whose mail would have been to return had it not begun */
+    /* Send back (MAIL_LETTER_RETURNED) all mail of partitions that go and that is in no
+     * transaction; the rest is in flight. Answered. */
+    SHARD_RETURN,
+    SHARD_DRAIN,   /* the same for all mail, and take none on any more. Answered */
+    SHARD_RESTATE, /* the journal says again what is open here. Answered */
+    SHARD_CUT,     /* end the sessions whose mail is in flight */
     SHARD_STOP,    /* close sessions, leave the loop */
     SHARD_HOLDERS, /* number of lease holders has changed */
 };
 
 struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *fault);
+/* When no thread runs any more: ends what there is. Its journal has said all then. */
+void shard_close(struct shard *shard);
+/* After the producers were freed. */
 void shard_free(struct shard **shard);
 /* Body of the thread. */
 void shard_run(struct shard *shard);
 
 /* Any thread; hands the mail over. */
 void shard_post(struct shard *shard, struct mail *mail);
+/* On the shard's thread: nothing more is to be begun of it. */
+bool shard_is_leaving(const struct shard *shard, const struct mail *mail);
 /* On the shard's thread: the mail goes back to intake, which decides whether it can be forgotten or
  * must be moved. */
 void shard_return(struct mail *mail);
-/* Any thread. */
-void shard_ask(struct shard *shard, enum shard_request_kind kind, unsigned holders);
+/* On the shard's thread: the mail goes to the shard that has its lane. */
+void shard_hand_over(struct shard *shard, struct shard *to, struct mail *mail);
+/* Any thread. `value`: the number of holders; of what is answered a number that comes back. */
+void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value);
+
+/* Comes to the intake thread (intake_answer) when the request has been dealt with and everything
+ * that the shard's journal had said by then is on Kafka; behind all mails that the shard had sent
+ * home before it dealt with the request.
+ *
+ * Stating again: remember E = worker->journal_end; state what the intake thread has and will post
+ * to shards (inherited); ask all shards; when all have answered state what came home and is not
+ * over (in this order: a mail that came home meanwhile was stated by nobody else); when that is
+ * safe in the intake's own journal, E is where a reader of our slot may begin. */
+struct shard_answer {
+    struct mail_post post;
+    enum shard_request_kind kind;
+    uint32_t shard;
+    int64_t number;
+    struct list node; /* in shard.answers until everything is on Kafka */
+    uint64_t mark;
+    struct kafka_ticket *in_flight; /* RETURN, DRAIN: of leaving mails in transactions */
+    size_t in_flight_count;
+};
+void shard_answer_free(struct shard_answer **answer);
 
 #endif

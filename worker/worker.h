@@ -11,6 +11,7 @@
 #include "policy/config.h"
 #include "schema/completion.h"
 #include "worker/mail.h"
+#include "worker/tenure.h"
 
 struct classify_rules;
 struct intake;
@@ -66,6 +67,7 @@ struct worker {
     struct suppress_follow *suppress;
     struct classify_rules *rules; /* what refusals mean; reloaded by main */
 
+    struct tenures tenures;
     struct intake *intake;
     struct shard **shards;
     uint32_t shard_count;

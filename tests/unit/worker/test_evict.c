@@ -91,10 +91,10 @@ int kafka_producer_poll(struct kafka_producer *producer, int timeout_ms)
     return 0;
 }
 
-void shard_ask(struct shard *shard, enum shard_request_kind kind, unsigned holders)
+void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value)
 {
     (void)shard;
-    (void)holders;
+    (void)value;
     assert_true(world.asked_count < ASKED_MAX);
     world.asked[world.asked_count++] = kind;
     if (world.on_ask != NULL) {

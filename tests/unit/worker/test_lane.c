@@ -79,10 +79,24 @@ struct kafka_ticket kafka_record_ticket(const struct kafka_record *record)
     return kafka_record_ticket_of(record->partition, 1, record->offset);
 }
 
-bool kafka_partition_is_leaving(const struct kafka_partition *partition)
+int64_t kafka_consumer_contact_us(const struct kafka_consumer *consumer)
 {
-    (void)partition;
+    (void)consumer;
+    fail_msg("no partition is claimed here");
+    return 0;
+}
+
+bool shard_is_leaving(const struct shard *one, const struct mail *mail)
+{
+    (void)one;
+    (void)mail;
     return false;
+}
+
+void shard_return(struct mail *mail)
+{
+    (void)mail;
+    fail_msg("nothing is leaving here");
 }
 
 void intake_post(struct intake *intake, struct mail *mail)
@@ -363,7 +377,8 @@ static int set_up(void **state)
     worker.rules = classify_rules_load(NULL, &fault);
     assert_non_null(worker.rules);
     shard.reporter = reporter_create(&worker, shard.outbox);
-    shard.settler = (struct settler){&worker, shard.reporter};
+    shard.journal = journal_writer_create(&worker, loop, JOURNAL_LINGER_MS, NULL, NULL, &fault);
+    shard.settler = (struct settler){&worker, shard.reporter, shard.journal};
     suppressed = suppress_set_create();
     shard.suppress = suppress_checker_open(suppressed, &config);
     return 0;
@@ -386,6 +401,7 @@ static int tear_down(void **state)
     suppress_set_free(&suppressed);
     classify_rules_free(&worker.rules);
     outbox_free(&shard.outbox);
+    journal_writer_free(&shard.journal);
     io_task_cancel(&slots.wake);
     io_loop_free(&loop);
     assert_int_equal(atomic_load(&worker.messages), 0);

@@ -84,7 +84,7 @@ struct kafka_ticket kafka_record_ticket(const struct kafka_record *record)
 void intake_post(struct intake *intake, struct mail *mail)
 {
     (void)intake;
-    assert_int_equal(mail->kind, MAIL_LETTER_SETTLED);
+    assert_int_equal(mail->post.kind, MAIL_LETTER_SETTLED);
     assert_null(mail->site);
     mail_release(mail);
 }
