@@ -131,7 +131,7 @@ size_t takeover_awaited(const struct takeover *takeover);
 int64_t takeover_wait_ms(const struct takeover *takeover);
 /* For our checkpoints of that partition: at most `max`, returns how many in all. Valid until the
  * next takeover_* that changes anything. */
-size_t takeover_awaiting(const struct takeover *takeover, size_t index, struct ledger_awaited *out,
+size_t takeover_awaiting(struct takeover *takeover, size_t index, struct ledger_awaited *out,
                          size_t max);
 
 struct takeover_settled {
