@@ -303,6 +303,7 @@ static bool open_consumer(struct intake *intake, struct fault *fault)
     kafka_consumer_options_default(&options);
     options.group_id = config->kafka.group;
     options.client_id = worker->name;
+    options.group_instance_id = worker->name;
     options.subscriptions = subscriptions;
     options.subscription_count = n;
     struct kafka_properties properties;

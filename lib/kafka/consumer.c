@@ -19,6 +19,8 @@
 
 #define COMMIT_EXPIRES_MS 10000
 #define FETCH_BYTES 1048576
+#define LEAVE_TIMEOUT_MS 3000
+#define LEAVE_POLL_MS 5
 
 void kafka_consumer_options_default(struct kafka_consumer_options *options)
 {
@@ -40,6 +42,7 @@ bool consumer_tell_fatal(struct kafka_consumer *consumer)
         return true;
     }
     consumer->failed = true;
+    claim_revoked(consumer);
     struct fault fault;
     fault_set(&fault, FAULT_FATAL, (int)error, "Kafka consumer: %s", text);
     log_error("consumer-failed", "reason=\"%s\"", fault.text);
@@ -305,6 +308,7 @@ struct kafka_consumer *kafka_consumer_create(const struct kafka_properties *prop
     consumer->owner = owner;
     consumer->event_fd = -1;
     consumer->commit_interval_ms = options->commit_interval_ms;
+    consumer->is_static = options->group_instance_id != NULL;
     consumer->topics = mem_calloc(options->subscription_count + 1, sizeof(*consumer->topics));
     for (size_t i = 0; i < options->subscription_count; i++) {
         const struct kafka_subscription *one = &options->subscriptions[i];
@@ -333,6 +337,25 @@ struct kafka_consumer *kafka_consumer_create(const struct kafka_properties *prop
     return consumer;
 }
 
+/* librdkafka's close() does not take a static member out of its group, which would go without its
+ * partitions until the session times out; unsubscribing does. It has left when its id is gone. */
+static void leave_group(struct kafka_consumer *consumer)
+{
+    struct mono_time end = mono_add_ms(mono_now(), LEAVE_TIMEOUT_MS);
+    bool member = rd_kafka_unsubscribe(consumer->rk) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    while (member && mono_before(mono_now(), end)) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, LEAVE_POLL_MS);
+        if (message != NULL) {
+            rd_kafka_message_destroy(message);
+        }
+        char *id = rd_kafka_memberid(consumer->rk);
+        member = id != NULL && id[0] != '\0';
+        if (id != NULL) {
+            rd_kafka_mem_free(consumer->rk, id);
+        }
+    }
+}
+
 void kafka_consumer_free(struct kafka_consumer **pointer)
 {
     struct kafka_consumer *consumer = *pointer;
@@ -346,6 +369,9 @@ void kafka_consumer_free(struct kafka_consumer **pointer)
         rd_kafka_topic_partition_list_destroy(consumer->pending);
         consumer->pending = NULL;
         rd_kafka_assign(consumer->rk, NULL);
+    }
+    if (consumer->is_static) {
+        leave_group(consumer);
     }
     rd_kafka_consumer_close(consumer->rk); /* revokes: commits from there */
     rd_kafka_message_t *message;

@@ -101,7 +101,11 @@ struct kafka_consumer_ops {
 struct kafka_consumer_options {
     const char *group_id;
     const char *client_id;
-    const char *group_instance_id; /* NULL: dynamic membership */
+    /* Static membership: a process of that name which dies and comes again within the session
+     * time-out goes on with its partitions, and the others notice nothing. If the former one lives
+     * still, it is fenced: its partitions are lost, and it fails for good (FAULT_FATAL). NULL:
+     * dynamic membership. */
+    const char *group_instance_id;
     const struct kafka_subscription *subscriptions;
     size_t subscription_count;
     int64_t queued_max_kbytes; /* per source class */

@@ -225,16 +225,21 @@ static void revoke(struct kafka_consumer *consumer, bool lost)
     rd_kafka_assign(consumer->rk, NULL);
 }
 
-void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
-                        rd_kafka_topic_partition_list_t *partitions, void *opaque)
+static void drop_pending(struct kafka_consumer *consumer)
 {
-    struct kafka_consumer *consumer = opaque;
-    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
     if (consumer->pending != NULL) {
         rd_kafka_topic_partition_list_destroy(consumer->pending);
         consumer->pending = NULL;
         claim_given_back(consumer);
     }
+}
+
+void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
+                        rd_kafka_topic_partition_list_t *partitions, void *opaque)
+{
+    struct kafka_consumer *consumer = opaque;
+    CHECK_MAGIC(consumer, CONSUMER_MAGIC);
+    drop_pending(consumer);
     if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !consumer->closing) {
         consumer->pending = rd_kafka_topic_partition_list_copy(partitions);
         if (consumer_claims(consumer) && partitions->cnt > 0) {
@@ -308,8 +313,21 @@ static void reassign(struct kafka_consumer *consumer)
     mem_free(all);
 }
 
+/* librdkafka's consumer has failed for good and will not tell that what it had is lost. */
+static void lose_all(struct kafka_consumer *consumer)
+{
+    drop_pending(consumer);
+    if (consumer->assigned_count > 0) {
+        revoke(consumer, true);
+    }
+}
+
 void consumer_group_serve(struct kafka_consumer *consumer, struct mono_time now)
 {
+    if (consumer->failed) {
+        lose_all(consumer);
+        return;
+    }
     if (mono_before(now, consumer->pending_retry)) {
         return;
     }

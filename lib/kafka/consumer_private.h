@@ -113,6 +113,7 @@ struct kafka_consumer {
     struct mono_time next_commit;
     bool commit_in_flight;
     struct mono_time commit_expires; /* the one in flight is not waited for any longer */
+    bool is_static;                  /* member with a name that outlives the process */
     bool stopped;                    /* hands out no more */
     bool closing;                    /* the owner is not called any more */
     bool failed;                     /* fatal was told */

@@ -50,12 +50,16 @@ void live_consumer_wait(struct live_consumer *live);
 bool live_take(struct live_consumer *live, struct kafka_record *record);
 int64_t live_number(const struct kafka_record *record);
 
+/* kafka_live member PREFIX NAME SESSION_MS: a process of its own, for live_restart.c. */
+int live_restart_member(char **argv);
+
 int live_claim_tests(void);
 int live_consume_tests(void);
 int live_group_tests(void);
 int live_outage_tests(void);
 int live_produce_tests(void);
 int live_reader_tests(void);
+int live_restart_tests(void);
 int live_tail_tests(void);
 int live_txn_tests(void);
 

@@ -60,10 +60,19 @@ static void on_revoked(void *owner, struct kafka_partition *const *partitions, s
     member->lost_calls += lost;
 }
 
-static void open_consumer(struct live_member *member, const struct kafka_properties *properties)
+static void on_failed(void *owner, const struct fault *fault)
+{
+    struct live_member *member = owner;
+    member->failed_calls++;
+    member->failure = *fault;
+}
+
+static void open_consumer(struct live_member *member, const struct kafka_properties *properties,
+                          const char *instance, int session_timeout_ms)
 {
     static const struct kafka_consumer_ops ops = {.assigned = on_assigned,
                                                   .revoked = on_revoked,
+                                                  .failed = on_failed,
                                                   .given = on_given,
                                                   .given_back = on_given_back};
     struct kafka_subscription subscriptions[] = {
@@ -78,7 +87,8 @@ static void open_consumer(struct live_member *member, const struct kafka_propert
     options.group_id = group;
     options.subscriptions = subscriptions;
     options.subscription_count = ARRAY_LEN(subscriptions);
-    options.session_timeout_ms = 6000;
+    options.group_instance_id = instance;
+    options.session_timeout_ms = session_timeout_ms;
     options.contact_topic = live_topic(member->prefix, "moved");
     member->consumer = kafka_consumer_create(properties, &options, &ops, member, &fault);
     if (member->consumer == NULL) {
@@ -86,8 +96,8 @@ static void open_consumer(struct live_member *member, const struct kafka_propert
     }
 }
 
-void live_member_open(struct live_member *member, const char *prefix, const char *name,
-                      const struct kafka_property *extra)
+static void open_member(struct live_member *member, const char *prefix, const char *name,
+                        const struct kafka_property *extra, bool is_static, int session_timeout_ms)
 {
     struct kafka_property items[2] = {live_properties()->items[0]};
     struct kafka_properties properties = {items, 1};
@@ -98,7 +108,7 @@ void live_member_open(struct live_member *member, const char *prefix, const char
     snprintf(member->prefix, sizeof(member->prefix), "%s", prefix);
     snprintf(member->id, sizeof(member->id), "%s%s", prefix, name);
     member->begin_at_once = true;
-    open_consumer(member, &properties);
+    open_consumer(member, &properties, is_static ? name : NULL, session_timeout_ms);
     struct kafka_txn_options options;
     struct fault fault;
     kafka_txn_options_default(&options);
@@ -107,6 +117,18 @@ void live_member_open(struct live_member *member, const char *prefix, const char
     if (member->txn == NULL) {
         fail_msg("%s", fault.text);
     }
+}
+
+void live_member_open(struct live_member *member, const char *prefix, const char *name,
+                      const struct kafka_property *extra)
+{
+    open_member(member, prefix, name, extra, false, 6000);
+}
+
+void live_member_open_static(struct live_member *member, const char *prefix, const char *name,
+                             int session_timeout_ms)
+{
+    open_member(member, prefix, name, NULL, true, session_timeout_ms);
 }
 
 void live_member_close(struct live_member *member)

@@ -20,7 +20,8 @@ struct live_member {
     char *metadata[256];
     size_t given_count, mine_count;
     bool settled;
-    int given_calls, given_back_calls, assigned_calls, revoked_calls, lost_calls;
+    int given_calls, given_back_calls, assigned_calls, revoked_calls, lost_calls, failed_calls;
+    struct fault failure;
     bool begin_at_once;
     bool assigned;
     /* the burst */
@@ -40,6 +41,9 @@ struct live_member {
 /* `extra` properties beside the broker's address. */
 void live_member_open(struct live_member *member, const char *prefix, const char *name,
                       const struct kafka_property *extra);
+/* A static member of that name. */
+void live_member_open_static(struct live_member *member, const char *prefix, const char *name,
+                             int session_timeout_ms);
 void live_member_close(struct live_member *member);
 /* One turn. */
 void live_member_serve(struct live_member *member);

@@ -1,0 +1,250 @@
+/*
+ * Members that die: one comes again under its name, one does not, one leaves, one is doubled. Those
+ * that are killed run in processes of their own.
+ */
+#include "tests/kafka/live_claim.h"
+
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct process {
+    pid_t pid;
+    int output; /* a line each time it is assigned */
+};
+
+int live_restart_member(char **argv)
+{
+    struct live_member *member = mem_zalloc(sizeof(*member));
+    uint64_t session_ms;
+    int told = 0;
+    assert_true(slice_to_u64(slice_cstr(argv[4]), &session_ms));
+    live_member_open_static(member, argv[2], argv[3], (int)session_ms);
+    for (;;) { /* until it is killed */
+        live_member_serve(member);
+        if (member->assigned_calls > told) {
+            told = member->assigned_calls;
+            printf("assigned %zu\n", member->mine_count);
+            (void)fflush(stdout);
+        }
+    }
+}
+
+static void spawn_member(struct process *process, const char *prefix, const char *name,
+                         const char *session_ms)
+{
+    char words[5][64] = {"kafka_live", "member"};
+    char *args[6] = {words[0], words[1], words[2], words[3], words[4], NULL};
+    int ends[2];
+    posix_spawn_file_actions_t actions;
+    snprintf(words[2], sizeof(words[2]), "%s", prefix);
+    snprintf(words[3], sizeof(words[3]), "%s", name);
+    snprintf(words[4], sizeof(words[4]), "%s", session_ms);
+    assert_int_equal(pipe(ends), 0);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+    posix_spawn_file_actions_addclose(&actions, ends[0]);
+    posix_spawn_file_actions_addclose(&actions, ends[1]);
+    assert_int_equal(posix_spawn(&process->pid, "/proc/self/exe", &actions, NULL, args, environ),
+                     0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    process->output = ends[0];
+}
+
+static void kill_member(struct process *process)
+{
+    int status;
+    assert_int_equal(kill(process->pid, SIGKILL), 0);
+    assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
+    close(process->output);
+}
+
+/* Serves `other` until the process has been assigned that many partitions. */
+static void wait_process(const struct process *process, struct live_member *other, size_t count)
+{
+    struct mono_time end = mono_add_ms(mono_now(), LIVE_TIMEOUT_MS);
+    char wanted[32];
+    char text[4096] = "";
+    size_t used = 0;
+    snprintf(wanted, sizeof(wanted), "assigned %zu\n", count);
+    while (strstr(text, wanted) == NULL) {
+        struct pollfd ready = {.fd = process->output, .events = POLLIN};
+        live_member_serve(other);
+        if (poll(&ready, 1, 0) == 1) {
+            ssize_t got = read(process->output, text + used, sizeof(text) - 1 - used);
+            assert_true(got > 0);
+            used += (size_t)got;
+            text[used] = '\0';
+        }
+        if (!mono_before(mono_now(), end)) {
+            fail_msg("the process was not assigned %zu partitions", count);
+        }
+    }
+}
+
+static void wait_assigned_all(struct live_member *member, size_t count)
+{
+    struct mono_time end = mono_add_ms(mono_now(), LIVE_TIMEOUT_MS);
+    while (!member->assigned || member->mine_count != count) {
+        live_member_serve(member);
+        if (!mono_before(mono_now(), end)) {
+            fail_msg("no assignment of %zu partitions", count);
+        }
+    }
+}
+
+/* Killed and started again under its name: it goes on with what it had, and the other member is not
+ * even interrupted. */
+static void test_restart(void **state)
+{
+    (void)state;
+    char prefix[32];
+    struct process process;
+    live_make_topics(prefix, 4);
+    struct live_member *other = mem_zalloc(sizeof(*other));
+    live_member_open_static(other, prefix, "b", 6000);
+    spawn_member(&process, prefix, "a", "6000");
+    wait_process(&process, other, 4);
+    wait_assigned_all(other, 4);
+    for (int i = 0; i < 5; i++) {
+        int revoked_calls = other->revoked_calls;
+        struct mono_time killed = mono_now();
+        kill_member(&process);
+        spawn_member(&process, prefix, "a", "6000");
+        wait_process(&process, other, 4);
+        print_message("killed, started and assigned again in %" PRId64 " ms\n",
+                      mono_since_us(mono_now(), killed) / 1000);
+        assert_int_equal(other->revoked_calls, revoked_calls);
+        assert_true(other->assigned);
+    }
+    kill_member(&process);
+    live_member_close(other);
+    mem_free(other);
+}
+
+/* The whole group dies and comes again. */
+static void test_restart_alone(void **state)
+{
+    (void)state;
+    char prefix[32];
+    struct process process;
+    live_make_topics(prefix, 4);
+    struct live_member *idle = mem_zalloc(sizeof(*idle));
+    char elsewhere[32];
+    live_make_topics(elsewhere, 1);
+    live_member_open(idle, elsewhere, "idle", NULL);
+    spawn_member(&process, prefix, "a", "6000");
+    wait_process(&process, idle, 8);
+    for (int i = 0; i < 3; i++) {
+        struct mono_time killed = mono_now();
+        kill_member(&process);
+        spawn_member(&process, prefix, "a", "6000");
+        wait_process(&process, idle, 8);
+        print_message("the only member: assigned again in %" PRId64 " ms\n",
+                      mono_since_us(mono_now(), killed) / 1000);
+    }
+    kill_member(&process);
+    live_member_close(idle);
+    mem_free(idle);
+}
+
+/* Killed and not started again: the other has all. */
+static void dead(const char *session_ms, int ms)
+{
+    char prefix[32];
+    struct process process;
+    live_make_topics(prefix, 4);
+    struct live_member *other = mem_zalloc(sizeof(*other));
+    live_member_open_static(other, prefix, "b", ms);
+    spawn_member(&process, prefix, "a", session_ms);
+    wait_process(&process, other, 4);
+    wait_assigned_all(other, 4);
+    struct mono_time killed = mono_now();
+    kill_member(&process);
+    wait_assigned_all(other, 8);
+    print_message("session time-out %s ms: the rest served after %" PRId64 " ms\n", session_ms,
+                  mono_since_us(mono_now(), killed) / 1000);
+    assert_int_equal(other->lost_calls, 0);
+    live_member_close(other);
+    mem_free(other);
+}
+
+static void test_restart_never(void **state)
+{
+    (void)state;
+    dead("6000", 6000);
+    dead("3000", 3000);
+}
+
+/* Freed: leaves its group, long before its session could time out. */
+static void test_restart_leaves(void **state)
+{
+    (void)state;
+    char prefix[32];
+    live_make_topics(prefix, 4);
+    struct live_member *first = mem_zalloc(sizeof(*first));
+    struct live_member *second = mem_zalloc(sizeof(*second));
+    live_member_open_static(first, prefix, "a", 2 * LIVE_TIMEOUT_MS);
+    live_member_open_static(second, prefix, "b", 2 * LIVE_TIMEOUT_MS);
+    live_members_wait_halves(first, second);
+    struct mono_time from = mono_now();
+    live_member_close(first);
+    struct mono_time gone = mono_now();
+    wait_assigned_all(second, 8);
+    print_message("left in %" PRId64 " ms, all served after %" PRId64 " ms more\n",
+                  mono_since_us(gone, from) / 1000, mono_since_us(mono_now(), gone) / 1000);
+    live_member_close(second);
+    mem_free(first);
+    mem_free(second);
+}
+
+/* A second one of its name comes while it lives: it has lost everything and is told so. */
+static void test_restart_doubled(void **state)
+{
+    (void)state;
+    char prefix[32];
+    live_make_topics(prefix, 2);
+    struct live_member *former = mem_zalloc(sizeof(*former));
+    struct live_member *latter = mem_zalloc(sizeof(*latter));
+    live_member_open_static(former, prefix, "a", 6000);
+    live_member_wait_assigned(former);
+    assert_true(live_member_submit(former, 1, 1));
+    assert_int_equal(live_member_result(former), KAFKA_BURST_COMMITTED);
+    live_member_open_static(latter, prefix, "a", 6000);
+    live_member_wait_assigned(latter);
+    assert_int_equal(latter->mine_count, 4);
+    assert_int_equal(latter->given[0].committed, 1);
+    while (former->failed_calls == 0 || former->revoked_calls == 0) {
+        live_member_serve(former);
+        live_member_serve(latter);
+    }
+    assert_int_equal(former->lost_calls, 1);
+    assert_int_equal(former->failure.kind, FAULT_FATAL);
+    assert_int_equal(kafka_consumer_contact_us(former->consumer), 0);
+    assert_true(live_member_submit(latter, 3, 3));
+    assert_int_equal(live_member_result(latter), KAFKA_BURST_COMMITTED);
+    live_member_close(former);
+    assert_true(live_member_submit(latter, 4, 4)); /* that one's end took nothing from it */
+    assert_int_equal(live_member_result(latter), KAFKA_BURST_COMMITTED);
+    live_member_close(latter);
+    mem_free(former);
+    mem_free(latter);
+}
+
+int live_restart_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_restart),         cmocka_unit_test(test_restart_alone),
+        cmocka_unit_test(test_restart_never),   cmocka_unit_test(test_restart_leaves),
+        cmocka_unit_test(test_restart_doubled),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
