@@ -1,4 +1,5 @@
-/* What limiter.c (limits, takes, waiters) and ask.c (what goes to Redis and what comes back) share.
+/* What limiter.c (limits), take.c (takes, waiters) and ask.c (what goes to Redis and what comes
+ * back) share.
  */
 #ifndef SLUICE_REDIS_LIMITER_PRIVATE_H
 #define SLUICE_REDIS_LIMITER_PRIVATE_H
@@ -107,16 +108,20 @@ struct redis_limiter {
     struct limit_waiter *waking; /* whose ready runs now and has taken nothing yet */
 };
 
-/* ---- limiter.c ---- */
+/* ---- take.c ---- */
 /* Wakes whom it can, asks for more, sets the timer. */
 void limit_pump(struct limit *limit);
-void limiter_set_state(struct limiter_node *node, enum redis_state state);
-/* Gives each rate the share that the state calls for, or takes it away. */
-void limiter_refresh_shares(struct limiter_node *node);
+/* Lets those that were promised something take it. */
+void limit_wake(struct io_task *task);
 /* How many slots may be in use here, taken ones and those to take. */
 uint64_t limit_usable(const struct limit *limit);
 /* Taken lately: half a second to a second. */
 uint64_t limit_recent_use(struct limit *limit, struct mono_time now);
+
+/* ---- limiter.c ---- */
+void limiter_set_state(struct limiter_node *node, enum redis_state state);
+/* Gives each rate the share that the state calls for, or takes it away. */
+void limiter_refresh_shares(struct limiter_node *node);
 
 /* ---- ask.c ---- */
 /* Puts it on the list for the end of this turn, if there is something to ask. */

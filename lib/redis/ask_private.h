@@ -1,0 +1,54 @@
+/*
+ * What ask.c (calls and their replies) needs to know of each kind of limit: ask_window.c (rates),
+ * ask_slots.c (connections), ask_daily.c (caps of a day).
+ */
+#ifndef SLUICE_REDIS_ASK_PRIVATE_H
+#define SLUICE_REDIS_ASK_PRIVATE_H
+
+#include "base/strbuf.h"
+#include "redis/limiter_private.h"
+
+enum { ASK_NUMBERS = 9, ASK_REPLY_EACH = 6 };
+
+/* What is asked for one limit. */
+struct item {
+    struct limit *limit;
+    unsigned version;
+    char op; /* as in limiter.lua */
+    double numbers[ASK_NUMBERS];
+    struct strbuf handed;
+};
+
+static inline uint64_t ask_clamp(uint64_t value, uint64_t least, uint64_t most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+/* What the first waiter waits for; 0: nobody waits. */
+static inline uint64_t ask_first_waits_for(const struct limit *limit)
+{
+    if (list_empty(&limit->waiters)) {
+        return 0;
+    }
+    return CONTAINER_OF(limit->waiters.next, struct limit_waiter, node)->n;
+}
+
+/* Is there something to ask? */
+bool window_needs_call(struct limit *limit, struct mono_time now);
+bool slots_needs_call(struct limit *limit, struct mono_time now);
+bool daily_needs_call(struct limit *limit, struct mono_time now);
+
+/* What; false: nothing. What is given up is taken off at once. */
+bool window_item(struct limit *limit, struct mono_time now, struct item *item);
+bool slots_item(struct limit *limit, struct mono_time now, struct item *item);
+bool daily_item(struct limit *limit, struct mono_time now, struct item *item);
+
+/* The numbers of the reply that are about it. */
+void window_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EACH],
+                       const struct redis_call *call, struct mono_time now);
+void slots_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EACH],
+                      const struct redis_call *call, struct mono_time now);
+void daily_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EACH],
+                      struct mono_time now);
+
+#endif
