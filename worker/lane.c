@@ -274,7 +274,7 @@ static bool take_tokens(struct lane *lane, struct session *session, const struct
     for (size_t i = 0; i < session->rate_count; i++) {
         /* One transaction of more than a whole interval may have takes the interval. */
         uint64_t most = redis_limit_most(session->rates[i]);
-        wants[i] = (struct limit_want){session->rates[i], count < most ? count : most};
+        wants[i] = (struct limit_want){session->rates[i], count < most ? count : most, NULL};
     }
     session->waiter.ready = tokens_ready;
     if (redis_limits_take(lane->shard->limiter, wants, session->rate_count, &session->waiter)) {

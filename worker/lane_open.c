@@ -271,10 +271,10 @@ static size_t wanted_slots(const struct lane *lane, const struct lane_vip *vip,
 {
     size_t count = 0;
     if (lane->site_slots != NULL) {
-        wants[count++] = (struct limit_want){lane->site_slots, 1};
+        wants[count++] = (struct limit_want){lane->site_slots, 1, NULL};
     }
     if (vip->slots != NULL) {
-        wants[count++] = (struct limit_want){vip->slots, 1};
+        wants[count++] = (struct limit_want){vip->slots, 1, NULL};
     }
     return count;
 }

@@ -87,20 +87,25 @@ struct limit_waiter {
     struct limit *blocking; /* which one said no (the last one to grant); valid while it waits */
     uint64_t n;             /* what it waits for there */
     bool woken;             /* tokens are promised to it: ready comes at the end of this turn */
+    /* Its turn came at this limit (only to be compared), and it has taken nothing since: at its
+     * next take it stands before the others. Set before ready; the caller may forget it. */
+    const struct limit *turn;
 };
 
 /* n of a limit: recipients, messages, connections or bytes of a rate or a daily cap; a slot is one.
- */
+ * `waiter`: who waits when it is this limit that says no; NULL: the one of the take. */
 struct limit_want {
     struct limit *limit;
     uint64_t n;
+    struct limit_waiter *waiter;
 };
 
 /* Takes what is wanted of every limit, all or none; each limit stands there once. True: granted.
- * False: nothing was taken and waiter->ready will be called when it is worth trying again (or
- * never, if it is cancelled). Waiters of one limit are woken in the order in which they came, as
- * many as there is something for, and whoever comes new stands behind them. A waiter that still
- * waits is taken off first. More than redis_limit_most() is never granted. */
+ * False: nothing was taken; the waiter of the limit that grants last waits, and its ready will be
+ * called when it is worth trying again (or never, if it is cancelled). Waiters of one limit are
+ * woken in the order in which they came, as many as there is something for, and whoever comes new
+ * stands behind them; who had its turn there and could not use it stands before them. A waiter that
+ * still waits is taken off first. More than redis_limit_most() is never granted. */
 bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *wants, size_t count,
                        struct limit_waiter *waiter);
 /* Gives back: slots always when the connection is closed; of the others only what was not used at

@@ -105,7 +105,6 @@ struct redis_limiter {
     struct map by_key;
     struct list limits;
     struct timer tick;
-    struct limit_waiter *waking; /* whose ready runs now and has taken nothing yet */
 };
 
 /* ---- take.c ---- */

@@ -86,14 +86,12 @@ void limit_wake(struct io_task *task)
 {
     struct limit *limit = CONTAINER_OF(task, struct limit, wake);
     CHECK_MAGIC(limit, LIMIT_MAGIC);
-    struct redis_limiter *limiter = limit->limiter;
     struct list *node;
     while ((node = list_pop_front(&limit->woken)) != NULL) {
         struct limit_waiter *waiter = CONTAINER_OF(node, struct limit_waiter, node);
         waiter->blocking = NULL;
-        limiter->waking = waiter;
+        waiter->turn = limit;
         waiter->ready(waiter);
-        limiter->waking = NULL;
     }
     limit_pump(limit);
 }
@@ -174,7 +172,12 @@ static void enqueue(struct limit *limit, struct limit_waiter *waiter, struct mon
     waiter->until = until;
     waiter->blocking = limit;
     waiter->woken = false;
-    list_push_back(&limit->waiters, &waiter->node);
+    if (waiter->turn == limit) {
+        list_push_front(&limit->waiters, &waiter->node);
+    } else {
+        list_push_back(&limit->waiters, &waiter->node);
+    }
+    waiter->turn = NULL;
     limit->waiting += waiter_weight(limit, waiter);
     if (limit->waiters.next == &waiter->node) {
         limit_pump(limit);
@@ -197,6 +200,30 @@ static void poke_others(const struct limit_want *wants, size_t count, const stru
     }
 }
 
+/* Who waits for it. */
+static struct limit_waiter *waiter_of(const struct limit_want *want, struct limit_waiter *fallback)
+{
+    return want->waiter != NULL ? want->waiter : fallback;
+}
+
+static bool grants(const struct limit_want *want, const struct limit_waiter *waiter,
+                   struct mono_time now)
+{
+    struct limit *limit = want->limit;
+    bool queue = !list_empty(&limit->waiters) || !list_empty(&limit->woken);
+    return (waiter->turn != NULL || !queue) && limit_grants(limit, now, want->n);
+}
+
+static void take_all(const struct limit_want *wants, size_t count, struct limit_waiter *waiter,
+                     struct mono_time now)
+{
+    for (size_t i = 0; i < count; i++) {
+        limit_take(wants[i].limit, now, wants[i].n);
+        waiter_of(&wants[i], waiter)->turn = NULL;
+    }
+    waiter->turn = NULL;
+}
+
 bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *wants, size_t count,
                        struct limit_waiter *waiter)
 {
@@ -204,13 +231,12 @@ bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *w
     struct mono_time now = mono_now();
     struct mono_time until = now;
     const struct limit_want *blocking = NULL;
-    bool first = limiter->waking == waiter;
     redis_limit_wait_cancel(limiter, waiter);
     for (size_t i = 0; i < count; i++) {
         struct limit *limit = wants[i].limit;
         CHECK_MAGIC(limit, LIMIT_MAGIC);
-        bool behind = !first && (!list_empty(&limit->waiters) || !list_empty(&limit->woken));
-        if (behind || !limit_grants(limit, now, wants[i].n)) {
+        redis_limit_wait_cancel(limiter, waiter_of(&wants[i], waiter));
+        if (!grants(&wants[i], waiter_of(&wants[i], waiter), now)) {
             struct mono_time when = limit_when(limit, now, wants[i].n);
             if (blocking == NULL || mono_before(until, when)) {
                 blocking = &wants[i];
@@ -218,17 +244,12 @@ bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *w
             }
         }
     }
-    if (first) {
-        limiter->waking = NULL;
-    }
     if (blocking == NULL) {
-        for (size_t i = 0; i < count; i++) {
-            limit_take(wants[i].limit, now, wants[i].n);
-        }
+        take_all(wants, count, waiter, now);
         return true;
     }
     blocking->limit->blocked = true;
-    enqueue(blocking->limit, waiter, until, blocking->n);
+    enqueue(blocking->limit, waiter_of(blocking, waiter), until, blocking->n);
     poke_others(wants, count, blocking->limit, now);
     return false;
 }
@@ -284,7 +305,7 @@ void redis_limits_left(struct redis_limiter *limiter, struct limit *const *limit
         CHECK_MAGIC(limits[i], LIMIT_MAGIC);
         CHECK(limits[i]->leaving > 0);
         limits[i]->leaving--;
-        redis_limits_return(limiter, &(struct limit_want){limits[i], 1}, 1);
+        redis_limits_return(limiter, &(struct limit_want){limits[i], 1, NULL}, 1);
     }
 }
 

@@ -249,7 +249,7 @@ static void *run_worker(void *argument)
             redis_limit_get(worker->limiter, SLICE("second"), &rule);
     }
     for (size_t i = 0; i < worker->limit_count; i++) {
-        worker->wants[i] = (struct limit_want){worker->limits[i], plan.n};
+        worker->wants[i] = (struct limit_want){worker->limits[i], plan.n, NULL};
     }
     worker->sessions = mem_calloc(plan.waiters, sizeof(*worker->sessions));
     worker->start = mono_now();
@@ -393,7 +393,7 @@ struct bench {
 static void on_bench(struct limit_waiter *waiter)
 {
     struct bench *bench = CONTAINER_OF(waiter, struct bench, waiter);
-    const struct limit_want want = {bench->limit, 1};
+    const struct limit_want want = {bench->limit, 1, NULL};
     if (redis_limiter_state(bench->limiter) == REDIS_UP) {
         struct mono_time start = mono_now();
         uint64_t taken = 0;

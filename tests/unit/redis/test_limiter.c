@@ -94,7 +94,7 @@ static bool take(struct session *session)
     session->in_take = true;
     struct limit_want wants[ARRAY_LEN(fixture->limits)];
     for (size_t i = 0; i < fixture->limit_count; i++) {
-        wants[i] = (struct limit_want){fixture->limits[i], 1};
+        wants[i] = (struct limit_want){fixture->limits[i], 1, NULL};
     }
     bool granted =
         redis_limits_take(fixture->limiter, wants, fixture->limit_count, &session->waiter);
@@ -203,10 +203,74 @@ static void test_all_or_none(void **state)
     assert_ptr_equal(fixture.sessions[0].waiter.blocking, fixture.limits[1]);
     /* And the rate was not touched by those who could not have both: a token of 7 a second is
      * there. */
-    const struct limit_want rate = {fixture.limits[0], 1};
+    const struct limit_want rate = {fixture.limits[0], 1, NULL};
     assert_true(redis_limits_take(fixture.limiter, &rate, 1, &fixture.sessions[1].waiter));
     redis_limits_return(fixture.limiter, &rate, 1);
     assert_true(redis_limits_take(fixture.limiter, &rate, 1, &fixture.sessions[1].waiter));
+    tear_down(&fixture);
+}
+
+/* What a mail waits for is its own affair: the session's waiter stays free. */
+static void test_each_limit_may_have_its_own_waiter(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    set_up(&fixture);
+    add_limit(&fixture, "site:d:msg", (struct limit_rule){LIMIT_RATE, 100000, 1000, 0});
+    add_limit(&fixture, "tenant:d:conn", (struct limit_rule){LIMIT_SLOTS, 5, 0, 0});
+    struct limit_waiter *session = &fixture.sessions[0].waiter;
+    struct limit_waiter *mail = &fixture.sessions[1].waiter;
+    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 400),
+              on_time_over);
+    io_loop_run(fixture.loop); /* there is a share of the rate now, and never a slot */
+    const struct limit_want wants[] = {{fixture.limits[0], 1, NULL}, {fixture.limits[1], 1, mail}};
+    assert_false(redis_limits_take(fixture.limiter, wants, 2, session));
+    assert_false(list_linked(&session->node));
+    assert_true(list_linked(&mail->node));
+    assert_ptr_equal(mail->blocking, fixture.limits[1]);
+    assert_true(redis_limits_take(fixture.limiter, wants, 1, session));
+    assert_true(list_linked(&mail->node)); /* it was not asked about */
+    assert_false(redis_limits_take(fixture.limiter, wants, 2, session));
+    assert_true(list_linked(&mail->node));
+    tear_down(&fixture);
+}
+
+static void on_ready_not_yet(struct limit_waiter *waiter)
+{
+    struct session *session = CONTAINER_OF(waiter, struct session, waiter);
+    assert_ptr_equal(waiter->turn, session->fixture->limits[0]);
+    session->calls++;
+    if (session->calls == 1) {
+        io_loop_stop(session->fixture->loop);
+    }
+}
+
+/* Who could not use its turn at once stands before those who wait. */
+static void test_a_turn_is_kept(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    set_up(&fixture);
+    add_limit(&fixture, "site:e:msg", (struct limit_rule){LIMIT_RATE, 10, 1000, 1});
+    fixture.sessions[0].waiter.ready = on_ready_not_yet;
+    assert_false(take(&fixture.sessions[0]));
+    io_loop_run(fixture.loop);
+    fixture.sessions[1].waiter.ready = fixture.sessions[2].waiter.ready = on_ready_take_once;
+    while (take(&fixture.sessions[3])) { /* uses up what is there */
+    }
+    redis_limit_wait_cancel(fixture.limiter, &fixture.sessions[3].waiter);
+    assert_false(take(&fixture.sessions[1]));
+    assert_false(take(&fixture.sessions[2]));
+    fixture.sessions[0].waiter.ready = on_ready_take_once;
+    fixture.sessions[0].calls = 0;
+    assert_false(take(&fixture.sessions[0]));
+    assert_null(fixture.sessions[0].waiter.turn);
+    fixture.stop_at = fixture.granted + 3;
+    fixture.ready_count = 0;
+    io_loop_run(fixture.loop);
+    assert_int_equal(fixture.sessions[0].order, 1);
+    assert_int_equal(fixture.sessions[1].order, 2);
+    assert_int_equal(fixture.sessions[2].order, 3);
     tear_down(&fixture);
 }
 
@@ -245,6 +309,8 @@ int main(void)
         cmocka_unit_test(test_waiters_come_in_order_and_once),
         cmocka_unit_test(test_cancel_in_ready_and_nothing_taken),
         cmocka_unit_test(test_all_or_none),
+        cmocka_unit_test(test_each_limit_may_have_its_own_waiter),
+        cmocka_unit_test(test_a_turn_is_kept),
         cmocka_unit_test(test_same_key_same_limit),
         cmocka_unit_test(test_wrong_options),
     };
