@@ -12,6 +12,9 @@
 
 /* The mail's lane; made if it is not there. */
 struct lane *lane_for(struct shard *shard, struct mail *mail, const struct config_site *fixed);
+/* Sessions that others are to have the slots of end, if they are in no transaction: those that are
+ * look for themselves when it is over. */
+void lane_yield_unused(struct lane *lane);
 /* Opens as many sessions as the queue wants and limits allow. */
 void lane_open_sessions(struct lane *lane);
 /* Why the last session could not be made, with a copy of the text: what is told if no other can be.
