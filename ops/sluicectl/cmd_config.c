@@ -15,6 +15,19 @@ static void print_problem(void *owner, const char *path, unsigned line, const ch
     }
 }
 
+/* What is allowed but hardly meant. */
+static void print_warnings(const char *path, const struct config *config)
+{
+    for (size_t i = 0; i < config->stream_count; i++) {
+        const struct config_stream *stream = &config->streams[i];
+        if (stream->duplicates == CONFIG_DUPLICATES_OFF) {
+            (void)printf("%s: warning: streams[%zu].duplicates: off: of stream \"%s\" nothing "
+                         "tells after a crash what was sent; it is for measurements only\n",
+                         path, i, stream->name);
+        }
+    }
+}
+
 static int check(const char *path)
 {
     size_t problems = config_check(path, print_problem, NULL);
@@ -32,6 +45,7 @@ static int check(const char *path)
         "%s: ok: %zu VIPs, %zu pools, %zu sites, %zu tenants, %zu streams, %zu listeners\n", path,
         config->vip_count, config->pool_count, config->site_count, config->tenant_count,
         config->stream_count, config->producer.listener_count);
+    print_warnings(path, config);
     config_free(&config);
     return 0;
 }
