@@ -6,6 +6,7 @@
 #ifndef SLUICE_OPS_SLUICECTL_CMD_H
 #define SLUICE_OPS_SLUICECTL_CMD_H
 
+int cmd_bounces(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_log(int argc, char **argv);

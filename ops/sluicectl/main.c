@@ -4,6 +4,8 @@
 #include "base/command.h"
 
 static const struct command commands[] = {
+    {"bounces", "bounces top --config FILE [--by site] …   what is refused most, and why",
+     cmd_bounces},
     {"config", "config check FILE             check a configuration file", cmd_config},
     {"explain", "explain limits --config FILE …    which limits hold for a site, VIP and tenant",
      cmd_explain},
