@@ -186,8 +186,9 @@ void takeover_add(struct takeover *takeover, const struct takeover_given *given)
     partition->owner = FOLD_NONE;
     partition->checkpoint_at = -1;
     map_init(&partition->records);
-    takeover->partitions = fold_grow(takeover->partitions, takeover->partition_count,
-                                     &takeover->partition_capacity, sizeof(partition));
+    takeover->partitions =
+        fold_grow(takeover->partitions, takeover->partition_count, &takeover->partition_capacity,
+                  sizeof(struct fold_partition *));
     takeover->partitions[takeover->partition_count++] = partition;
     map_put(&takeover->by_name, slice_of(partition->key, name.len), partition);
     if (given->committed >= 0 && ledger_metadata_parse(given->metadata, &metadata)) {

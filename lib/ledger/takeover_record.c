@@ -277,13 +277,18 @@ void fold_states_add(struct fold_states *states, const struct fold_record *recor
 void fold_states_point(const struct fold_states *states, struct fold_point *point,
                        struct ledger_state *state)
 {
-    state->outcomes = states->outcomes + point->outcome;
-    for (size_t i = 0; i < state->outcome_count; i++) {
-        states->outcomes[point->outcome].recipients = states->recipients + point->recipient;
-        point->recipient += states->outcomes[point->outcome++].recipient_count;
+    if (state->outcome_count > 0) {
+        state->outcomes = &states->outcomes[point->outcome];
     }
-    state->in_doubt = states->recipients + point->recipient;
-    point->recipient += state->in_doubt_count;
+    for (size_t i = 0; i < state->outcome_count; i++) {
+        struct ledger_outcome *outcome = &states->outcomes[point->outcome++];
+        outcome->recipients = &states->recipients[point->recipient];
+        point->recipient += outcome->recipient_count;
+    }
+    if (state->in_doubt_count > 0) {
+        state->in_doubt = &states->recipients[point->recipient];
+        point->recipient += state->in_doubt_count;
+    }
 }
 
 void fold_states_free(struct fold_states *states)
