@@ -96,19 +96,19 @@ static _Noreturn void become(const struct program *program, int input, rlim_t se
     _exit(127);
 }
 
-/* Milliseconds until `end`, at least 0. */
-static int left_ms(struct mono_time end)
+/* Milliseconds until `by`, at least 0. */
+static int left_ms(struct mono_time by)
 {
-    int64_t ms = mono_since_us(end, mono_now()) / 1000;
+    int64_t ms = mono_since_us(by, mono_now()) / 1000;
     return ms < 0 ? 0 : (int)(ms > 60000 ? 60000 : ms);
 }
 
 /* Writes all, or as much as the program wants to read. */
-static void feed(int fd, struct slice content, struct mono_time end)
+static void feed(int fd, struct slice content, struct mono_time by)
 {
     while (content.len > 0) {
         struct pollfd wait = {.fd = fd, .events = POLLOUT};
-        int ready = poll(&wait, 1, left_ms(end));
+        int ready = poll(&wait, 1, left_ms(by));
         if (ready < 0 && errno == EINTR) {
             continue;
         }
@@ -126,26 +126,40 @@ static void feed(int fd, struct slice content, struct mono_time end)
     }
 }
 
-static bool wait_for(struct action_job *job, pid_t child, struct mono_time end)
+/*
+ * Kills the program and whatever it has started, and takes its status. It is not reaped before, so
+ * neither its id nor its group's can be anybody else's; and it is killed itself before its group,
+ * since it may not have come as far as to have one.
+ */
+static int end(pid_t child)
 {
     int status = 0;
+    (void)kill(child, SIGKILL);
+    (void)kill(-child, SIGKILL);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status;
+}
+
+static bool wait_for(struct action_job *job, pid_t child, struct mono_time by)
+{
     for (;;) {
-        pid_t ended = waitpid(child, &status, WNOHANG);
-        if (ended == child) {
-            break;
-        }
-        if (ended < 0 && errno != EINTR) {
+        siginfo_t info = {.si_pid = 0};
+        int result = waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT);
+        if (result < 0 && errno != EINTR) {
             return action_failed(job, "%s: %s", job->action->target, strerror(errno));
         }
-        if (left_ms(end) == 0) {
-            (void)kill(-child, SIGKILL);
-            (void)waitpid(child, &status, 0);
+        if (result == 0 && info.si_pid == child) {
+            break;
+        }
+        if (left_ms(by) == 0) {
+            (void)end(child);
             return action_failed(job, "%s: did not end in %lld ms", job->action->target,
                                  (long long)job->action->timeout_ms);
         }
         usleep(POLL_MS * 1000);
     }
-    (void)kill(-child, SIGKILL); /* what it may have left behind */
+    int status = end(child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         return true;
     }
@@ -158,7 +172,7 @@ static bool wait_for(struct action_job *job, pid_t child, struct mono_time end)
 static bool run(struct action_job *job, const struct program *program)
 {
     int ends[2];
-    struct mono_time end = mono_add_ms(mono_now(), job->action->timeout_ms);
+    struct mono_time by = mono_add_ms(mono_now(), job->action->timeout_ms);
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return action_failed(job, "pipe: %s", strerror(errno));
     }
@@ -172,9 +186,9 @@ static bool run(struct action_job *job, const struct program *program)
         return action_failed(job, "fork: %s", strerror(errno));
     }
     (void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
-    feed(ends[1], job->content, end);
+    feed(ends[1], job->content, by);
     (void)close(ends[1]);
-    return wait_for(job, child, end);
+    return wait_for(job, child, by);
 }
 
 bool action_pipe(struct action_job *job)

@@ -4,8 +4,8 @@
  * be delivered there never comes back to us. Both with libcurl, which knows redirects to be
  * refused, certificates and time-outs.
  *
- * A forwarded mail carries X-Sluice-Bouncer fields; one that has ours already has come round in a
- * circle and is not sent on.
+ * A forwarded mail carries X-Sluice-Bouncer fields; one that comes in with ours has come round in a
+ * circle.
  */
 #include "bouncer/actions_private.h"
 
@@ -127,16 +127,21 @@ static bool post(struct action_job *job)
     return false;
 }
 
-/* True if one of the header's fields is this mark. */
-static bool has_mark(struct slice content, struct slice mark)
+bool action_came_round(struct slice content, const char *host_name)
 {
+    char text[400];
+    int len = snprintf(text, sizeof(text), MARK "%s", host_name);
+    struct slice mark = slice_of(text, (size_t)len);
     struct slice rest = slice_head(content, HEADER_MAX_BYTES);
     while (rest.ptr != NULL && rest.len > 0) {
         struct slice line = slice_cut(&rest, '\n');
-        if (line.len <= 1) {
+        if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
+            line.len--;
+        }
+        if (line.len == 0) {
             return false; /* the header's end */
         }
-        if (slice_starts_with_nocase(line, mark)) {
+        if (slice_eq_nocase(line, mark)) {
             return true;
         }
     }
@@ -149,11 +154,7 @@ static bool forward(struct action_job *job, const char *host_name)
     char mark[400], url[1400];
     /* A path behind the host is what libcurl says in EHLO. */
     snprintf(url, sizeof(url), "%s/%s", job->action->target, host_name);
-    int mark_len = snprintf(mark, sizeof(mark), MARK "%s", host_name);
-    if (has_mark(job->content, slice_of(mark, (size_t)mark_len))) {
-        return action_failed(job, "it was forwarded by us before: a loop");
-    }
-    snprintf(mark + mark_len, sizeof(mark) - (size_t)mark_len, "\r\n");
+    snprintf(mark, sizeof(mark), MARK "%s\r\n", host_name);
     struct upload upload = {slice_cstr(mark), job->content};
     CURL *curl = make_handle(job, url, (long)job->action->timeout_ms, error);
     struct curl_slist *to = curl_slist_append(NULL, job->action->to);
@@ -166,7 +167,10 @@ static bool forward(struct action_job *job, const char *host_name)
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER,
                      0L); /* opportunistic: SMTP within one's own net */
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    long code = 0;
     CURLcode result = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
+    job->permanent = result != CURLE_OK && code >= 500 && code < 600;
     curl_easy_cleanup(curl);
     curl_slist_free_all(to);
     return result == CURLE_OK ||

@@ -82,7 +82,13 @@ static void *work(void *argument)
         struct action_job *job = CONTAINER_OF(node, struct action_job, node);
         bool stopping = actions->stopping;
         pthread_mutex_unlock(&actions->lock);
-        job->ok = stopping ? action_failed(job, "shutting down") : carry_out(actions, job);
+        if (stopping) {
+            job->ok = action_failed(job, "shutting down");
+        } else if (mono_before(job->start_by, mono_now())) {
+            job->ok = action_failed(job, "too many wait for their action");
+        } else {
+            job->ok = carry_out(actions, job);
+        }
         mailbox_post(actions->mailbox, &job->letter);
         pthread_mutex_lock(&actions->lock);
     }

@@ -20,14 +20,16 @@ struct action_job {
     const struct config_action *action;
     struct slice content; /* with our trace fields in front; stays until done() */
     struct slice mail_from, address;
-    const char *id;   /* of the mail */
-    const char *kind; /* "bounce" … */
+    struct mono_time start_by; /* later it is not begun any more, and has failed */
+    const char *id;            /* of the mail */
+    const char *kind;          /* "bounce" … */
     /* Once, on the loop's thread. */
     void (*done)(struct action_job *job, bool ok, const char *problem);
 
     struct letter letter; /* ours from here on */
     struct list node;
     bool ok;
+    bool permanent; /* not ok, and trying again is of no use */
     char problem[ACTION_PROBLEM_MAX];
 };
 
@@ -39,6 +41,8 @@ void actions_start(struct actions *actions, struct action_job *job);
 
 /* False for those that are nothing to carry out (pass, drop). */
 bool action_has_work(const struct config_action *action);
+/* Has this mail been forwarded by us before? */
+bool action_came_round(struct slice content, const char *host_name);
 const char *action_name(enum config_action_do what);
 
 #endif

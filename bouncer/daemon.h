@@ -59,6 +59,12 @@ struct bouncer {
     struct timer drain; /* the end of patience */
 };
 
+/* False: the fault says what cannot be had. Call bouncer_close() in either case. */
+bool bouncer_open(struct bouncer *bouncer, const struct config *config, struct fault *fault);
+/* Until SIGTERM or SIGINT, and then until drained. */
+void bouncer_run(struct bouncer *bouncer);
+void bouncer_close(struct bouncer *bouncer);
+
 /* A session or mail is gone: when draining, was it the last? */
 void bouncer_check_drained(struct bouncer *bouncer);
 

@@ -267,7 +267,9 @@ void mail_finish(struct mail *mail)
 {
     struct bouncer *bouncer = mail->bouncer;
     struct mail_reply reply = mail->failure;
-    if (reply.code == 0) {
+    if (reply.code == 0 && mail->refused) {
+        mail_reply_set(&reply, 554, "5.4.0", "Refused where it was to be handed on");
+    } else if (reply.code == 0) {
         mail_reply_set(&reply, 250, "2.0.0", "Ok: queued as %s", mail->id);
     }
     log_result(mail, &reply);

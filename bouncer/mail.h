@@ -4,8 +4,9 @@
  *
  * Owner: the session until mail_submit(), then the mail itself, which frees itself when everything
  * has been reported on. The session is told once, unless it let go before. 250 is said only after
- * the actions have succeeded and Kafka has acknowledged every event; otherwise 451, and the sender
- * tries again: the events are derived from the report, so they are the same then.
+ * the action has succeeded and Kafka has acknowledged every event; otherwise 451, and the sender
+ * tries again: the events are derived from the report, so they are the same then. Where the action
+ * can never succeed, 554 is said when Kafka has the events.
  */
 #ifndef SLUICE_BOUNCER_MAIL_H
 #define SLUICE_BOUNCER_MAIL_H

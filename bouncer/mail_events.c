@@ -12,7 +12,8 @@
 #define READ_FIRST_BYTES ((size_t)96 * 1024)
 #define FACTS_RETRY_MS 100
 #define QUEUE_FULL_RETRY_MS 10
-#define PATIENCE_MS 2000 /* librdkafka looks for overdue records once a second */
+#define ACTION_WAIT_MS 60000 /* RFC 5321 4.5.3.2.6: the client waits ten minutes */
+#define PATIENCE_MS 2000     /* librdkafka looks for overdue records once a second */
 
 static void hand_over(struct mail *mail);
 
@@ -113,7 +114,10 @@ static bool understand(struct mail *mail)
     bool done = true;
     strbuf_reset(&mail->encoded);
     mail->event_count = 0;
-    if (arena == NULL) {
+    struct slice content = slice_of(mail->buffer + mail->trace_len, mail->len - mail->trace_len);
+    if (action_came_round(content, mail->bouncer->host_name_text)) {
+        mail_fail(mail, 554, "5.4.6", "This was forwarded from here before: a loop");
+    } else if (arena == NULL) {
         mail_fail(mail, 452, "4.3.1", "No memory, try again later");
     } else if (!returned_mail_read(arena, slice_of(mail->buffer, mail->len), &returned, &fault)) {
         mail_fail(mail, 554, "5.6.0", "This is not a message");
@@ -229,7 +233,11 @@ static void acted(struct action_job *job, bool ok, const char *problem)
         log_warn("action-failed", "id=%s do=%s target=%s reason=%s", mail->id,
                  action_name(mail->action->what), mail->action->target,
                  log_quote(quoted, sizeof(quoted), slice_cstr(problem)));
-        mail_fail(mail, 451, "4.3.0", "Not handed on, try again later");
+        if (job->permanent) {
+            mail->refused = true;
+        } else {
+            mail_fail(mail, 451, "4.3.0", "Not handed on, try again later");
+        }
     }
     hand_over(mail);
 }
@@ -260,6 +268,7 @@ void mail_process(struct mail *mail)
             .content = slice_of(mail->buffer, mail->len),
             .mail_from = mail->mail_from,
             .address = mail->to[0].address,
+            .start_by = mono_add_ms(io_loop_now(loop), ACTION_WAIT_MS),
             .id = mail->id,
             .kind = returned_kind_name(mail->kind),
             .done = acted,

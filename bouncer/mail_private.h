@@ -53,6 +53,7 @@ struct mail {
     mail_callback done; /* NULL: nobody waits any more */
     void *owner;
     bool submitted, acting;
+    bool refused; /* the action's target will not have it: the events are told all the same */
     struct io_task task;
     struct timer timer;
     struct mono_time started, give_up, facts_by;

@@ -10,6 +10,7 @@ static const struct command commands[] = {
      cmd_classify},
     {"rules", "rules check [DIR]…                     check rules, their samples included",
      cmd_rules},
+    {"serve", "serve --config FILE                    takes the mail that comes back", cmd_serve},
 };
 
 int main(int argc, char **argv)

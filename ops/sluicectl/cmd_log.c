@@ -191,22 +191,25 @@ static bool parse_types(const char *text, unsigned *types)
 static int usage(void)
 {
     (void)fputs(
-        "usage: sluicectl log --config FILE [--topic log|bounces] [--from "
+        "usage: sluicectl log --config FILE [--topic log|bounces|feedback] [--from "
         "beginning|end|DURATION-ago] [--follow]\n"
         "         [--type NAME[,NAME…]] [--campaign NAME] [--message-id ID] [--recipient ADDRESS]\n"
         "         [--tenant NAME] [--site NAME]\n"
         "\n"
         "Prints events as JSON lines (docs/schemas.md), by default all of the topic log. Types: "
         "received, attempt,\n"
-        "delivered, deferred, bounced, expired, dropped, uncertain, admin. Order holds within one "
-        "message id.\n",
+        "delivered, deferred, bounced, expired, dropped, uncertain, admin, bounced_late, "
+        "complaint, "
+        "unsubscribed,\n"
+        "auto_reply, returned. Order holds within one message id.\n",
         stderr);
     return 2;
 }
 
 static bool is_topic(const char *name)
 {
-    return strcmp(name, "log") == 0 || strcmp(name, "bounces") == 0;
+    return strcmp(name, "log") == 0 || strcmp(name, "bounces") == 0 ||
+           strcmp(name, "feedback") == 0;
 }
 
 int cmd_log(int argc, char **argv)

@@ -14,6 +14,7 @@ SERVICES = """\
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
+smtp unix - - n - - smtp
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -65,9 +66,10 @@ enable_long_queue_ids = no
 
 
 class Postfix:
-    """A Postfix with a virtual mailbox for each user, in all domains alike; everybody else is unknown there."""
+    """A Postfix with a virtual mailbox for each user, in all domains alike; everybody else is unknown there. `settings` take the
+    place of those above."""
 
-    def __init__(self, address, port, domains, users, certificate, key):
+    def __init__(self, address, port, domains, users, certificate, key, settings=None):
         # Its sockets' paths are short, and its own user must be able to come here.
         self.folder = tempfile.mkdtemp(prefix="sluice-postfix-")
         os.chmod(self.folder, 0o755)
@@ -77,9 +79,10 @@ class Postfix:
         shutil.chown(os.path.join(self.folder, "mail"), 65534, 65534)
         for source, name in ((certificate, "cert.pem"), (key, "key.pem")):
             shutil.copy(source, os.path.join(self.folder, name))
-        self._write("conf/main.cf", MAIN.format(folder=self.folder, domains=domains, domain_list=" ".join(domains),
-                                                certificate=os.path.join(self.folder, "cert.pem"),
-                                                key=os.path.join(self.folder, "key.pem")))
+        text = MAIN.format(folder=self.folder, domains=domains, domain_list=" ".join(domains),
+                           certificate=os.path.join(self.folder, "cert.pem"), key=os.path.join(self.folder, "key.pem"))
+        kept = [line for line in text.splitlines() if line.split(" = ")[0] not in (settings or {})]
+        self._write("conf/main.cf", "\n".join(kept + [f"{name} = {value}" for name, value in (settings or {}).items()]) + "\n")
         self._write("conf/master.cf", SERVICES.format(address=address, port=port))
         self._write("users", "".join(f"{user}@{domain} {user}/\n" for user in users for domain in domains))
         self._command("start")

@@ -1,0 +1,387 @@
+#include "bouncer/daemon.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "bouncer/actions.h"
+#include "bouncer/mail.h"
+#include "bouncer/session.h"
+#include "policy/verp_keys.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define BOUNCER_MAGIC 0x626f756eu
+#define WARM_UP_MS 5000
+#define POLL_MS 500
+#define DRAIN_MS 30000
+#define FLUSH_MS 5000
+#define LINGER_MS 2
+
+/* ---- Kafka ---- */
+
+static void on_reports(struct io_watch *watch, void *owner, unsigned events)
+{
+    struct bouncer *bouncer = owner;
+    uint64_t count;
+    (void)watch;
+    (void)events;
+    CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
+    ssize_t got = read(bouncer->event_fd, &count, sizeof(count));
+    (void)got; /* nothing there: another notification took it */
+    while (kafka_producer_poll(bouncer->kafka, 0) > 0) {
+    }
+}
+
+static void poll_again(struct timer *timer, struct mono_time now)
+{
+    struct bouncer *bouncer = CONTAINER_OF(timer, struct bouncer, poll);
+    CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
+    kafka_producer_poll(bouncer->kafka, 0);
+    wheel_set(io_loop_wheel(bouncer->loop), timer, mono_add_ms(now, POLL_MS), poll_again);
+}
+
+/* A topic that does not exist is an error at start; a Kafka that cannot be reached is not, since it
+ * may come. */
+static bool warm_up(struct bouncer *bouncer, struct fault *fault)
+{
+    const char *prefix = bouncer->config->kafka.prefix;
+    snprintf(bouncer->log, sizeof(bouncer->log), "%slog", prefix);
+    snprintf(bouncer->bounces, sizeof(bouncer->bounces), "%sbounces", prefix);
+    snprintf(bouncer->feedback, sizeof(bouncer->feedback), "%sfeedback", prefix);
+    const char *const topics[] = {bouncer->log, bouncer->bounces, bouncer->feedback};
+    bool ok = kafka_producer_warm_up(bouncer->kafka, topics, ARRAY_LEN(topics), WARM_UP_MS, fault);
+    if (!ok && fault->kind != FAULT_INVALID && fault->kind != FAULT_REFUSED) {
+        log_warn("kafka-unreachable", "reason=\"%s\"", fault->text);
+        return true;
+    }
+    return ok || fault_prefix(fault, "Kafka");
+}
+
+static bool watch_reports(struct bouncer *bouncer, struct fault *fault)
+{
+    bouncer->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (bouncer->event_fd < 0) {
+        return fault_set_errno(fault, errno, "eventfd");
+    }
+    bouncer->watch = io_watch_create(bouncer->loop, bouncer->event_fd, on_reports, bouncer, fault);
+    if (bouncer->watch == NULL) {
+        return false;
+    }
+    io_watch_set(bouncer->watch, IO_READABLE);
+    kafka_producer_notify(bouncer->kafka, bouncer->event_fd);
+    poll_again(&bouncer->poll, io_loop_now(bouncer->loop));
+    return true;
+}
+
+static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
+{
+    const struct config_kafka *kafka = &bouncer->config->kafka;
+    struct kafka_producer_options options;
+    kafka_producer_options_default(&options);
+    options.client_id = "sluice-bouncer";
+    options.linger_ms = LINGER_MS;
+    options.delivery_timeout_ms = (int)bouncer->config->bouncer.kafka_timeout_ms;
+    struct kafka_property *items = mem_calloc(kafka->property_count + 1, sizeof(*items));
+    items[0] = (struct kafka_property){"bootstrap.servers", kafka->bootstrap_servers};
+    for (size_t i = 0; i < kafka->property_count; i++) {
+        items[i + 1] =
+            (struct kafka_property){kafka->properties[i].name, kafka->properties[i].value};
+    }
+    struct kafka_properties all = {items, kafka->property_count + 1};
+    bouncer->kafka = kafka_producer_create(&all, &options, fault);
+    bool ok = bouncer->kafka != NULL && warm_up(bouncer, fault) && watch_reports(bouncer, fault);
+    if (ok) {
+        bouncer->table = table_create(&all, kafka->prefix);
+        bouncer->judge.table = bouncer->table;
+    }
+    mem_free(items);
+    return ok;
+}
+
+/* ---- what is read again on SIGHUP ---- */
+
+static bool load_tls(struct bouncer *bouncer, struct fault *fault)
+{
+    const struct config_bouncer *config = &bouncer->config->bouncer;
+    const struct tls_server_options options = {
+        .certificate_file = config->tls_certificate_file,
+        .key_file = config->tls_key_file,
+    };
+    if (config->tls_certificate_file == NULL) {
+        return true;
+    }
+    struct tls_context *fresh = tls_server_context(&options, fault);
+    if (fresh == NULL) {
+        return fault_prefix(fault, "bouncer.tls-certificate-file, bouncer.tls-key-file");
+    }
+    tls_context_free(&bouncer->tls);
+    bouncer->tls = fresh;
+    return true;
+}
+
+static bool load_rules(struct bouncer *bouncer, struct fault *fault)
+{
+    const char *const folder = bouncer->config->bouncer.rules_folder;
+    const struct classifier_options options = {
+        .user_dirs = &folder,
+        .user_dir_count = folder != NULL,
+    };
+    struct classifier *fresh = classifier_load(&options, fault);
+    if (fresh == NULL) {
+        return fault_prefix(fault, "bouncer.rules-folder");
+    }
+    classifier_free(&bouncer->classifier);
+    bouncer->classifier = fresh;
+    bouncer->judge.classifier = fresh;
+    return true;
+}
+
+static void tell_reload(const char *what, bool ok, const struct fault *fault)
+{
+    char quoted[FAULT_TEXT_MAX + 100];
+    if (ok) {
+        log_info("reloaded", "what=%s", what);
+    } else {
+        log_error("not-reloaded", "what=%s reason=%s", what,
+                  log_quote(quoted, sizeof(quoted), slice_cstr(fault->text)));
+    }
+}
+
+static void reload(struct bouncer *bouncer)
+{
+    struct fault fault = {0};
+    bool ok = load_tls(bouncer, &fault);
+    tell_reload("certificate", ok, &fault);
+    ok = load_rules(bouncer, &fault);
+    tell_reload("rules", ok, &fault);
+}
+
+/* ---- draining ---- */
+
+static void patience_over(struct timer *timer, struct mono_time now)
+{
+    struct bouncer *bouncer = CONTAINER_OF(timer, struct bouncer, drain);
+    CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
+    (void)now;
+    log_warn("not-drained", "sessions=%zu", bouncer->session_count);
+    list_foreach (node, &bouncer->mails) {
+        mail_give_up(mail_of(node));
+    }
+    io_loop_stop(bouncer->loop);
+}
+
+void bouncer_check_drained(struct bouncer *bouncer)
+{
+    if (bouncer->draining && bouncer->session_count == 0 && list_empty(&bouncer->mails)) {
+        io_loop_stop(bouncer->loop);
+    }
+}
+
+static void close_listeners(struct bouncer *bouncer)
+{
+    for (size_t i = 0; i < bouncer->listener_count; i++) {
+        io_listener_free(&bouncer->listeners[i].io);
+    }
+}
+
+static void drain(struct bouncer *bouncer)
+{
+    bouncer->draining = true;
+    close_listeners(bouncer);
+    wheel_set(io_loop_wheel(bouncer->loop), &bouncer->drain,
+              mono_add_ms(io_loop_now(bouncer->loop), DRAIN_MS), patience_over);
+    list_foreach_safe (node, after, &bouncer->sessions) {
+        session_drain(session_of(node));
+    }
+    bouncer_check_drained(bouncer);
+}
+
+static void on_signal(void *owner, int number)
+{
+    struct bouncer *bouncer = owner;
+    CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
+    if (number == SIGHUP) {
+        reload(bouncer);
+        return;
+    }
+    log_info("stopping", "signal=%d sessions=%zu", number, bouncer->session_count);
+    if (bouncer->draining) {
+        io_loop_stop(bouncer->loop); /* asked twice: at once */
+        return;
+    }
+    drain(bouncer);
+}
+
+/* ---- start and end ---- */
+
+static void on_accept(struct io_listener *io, void *owner, struct io_conn *conn)
+{
+    (void)io;
+    session_accept(owner, conn);
+}
+
+static bool open_listener(struct bouncer *bouncer, const struct config_listener *config,
+                          struct bouncer_listener *listener, struct fault *fault)
+{
+    struct sockaddr_storage address;
+    socklen_t len;
+    char text[IO_ADDRESS_TEXT_MAX];
+    if (!io_address_parse(slice_cstr(config->address), 0, &address, &len, fault)) {
+        return fault_prefix(fault, "bouncer.listeners: %s", config->address);
+    }
+    const struct io_listener_options options = {
+        .local = (const struct sockaddr *)&address,
+        .local_len = len,
+    };
+    listener->bouncer = bouncer;
+    listener->implicit_tls = config->implicit_tls;
+    listener->io = io_listen(bouncer->loop, &options, on_accept, listener, fault);
+    if (listener->io == NULL) {
+        return false;
+    }
+    io_listener_local(listener->io, &address);
+    struct slice name = io_address_format((const struct sockaddr *)&address, text);
+    log_info("listening", "address=%.*s port=%u implicit_tls=%d", SLICE_FMT(name),
+             io_address_port((const struct sockaddr *)&address), listener->implicit_tls);
+    return true;
+}
+
+static bool open_listeners(struct bouncer *bouncer, struct fault *fault)
+{
+    const struct config_bouncer *config = &bouncer->config->bouncer;
+    if (config->listener_count == 0) {
+        return fault_set(fault, FAULT_INVALID, 0, "bouncer.listeners: there are none");
+    }
+    bouncer->listeners = mem_calloc(config->listener_count, sizeof(*bouncer->listeners));
+    for (size_t i = 0; i < config->listener_count; i++) {
+        if (!open_listener(bouncer, &config->listeners[i], &bouncer->listeners[i], fault)) {
+            return false;
+        }
+        bouncer->listener_count++;
+    }
+    return true;
+}
+
+static bool open_signals(struct bouncer *bouncer, struct fault *fault)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        bouncer->signals[i] =
+            io_signal_create(bouncer->loop, numbers[i], on_signal, bouncer, fault);
+        if (bouncer->signals[i] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool open_actions(struct bouncer *bouncer, struct fault *fault)
+{
+    const struct config_bouncer *config = &bouncer->config->bouncer;
+    for (size_t i = 0; i < config->action_count; i++) {
+        if (action_has_work(&config->actions[i])) {
+            bouncer->actions = actions_create(bouncer->loop, bouncer->host_name_text, fault);
+            return bouncer->actions != NULL;
+        }
+    }
+    return true;
+}
+
+static void set_name(struct bouncer *bouncer)
+{
+    const char *name = bouncer->config->bouncer.host_name;
+    if (name != NULL) {
+        snprintf(bouncer->host_name_text, sizeof(bouncer->host_name_text), "%s", name);
+    } else if (gethostname(bouncer->host_name_text, sizeof(bouncer->host_name_text) - 1) != 0) {
+        snprintf(bouncer->host_name_text, sizeof(bouncer->host_name_text), "localhost");
+    }
+    bouncer->host_name = slice_cstr(bouncer->host_name_text);
+}
+
+bool bouncer_open(struct bouncer *bouncer, const struct config *config, struct fault *fault)
+{
+    *bouncer = (struct bouncer){.magic = BOUNCER_MAGIC, .config = config, .event_fd = -1};
+    bouncer->budget.max = config->bouncer.memory_max_bytes;
+    list_init(&bouncer->sessions);
+    list_init(&bouncer->mails);
+    peers_init(&bouncer->peers);
+    set_name(bouncer);
+    bouncer->keys = config_verp_keys(config, fault);
+    if (bouncer->keys == NULL) {
+        return false;
+    }
+    bouncer->judge = (struct judge){
+        .config = config,
+        .keys = bouncer->keys,
+        .scratch = classify_scratch_create(),
+        .node = bouncer->host_name,
+    };
+    bouncer->loop = io_loop_create(fault);
+    return bouncer->loop != NULL && load_tls(bouncer, fault) && load_rules(bouncer, fault) &&
+           open_signals(bouncer, fault) && open_actions(bouncer, fault) &&
+           open_kafka(bouncer, fault) && open_listeners(bouncer, fault);
+}
+
+void bouncer_run(struct bouncer *bouncer)
+{
+    CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
+    io_loop_run(bouncer->loop);
+}
+
+static void tell_end(const struct bouncer *bouncer)
+{
+    const struct bouncer_counters *n = &bouncer->counters;
+    log_info("stopped",
+             "accepted=%llu deferred=%llu refused=%llu events=%llu suspicious=%llu "
+             "connections=%llu refused_connections=%llu",
+             (unsigned long long)n->accepted, (unsigned long long)n->deferred,
+             (unsigned long long)n->refused, (unsigned long long)n->events,
+             (unsigned long long)n->suspicious, (unsigned long long)n->connections,
+             (unsigned long long)n->refused_connections);
+}
+
+/* Sessions first, then what they have left: an action that runs is waited for, and Kafka reports on
+ * every record that it has. */
+static void close_loop(struct bouncer *bouncer)
+{
+    wheel_cancel(io_loop_wheel(bouncer->loop), &bouncer->poll);
+    wheel_cancel(io_loop_wheel(bouncer->loop), &bouncer->drain);
+    close_listeners(bouncer);
+    io_watch_free(&bouncer->watch);
+    list_foreach_safe (node, after, &bouncer->sessions) {
+        session_abort(session_of(node));
+    }
+    list_foreach_safe (mail_node, next, &bouncer->mails) {
+        struct mail *mail = mail_of(mail_node);
+        mail_abandon(mail);
+    }
+    actions_free(&bouncer->actions);
+    kafka_producer_free(&bouncer->kafka, FLUSH_MS);
+    CHECK(list_empty(&bouncer->mails));
+    for (size_t i = 0; i < ARRAY_LEN(bouncer->signals); i++) {
+        io_signal_free(&bouncer->signals[i]);
+    }
+    tell_end(bouncer);
+    io_loop_free(&bouncer->loop);
+}
+
+void bouncer_close(struct bouncer *bouncer)
+{
+    CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
+    bouncer->draining = true;
+    if (bouncer->loop != NULL) {
+        close_loop(bouncer);
+    }
+    if (bouncer->event_fd >= 0) {
+        close(bouncer->event_fd);
+    }
+    table_free(&bouncer->table);
+    tls_context_free(&bouncer->tls);
+    classifier_free(&bouncer->classifier);
+    classify_scratch_free(&bouncer->judge.scratch);
+    verp_keys_free(&bouncer->keys);
+    peers_end(&bouncer->peers);
+    mem_free(bouncer->listeners);
+}
