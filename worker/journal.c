@@ -169,6 +169,16 @@ void journal_writer_appended(struct journal_writer *writer)
     }
 }
 
+void journal_writer_hurry(struct journal_writer *writer, uint64_t mark)
+{
+    CHECK_MAGIC(writer, WRITER_MAGIC);
+    struct mono_time due = mono_add_ms(io_loop_now(writer->loop), JOURNAL_HURRY_MS);
+    if (mark > writer->open_number && timer_is_set(&writer->linger) &&
+        writer->linger.due_ms * 1000 > due.us) {
+        wheel_set(io_loop_wheel(writer->loop), &writer->linger, due, linger_over);
+    }
+}
+
 /* ---- marks ---- */
 
 uint64_t journal_writer_mark(const struct journal_writer *writer)

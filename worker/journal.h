@@ -18,8 +18,10 @@
 
 struct journal_writer;
 
-/* A batch goes when it is that old, or large. */
-#define JOURNAL_LINGER_MS 2
+/* A batch goes when it is that old, or large, or so long after somebody began to wait for it. Each
+ * costs two threads and librdkafka's some wake-ups, more than all its entries. */
+#define JOURNAL_LINGER_MS 10
+#define JOURNAL_HURRY_MS 2
 /* … on the intake thread, whose entries nobody waits for. */
 #define JOURNAL_CLOSED_LINGER_MS 20
 
@@ -37,6 +39,8 @@ uint64_t journal_writer_begin(struct journal_writer *writer);
 uint64_t journal_writer_mark(const struct journal_writer *writer);
 /* True when everything before that mark is on Kafka. */
 bool journal_writer_is_safe(const struct journal_writer *writer, uint64_t mark);
+/* The batch before that mark is waited for, or should not be long on its way. */
+void journal_writer_hurry(struct journal_writer *writer, uint64_t mark);
 /* Sends the batch now rather than when it is old enough. */
 void journal_writer_flush(struct journal_writer *writer);
 /* Kafka has not taken something for a second: nothing new should be begun, or a crash could repeat

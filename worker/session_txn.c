@@ -165,6 +165,7 @@ void session_txn_hold_dot(struct session *session)
         smtp_client_release_dot(session->client, session_now(session));
     } else {
         list_push_back(&shard->dot_waiting, &session->waiting_node);
+        journal_writer_hurry(shard->journal, session->intent);
     }
 }
 
@@ -190,8 +191,9 @@ void session_release_dots(struct shard *shard)
 bool session_txn_may_end(const struct session *session)
 {
     const struct mail *mail = session->mail;
-    return mail == NULL ||
-           tenure_may_end(&mail->worker->tenures, mail->tenure, mail->in_flight, mono_now());
+    CHECK(mail != NULL);
+    journal_writer_hurry(session->lane->shard->journal, session->intent);
+    return tenure_may_end(&mail->worker->tenures, mail->tenure, mail->in_flight, mono_now());
 }
 
 /* ---- the end of a transaction ---- */
