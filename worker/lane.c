@@ -36,24 +36,18 @@ static uint32_t weight_of(const struct lane *lane, const struct mail *mail)
     return weight < 1.0 ? 1 : weight > 1000.0 ? 1000 : (uint32_t)weight;
 }
 
-static double rate_per_second(const struct config_rate *rate)
-{
-    return (double)rate->amount * 1000.0 / (double)rate->interval_ms;
-}
-
 /* Recipients per second that the limits allow at most; 0: no limit. */
 static double limited_rate(const struct lane *lane)
 {
-    double rate = 0;
-    if (lane->config->max_msg_rate.amount > 0) {
-        rate = rate_per_second(&lane->config->max_msg_rate);
+    double rate = lane->bounds.rate;
+    double vips = 0;
+    for (size_t i = 0; i < lane->vip_count; i++) {
+        if (lane->vips[i].bounds.rate == 0) {
+            return rate;
+        }
+        vips += lane->vips[i].bounds.rate;
     }
-    if (lane->config->source_ip_max_msg_rate.amount > 0) {
-        double vips =
-            rate_per_second(&lane->config->source_ip_max_msg_rate) * (double)lane->vip_count;
-        rate = rate == 0 || vips < rate ? vips : rate;
-    }
-    return rate;
+    return vips > 0 && (rate == 0 || vips < rate) ? vips : rate;
 }
 
 /* Mails per second while there was a backlog, without the time in which it waited for its first
@@ -80,33 +74,60 @@ static double expected_rate(const struct lane *lane, struct mono_time now)
     return limited > 0 && (rate == 0 || limited < rate) ? limited : rate;
 }
 
-size_t lane_capacity(const struct lane *lane, struct mono_time now)
+/* Mails that are held at that rate. */
+static size_t capacity_at(double rate)
 {
-    double capacity = expected_rate(lane, now) * LANE_CAPACITY_SECONDS;
+    double capacity = rate * LANE_CAPACITY_SECONDS;
     if (capacity == 0 || capacity >= (double)LANE_MAX_CAPACITY) {
         return SIZE_MAX;
     }
     return capacity < LANE_MIN_CAPACITY ? LANE_MIN_CAPACITY : (size_t)capacity;
 }
 
-/* To a tier, with the time at which the lane will have come to it: V = max(V, now + 60 s) + 1/rate
- * (design.md section 4). A measured rate may be better soon, so V begins anew after an hour of it:
- * the mails come back spread over that hour, rather than after days or never. */
-static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
+size_t lane_capacity(const struct lane *lane, struct mono_time now)
+{
+    return capacity_at(expected_rate(lane, now));
+}
+
+/* To a tier, with the time at which its turn will have come: V = max(V, now + 60 s) + 1/rate
+ * (design.md section 4). */
+static void spill_at(struct lane *lane, struct mail *mail, double rate, int64_t *until_ms)
 {
     int64_t earliest = wall_now().ms + LANE_CAPACITY_SECONDS * 1000;
+    double step_ms = rate > 0 ? 1000.0 / rate : 1;
+    step_ms = step_ms < 1 ? 1 : step_ms > SPILL_STEP_MAX_MS ? SPILL_STEP_MAX_MS : step_ms;
+    *until_ms = (*until_ms > earliest ? *until_ms : earliest) + (int64_t)step_ms;
+    bool expires = mail->expires_ms > 0 && mail->expires_ms < *until_ms;
+    settle_later(&lane->shard->settler, &mail, expires ? mail->expires_ms : *until_ms, expires);
+}
+
+/* By the lane's rate. A measured one may be better soon, so V begins anew after an hour of it: the
+ * mails come back spread over that hour, rather than after days or never. */
+static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
+{
     double rate = expected_rate(lane, now);
     bool certain = limited_rate(lane) > 0 && rate == limited_rate(lane);
     if (!certain && lane->spill_until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
-        lane->spill_until_ms = earliest;
+        lane->spill_until_ms = 0;
     }
-    double step_ms = rate > 0 ? 1000.0 / rate : 1;
-    step_ms = step_ms < 1 ? 1 : step_ms > SPILL_STEP_MAX_MS ? SPILL_STEP_MAX_MS : step_ms;
-    lane->spill_until_ms =
-        (lane->spill_until_ms > earliest ? lane->spill_until_ms : earliest) + (int64_t)step_ms;
-    bool expires = mail->expires_ms > 0 && mail->expires_ms < lane->spill_until_ms;
-    settle_later(&lane->shard->settler, &mail, expires ? mail->expires_ms : lane->spill_until_ms,
-                 expires);
+    spill_at(lane, mail, rate, &lane->spill_until_ms);
+}
+
+/* What a parked flow holds beyond 60 s of its own limits, or has held for so long. */
+static void spill_parked(struct lane *lane, struct queue_flow *flow, struct mono_time now)
+{
+    struct flow_limits *limits = flow->limits;
+    size_t capacity = capacity_at(limits->bounds.rate);
+    size_t length = flow->length; /* the flow goes with its last mail */
+    for (; length > LANE_MIN_CAPACITY && length > capacity; length--) {
+        spill_at(lane, queue_take_last_of(&lane->queue, flow), limits->bounds.rate,
+                 &limits->spill_until_ms);
+    }
+    struct mono_time oldest = mono_add_ms(now, -LANE_MAX_WAIT_MS);
+    for (; length > 0 && mono_before(queue_first(flow)->queued, oldest); length--) {
+        spill_at(lane, queue_take_of(&lane->queue, flow), limits->bounds.rate,
+                 &limits->spill_until_ms);
+    }
 }
 
 static void defer_for_trouble(struct lane *lane, struct mail *mail)
@@ -141,11 +162,15 @@ static bool have_vip(struct lane *lane, struct mail *mail)
     return false;
 }
 
-static void begin_busy_time(struct lane *lane, struct mono_time now)
+void lane_note_ready(struct lane *lane)
 {
-    lane->busy_since = now;
-    lane->slotless_since = (struct mono_time){0};
-    lane->busy_taken = 0;
+    if (lane->queue.ready == 0) {
+        lane->busy_since = (struct mono_time){0};
+    } else if (lane->busy_since.us == 0) {
+        lane->busy_since = io_loop_now(lane->shard->loop);
+        lane->slotless_since = (struct mono_time){0};
+        lane->busy_taken = 0;
+    }
 }
 
 void lane_push(struct shard *shard, struct mail *mail, const struct config_site *fixed)
@@ -168,15 +193,17 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
         defer_for_trouble(lane, mail);
         return;
     }
-    if (lane->queue.length >= LANE_MIN_CAPACITY && lane->queue.length >= lane_capacity(lane, now)) {
+    if (lane->queue.ready >= LANE_MIN_CAPACITY && lane->queue.ready >= lane_capacity(lane, now)) {
         spill(lane, mail, now);
         return;
     }
-    if (lane->queue.length == 0) {
-        begin_busy_time(lane, now);
-    }
     mail->queued = now;
-    queue_push(&lane->queue, mail, weight_of(lane, mail));
+    struct queue_flow *flow = queue_push(&lane->queue, mail, weight_of(lane, mail));
+    if (flow->parked) {
+        spill_parked(lane, flow, now);
+        return;
+    }
+    lane_note_ready(lane);
     lane_kick(lane);
 }
 
@@ -192,10 +219,8 @@ void lane_push_back(struct lane *lane, struct mail *mail)
         settle_later(&shard->settler, &mail, wall_now().ms, false);
         return;
     }
-    if (lane->queue.length == 0) {
-        begin_busy_time(lane, io_loop_now(shard->loop));
-    }
     queue_push_front(&lane->queue, mail, weight_of(lane, mail));
+    lane_note_ready(lane);
     lane_kick(lane);
 }
 
@@ -224,7 +249,8 @@ void lane_remember_trouble(struct lane *lane, const struct smtp_outcome *outcome
 void lane_suspend(struct lane *lane, const struct smtp_outcome *outcome)
 {
     struct mono_time now = io_loop_now(lane->shard->loop);
-    struct mail *mail;
+    struct list waiting;
+    struct list *node;
     lane_remember_trouble(lane, outcome);
     lane->trouble.result = SMTP_RESULT_DEFERRED;
     lane->trouble.scope = SMTP_SCOPE_SITE;
@@ -236,10 +262,12 @@ void lane_suspend(struct lane *lane, const struct smtp_outcome *outcome)
     log_info("lane-suspended", "site=%.*s route=%.*s waiting=%zu reason=%s",
              SLICE_FMT(lane->site_name), SLICE_FMT(lane->route), lane->queue.length,
              log_quote(quoted, sizeof(quoted), lane->trouble.text));
-    while ((mail = queue_take(&lane->queue)) != NULL) {
-        defer_for_trouble(lane, mail);
+    list_init(&waiting);
+    queue_extract_before(&lane->queue, MONO_NEVER, &waiting);
+    while ((node = list_pop_front(&waiting)) != NULL) {
+        defer_for_trouble(lane, CONTAINER_OF(node, struct mail, node));
     }
-    lane->busy_since = (struct mono_time){0};
+    lane_note_ready(lane);
 }
 
 void lane_session_failed(struct lane *lane, struct session *session,
@@ -279,18 +307,30 @@ static void detach_old(struct lane *lane, struct mono_time now)
     queue_foreach_before(&lane->queue, before, LANE_DETACH_PER_TICK, mail_detach_payload);
 }
 
+static void spill_older(struct lane *lane, struct mono_time now)
+{
+    struct list older;
+    struct list *node;
+    list_init(&older);
+    queue_extract_before(&lane->queue, mono_add_ms(now, -LANE_MAX_WAIT_MS), &older);
+    while ((node = list_pop_front(&older)) != NULL) {
+        spill(lane, CONTAINER_OF(node, struct mail, node), now);
+    }
+}
+
 bool lane_tick(struct lane *lane, struct mono_time now)
 {
     CHECK_MAGIC(lane, LANE_MAGIC);
     size_t capacity = lane_capacity(lane, now);
-    while (lane->queue.length > LANE_MIN_CAPACITY && lane->queue.length > capacity) {
+    while (lane->queue.ready > LANE_MIN_CAPACITY && lane->queue.ready > capacity) {
         spill(lane, queue_take_last(&lane->queue), now);
     }
-    struct mono_time oldest = mono_add_ms(now, -LANE_MAX_WAIT_MS);
-    struct mail *mail;
-    while ((mail = queue_take_older(&lane->queue, oldest)) != NULL) {
-        spill(lane, mail, now);
+    list_foreach_safe (node, after, &lane->queue.parked) {
+        spill_parked(lane, CONTAINER_OF(node, struct queue_flow, node), now);
     }
+    spill_older(lane, now);
+    lane_note_ready(lane);
+    flow_limits_sweep(lane, now, false);
     lane_yield_unused(lane);
     if (lane->queue.length > 0) {
         detach_old(lane, now);
@@ -327,4 +367,5 @@ void lane_extract(struct lane *lane, bool (*wanted)(const struct mail *mail, con
                   const void *context, struct list *out)
 {
     queue_extract(&lane->queue, wanted, context, out);
+    lane_note_ready(lane);
 }

@@ -8,6 +8,7 @@
 #ifndef SLUICE_WORKER_LANE_H
 #define SLUICE_WORKER_LANE_H
 
+#include "worker/flow.h"
 #include "worker/hosts.h"
 #include "worker/queue.h"
 #include "worker/shard.h"
@@ -22,8 +23,7 @@ struct lane_vip {
     const struct worker_vip *vip;
     uint32_t weight;
     struct mono_time dead_until; /* its source address could not be bound */
-    struct limit *slots;         /* VIP × site connections; NULL: no limit */
-    struct limit *rate;          /* VIP × site recipients */
+    struct bounds bounds;        /* beside those of the lane */
 };
 
 struct lane {
@@ -38,8 +38,12 @@ struct lane {
 
     struct lane_vip *vips;
     size_t vip_count;
-    struct limit *site_slots;
-    struct limit *site_rate;
+    struct bounds bounds;
+    char *mx_host, *domain;   /* by which limits are looked up */
+    bool limits_mail;         /* there are limits by tenant, campaign or stream */
+    struct map flows;         /* key of the queue's flow -> struct flow_limits */
+    struct limit_want *wants; /* room for a take */
+    size_t want_room;
 
     struct queue queue;
     struct hosts hosts;
@@ -65,7 +69,7 @@ struct lane {
     char trouble_text[256];
     char trouble_host[DNS_NAME_MAX + 1];
 
-    struct mono_time busy_since;     /* the queue has not been empty since; us 0: it is */
+    struct mono_time busy_since;     /* mail has been ready since; us 0: none is */
     struct mono_time slotless_since; /* no session is ready as it waits for a slot; us 0: not so */
     uint64_t busy_taken;             /* mails taken since then */
     int64_t spill_until_ms; /* wall clock up to which spilled mail has been given its time */
@@ -93,6 +97,8 @@ void lane_cut(struct lane *lane, bool (*wanted)(const struct mail *mail, const v
 /* From sessions: */
 /* The session may take a mail: gives it one, lets it wait for tokens, or makes it idle. */
 void lane_feed(struct lane *lane, struct session *session);
+/* A transaction is over, whatever became of it. */
+void lane_session_rests(struct lane *lane, struct session *session);
 /* It became ready for the first time: time without a slot is over. */
 void lane_session_ready(struct lane *lane);
 /* A mail comes back unfinished: first in turn again. */
@@ -106,8 +112,10 @@ void lane_session_gone(struct lane *lane, struct session *session);
 /* Looks at the end of this turn whether sessions are to be used or opened. */
 void lane_kick(struct lane *lane);
 
-/* Mails that the lane may hold before it spills: 60 s of its rate, at least 64; SIZE_MAX while
- * nothing is known against it. */
+/* Whose limits hold for the lane's mail; VIP, tenant, campaign and stream are left empty. */
+void lane_subject(const struct lane *lane, struct config_subject *subject);
+/* Mails that the lane may hold before it spills, beside those that are parked: 60 s of its rate, at
+ * least 64; SIZE_MAX while nothing is known against it. */
 size_t lane_capacity(const struct lane *lane, struct mono_time now);
 
 #endif

@@ -16,26 +16,36 @@ static bool is_choked(const struct shard *shard)
            !tenure_contact_is_fresh(&shard->worker->tenures, io_loop_now(shard->loop));
 }
 
-/* The next mail that is still to be sent. Settled on the way: what has expired, and recipients who
- * have been put on the suppression list since. */
-static struct mail *next_mail(struct lane *lane)
+/* The oldest mail of the flow that is still to be sent; NULL: none is, and the flow is gone.
+ * Settled on the way: what has expired, and recipients who have been put on the suppression list
+ * since. */
+static struct mail *first_mail(struct lane *lane, struct queue_flow *flow)
 {
     struct settler *settler = &lane->shard->settler;
     struct wall_time now = wall_now();
-    struct mail *mail;
-    while ((mail = queue_peek(&lane->queue)) != NULL) {
+    for (size_t left = flow->length; left > 0; left--) {
+        struct mail *mail = queue_first(flow);
         if (settle_is_expired(mail, now)) {
             const struct report_facts facts = {.site = lane->site_name};
-            mail = queue_take(&lane->queue);
+            mail = queue_take_of(&lane->queue, flow);
             settle_expired(settler, &mail, &facts);
         } else if (!settle_suppressed(settler, mail, lane->shard->suppress, now)) {
-            mail = queue_take(&lane->queue);
+            mail = queue_take_of(&lane->queue, flow);
             settle_round(settler, &mail);
         } else {
-            break;
+            return mail;
         }
     }
-    return mail;
+    return NULL;
+}
+
+static struct queue_flow *next_flow(struct lane *lane)
+{
+    struct queue_flow *flow;
+    while ((flow = queue_flow_in_turn(&lane->queue)) != NULL && first_mail(lane, flow) == NULL) {
+    }
+    lane_note_ready(lane);
+    return flow;
 }
 
 /* Others are to have its slot: it ends rather than take another mail. */
@@ -60,47 +70,134 @@ static void tokens_ready(struct limit_waiter *waiter)
     }
 }
 
-/* False: the session waits for tokens. */
-static bool take_tokens(struct lane *lane, struct session *session, const struct mail *mail)
+static void flow_ready(struct limit_waiter *waiter);
+
+/* Recipients of the next transaction: what all limits can ever grant at once. */
+static size_t transaction_size(const struct session *session, const struct flow_limits *limits,
+                               const struct mail *mail)
 {
-    uint64_t count = mail_transaction_size(mail, lane->config);
-    struct limit_want wants[ARRAY_LEN(session->rates)];
-    if (session->rate_count == 0) {
-        return true;
+    const struct bounds *all[] = {&session->lane->bounds, &session->vip->bounds,
+                                  limits == NULL ? NULL : &limits->bounds};
+    uint64_t most = UINT64_MAX;
+    for (size_t i = 0; i < ARRAY_LEN(all) && all[i] != NULL; i++) {
+        most = all[i]->per_transaction < most ? all[i]->per_transaction : most;
+        most = all[i]->most < most ? all[i]->most : most;
     }
-    for (size_t i = 0; i < session->rate_count; i++) {
-        /* One transaction of more than a whole interval may have takes the interval. */
-        uint64_t most = redis_limit_most(session->rates[i]);
-        wants[i] = (struct limit_want){session->rates[i], count < most ? count : most, NULL};
+    return mail_transaction_size(mail, most);
+}
+
+enum taken {
+    TAKEN,
+    SESSION_WAITS, /* for what the lane or the VIP may send */
+    FLOW_WAITS,    /* for what its tenant, campaign or stream may send; it is parked */
+};
+
+/* Takes all that a transaction of `count` recipients needs. */
+static enum taken take_tokens(struct session *session, struct queue_flow *flow,
+                              struct flow_limits *limits, size_t count)
+{
+    struct lane *lane = session->lane;
+    const struct bounds *bounds[] = {&lane->bounds, &session->vip->bounds,
+                                     limits == NULL ? NULL : &limits->bounds};
+    const struct bounds_need need = {count, queue_first(flow)->message.content.len};
+    struct limit_want *wants = lane_want_room(lane, bounds[1], bounds[2]);
+    size_t n = bounds_wants(bounds[0], BOUNDS_SENDING, &need, NULL, wants);
+    n += bounds_wants(bounds[1], BOUNDS_SENDING, &need, NULL, wants + n);
+    if (limits != NULL) {
+        n += bounds_wants(bounds[2], BOUNDS_SENDING | BOUNDS_HELD, &need, &limits->waiter,
+                          wants + n);
     }
     session->waiter.ready = tokens_ready;
-    if (redis_limits_take(lane->shard->limiter, wants, session->rate_count, &session->waiter)) {
-        return true;
+    if (n == 0 || redis_limits_take(lane->shard->limiter, wants, n, &session->waiter)) {
+        return TAKEN;
     }
-    session_enter(session, SESSION_THROTTLED);
-    return false;
+    if (list_linked(&session->waiter.node)) {
+        session_enter(session, SESSION_THROTTLED);
+        return SESSION_WAITS;
+    }
+    queue_park(&lane->queue, flow);
+    lane_note_ready(lane);
+    return FLOW_WAITS;
+}
+
+/* Begins with the flow's first mail if what it needs is there. `in_turn`: it is the one in turn. */
+static enum taken try_flow(struct session *session, struct queue_flow *flow, bool in_turn)
+{
+    struct lane *lane = session->lane;
+    struct flow_limits *limits = flow_limits_of(lane, flow, flow_ready);
+    size_t count = transaction_size(session, limits, queue_first(flow));
+    enum taken taken = take_tokens(session, flow, limits, count);
+    if (taken != TAKEN) {
+        return taken;
+    }
+    struct mail *mail = in_turn ? queue_take(&lane->queue) : queue_take_of(&lane->queue, flow);
+    lane->busy_taken++;
+    lane_note_ready(lane);
+    if (limits != NULL) {
+        limits->running++;
+        session->flow = limits;
+    }
+    session_begin(session, mail, count);
+    return TAKEN;
+}
+
+/* Its turn for a limit of its own has come: it goes by a session that has nothing to do, else by
+ * the next one. */
+static void flow_ready(struct limit_waiter *waiter)
+{
+    struct flow_limits *limits = CONTAINER_OF(waiter, struct flow_limits, waiter);
+    struct lane *lane = limits->lane;
+    CHECK_MAGIC(lane, LANE_MAGIC);
+    struct queue_flow *flow = limits->flow;
+    queue_unpark(&lane->queue, flow);
+    lane_note_ready(lane);
+    lane_kick(lane);
+    if (list_empty(&lane->idle) || is_choked(lane->shard)) {
+        return;
+    }
+    struct session *session = CONTAINER_OF(lane->idle.next, struct session, idle_node);
+    if (yields(session) || first_mail(lane, flow) == NULL) {
+        return;
+    }
+    list_remove(&session->idle_node);
+    if (try_flow(session, flow, false) == FLOW_WAITS) {
+        list_push_front(&lane->idle, &session->idle_node);
+    }
+    session_flush(session);
+}
+
+void lane_session_rests(struct lane *lane, struct session *session)
+{
+    static const struct bounds_need one = {1, 1};
+    struct flow_limits *limits = session->flow;
+    if (limits == NULL) {
+        return;
+    }
+    session->flow = NULL;
+    CHECK(limits->running > 0);
+    limits->running--;
+    limits->used = io_loop_now(lane->shard->loop);
+    struct limit_want *wants = lane_want_room(lane, &limits->bounds, NULL);
+    size_t n = bounds_wants(&limits->bounds, BOUNDS_HELD, &one, NULL, wants);
+    if (n > 0) {
+        redis_limits_return(lane->shard->limiter, wants, n);
+    }
 }
 
 void lane_feed(struct lane *lane, struct session *session)
 {
     CHECK_MAGIC(lane, LANE_MAGIC);
     CHECK(session->state == SESSION_IDLE);
-    struct mail *mail = is_choked(lane->shard) ? NULL : next_mail(lane);
+    struct queue_flow *flow = NULL;
     list_remove(&session->idle_node);
-    if (mail == NULL) {
-        list_push_front(&lane->idle, &session->idle_node);
-        session_idle(session);
-        return;
-    }
-    if (take_tokens(lane, session, mail)) {
-        struct mail *taken = queue_take(&lane->queue);
-        CHECK(taken == mail);
-        lane->busy_taken++;
-        if (lane->queue.length == 0) {
-            lane->busy_since = (struct mono_time){0};
+    while (!is_choked(lane->shard) && (flow = next_flow(lane)) != NULL) {
+        if (try_flow(session, flow, true) != FLOW_WAITS) {
+            return;
         }
-        session_begin(session, mail);
     }
+    session->waiter.turn = NULL;
+    list_push_front(&lane->idle, &session->idle_node);
+    session_idle(session);
 }
 
 static void kicked(struct io_task *task)
@@ -111,14 +208,14 @@ static void kicked(struct io_task *task)
     if (is_choked(lane->shard)) {
         return; /* the tick tries again */
     }
-    while (lane->queue.length > 0 && !list_empty(&lane->idle)) {
+    while (lane->queue.ready > 0 && !list_empty(&lane->idle)) {
         struct session *session = CONTAINER_OF(lane->idle.next, struct session, idle_node);
         if (!yields(session)) {
             lane_feed(lane, session);
             session_flush(session);
         }
     }
-    if (lane->queue.length > 0) {
+    if (lane->queue.ready > 0) {
         lane_open_sessions(lane);
     }
 }

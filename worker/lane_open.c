@@ -10,7 +10,6 @@
 
 #include <netinet/in.h>
 
-#define LIMIT_KEY_MAX 640
 #define VIP_DEAD_MS 60000
 
 /* ---- making lanes ---- */
@@ -25,31 +24,28 @@ static const struct worker_vip *held_vip(const struct worker *worker, struct sli
     return NULL;
 }
 
-static struct limit *slots_limit(struct shard *shard, const char *key, uint32_t amount)
+void lane_subject(const struct lane *lane, struct config_subject *subject)
 {
-    const struct limit_rule rule = {.kind = LIMIT_SLOTS, .amount = amount};
-    return amount == 0 ? NULL : redis_limit_get(shard->limiter, slice_cstr(key), &rule);
-}
-
-static struct limit *rate_limit(struct shard *shard, const char *key,
-                                const struct config_rate *rate)
-{
-    const struct limit_rule rule = {
-        .kind = LIMIT_RATE, .amount = rate->amount, .interval_ms = rate->interval_ms};
-    return rate->amount == 0 ? NULL : redis_limit_get(shard->limiter, slice_cstr(key), &rule);
+    *subject = (struct config_subject){
+        .entry = lane->config,
+        .site = lane->site_name,
+        .mx_host = slice_cstr(lane->mx_host),
+        .domain = slice_cstr(lane->domain),
+    };
+    if (config_pool_named(lane->shard->worker->config, lane->route) != NULL) {
+        subject->pool = lane->route;
+    }
 }
 
 static void add_vip(struct lane *lane, const struct worker_vip *vip, uint32_t weight)
 {
     struct lane_vip *entry = &lane->vips[lane->vip_count++];
-    const struct config_site *site = lane->config;
-    const char *scope = lane_limit_scope(lane);
-    char key[LIMIT_KEY_MAX];
+    struct config_subject subject;
     *entry = (struct lane_vip){.vip = vip, .weight = weight};
-    snprintf(key, sizeof(key), "vip:%s:site:%s:conn", vip->config->name, scope);
-    entry->slots = slots_limit(lane->shard, key, site->source_ip_max_smtp_out);
-    snprintf(key, sizeof(key), "vip:%s:site:%s:msg", vip->config->name, scope);
-    entry->rate = rate_limit(lane->shard, key, &site->source_ip_max_msg_rate);
+    lane_subject(lane, &subject);
+    subject.vip = slice_cstr(vip->config->name);
+    bounds_make(&entry->bounds, lane->shard->limiter, lane->shard->worker->config, &subject,
+                CONFIG_LEVEL_VIP);
 }
 
 /* The VIPs of the lane's pool (or the VIP of that name) that this worker holds. */
@@ -95,6 +91,14 @@ static void fixed_hosts(struct lane *lane)
     mem_free(fresh);
 }
 
+static void flow_gone(struct queue *queue, struct queue_flow *flow)
+{
+    (void)queue;
+    if (flow->limits != NULL) {
+        flow_limits_leave(flow->limits);
+    }
+}
+
 static struct lane *lane_create(struct shard *shard, struct mail *mail, struct slice key,
                                 const struct config_site *fixed)
 {
@@ -105,38 +109,33 @@ static struct lane *lane_create(struct shard *shard, struct mail *mail, struct s
     lane->key = slice_of(lane->names, key.len);
     lane->route = slice_head(lane->key, mail->route.len);
     queue_init(&lane->queue);
+    lane->queue.flow_gone = flow_gone;
+    map_init(&lane->flows);
     hosts_init(&lane->hosts);
     list_init(&lane->sessions);
     list_init(&lane->idle);
     lane->idle_since = io_loop_now(shard->loop);
+    lane->domain = mem_strndup(mail->message.domain.ptr, mail->message.domain.len);
     if (fixed != NULL) {
+        lane->mx_host = mem_strdup("");
         lane->config = fixed;
         lane->site_name = slice_cstr(fixed->name);
         fixed_hosts(lane);
     } else {
         struct slice mx = slice_cstr(mail->site->host_count > 0 ? mail->site->hosts[0].name : "");
+        lane->mx_host = mem_strndup(mx.ptr, mx.len);
         lane->site = dns_site_ref(mail->site);
         lane->site_name = slice_cstr(lane->site->name);
         lane->config =
             config_site_for(shard->worker->config, lane->site_name, mx, mail->message.domain);
     }
-    const char *scope = lane_limit_scope(lane);
-    char limit_key[LIMIT_KEY_MAX];
-    snprintf(limit_key, sizeof(limit_key), "site:%s:conn", scope);
-    lane->site_slots = slots_limit(shard, limit_key, lane->config->max_smtp_out);
-    snprintf(limit_key, sizeof(limit_key), "site:%s:msg", scope);
-    lane->site_rate = rate_limit(shard, limit_key, &lane->config->max_msg_rate);
+    struct config_subject subject;
+    lane_subject(lane, &subject);
+    bounds_make(&lane->bounds, shard->limiter, shard->worker->config, &subject, CONFIG_LEVEL_LANE);
+    lane->limits_mail = config_has_limits(shard->worker->config, CONFIG_LEVEL_MAIL);
     find_vips(lane);
     map_put(&shard->lanes, lane->key, lane);
     return lane;
-}
-
-const char *lane_limit_scope(const struct lane *lane)
-{
-    if (strcmp(lane->config->name, "default") == 0) {
-        return lane->site_name.ptr;
-    }
-    return lane->config->name;
 }
 
 struct lane *lane_for(struct shard *shard, struct mail *mail, const struct config_site *fixed)
@@ -160,13 +159,17 @@ struct lane *lane_for(struct shard *shard, struct mail *mail, const struct confi
 void lane_free(struct lane **handle)
 {
     struct lane *lane = *handle;
-    struct mail *mail;
+    struct list left;
+    struct list *node;
     CHECK_MAGIC(lane, LANE_MAGIC);
     map_remove(&lane->shard->lanes, lane->key);
     list_foreach_safe (session_node, after, &lane->sessions) {
         session_close(CONTAINER_OF(session_node, struct session, node));
     }
-    while ((mail = queue_take(&lane->queue)) != NULL) {
+    list_init(&left);
+    queue_extract_before(&lane->queue, MONO_NEVER, &left);
+    while ((node = list_pop_front(&left)) != NULL) {
+        struct mail *mail = CONTAINER_OF(node, struct mail, node);
         dns_site_unref(&mail->site);
         mail->forget = true; /* of an unclean stop */
         mail_send_home(mail);
@@ -183,15 +186,18 @@ void lane_free(struct lane **handle)
     }
     list_remove(&lane->starved_node);
     for (size_t i = 0; i < lane->vip_count; i++) {
-        redis_limit_put(&lane->vips[i].slots);
-        redis_limit_put(&lane->vips[i].rate);
+        bounds_free(&lane->vips[i].bounds);
     }
-    redis_limit_put(&lane->site_slots);
-    redis_limit_put(&lane->site_rate);
+    bounds_free(&lane->bounds);
+    flow_limits_sweep(lane, io_loop_now(lane->shard->loop), true);
+    map_free(&lane->flows);
     queue_free(&lane->queue);
     hosts_free(&lane->hosts);
     dns_site_unref(&lane->site);
     mem_free(lane->vips);
+    mem_free(lane->wants);
+    mem_free(lane->mx_host);
+    mem_free(lane->domain);
     mem_free(lane->names);
     lane->magic = 0;
     mem_free(lane);
@@ -260,29 +266,35 @@ static void slot_ready(struct limit_waiter *waiter)
     CHECK_MAGIC(lane, LANE_MAGIC);
     lane->waiting_for_slot = false;
     /* Here, not later: whoever takes outside of this call stands behind those that wait. */
-    if (lane->queue.length > 0) {
+    if (lane->queue.ready > 0) {
         lane_open_sessions(lane);
+    } else {
+        waiter->turn = NULL;
     }
 }
 
-/* The slots that a session from this VIP holds. */
-static size_t wanted_slots(const struct lane *lane, const struct lane_vip *vip,
-                           struct limit_want wants[2])
+struct limit_want *lane_want_room(struct lane *lane, const struct bounds *a, const struct bounds *b)
 {
-    size_t count = 0;
-    if (lane->site_slots != NULL) {
-        wants[count++] = (struct limit_want){lane->site_slots, 1, NULL};
+    size_t room = lane->bounds.count + (a == NULL ? 0 : a->count) + (b == NULL ? 0 : b->count);
+    if (room > lane->want_room) {
+        lane->wants = mem_realloc(lane->wants, room * sizeof(*lane->wants));
+        lane->want_room = room;
     }
-    if (vip->slots != NULL) {
-        wants[count++] = (struct limit_want){vip->slots, 1, NULL};
-    }
-    return count;
+    return lane->wants;
+}
+
+/* What a connection from this VIP takes. */
+static size_t wanted_slots(struct lane *lane, const struct lane_vip *vip)
+{
+    static const struct bounds_need one = {1, 1};
+    struct limit_want *wants = lane_want_room(lane, &vip->bounds, NULL);
+    size_t count = bounds_wants(&lane->bounds, BOUNDS_OPENING, &one, NULL, wants);
+    return count + bounds_wants(&vip->bounds, BOUNDS_OPENING, &one, NULL, wants + count);
 }
 
 static bool take_slots(struct lane *lane, struct lane_vip *vip)
 {
-    struct limit_want wants[2];
-    size_t count = wanted_slots(lane, vip, wants);
+    size_t count = wanted_slots(lane, vip);
     if (count == 0) {
         return true;
     }
@@ -291,16 +303,15 @@ static bool take_slots(struct lane *lane, struct lane_vip *vip)
     }
     lane->slot_waiter.ready = slot_ready;
     lane->waiting_for_slot =
-        !redis_limits_take(lane->shard->limiter, wants, count, &lane->slot_waiter);
+        !redis_limits_take(lane->shard->limiter, lane->wants, count, &lane->slot_waiter);
     return !lane->waiting_for_slot;
 }
 
 static void give_slots(struct lane *lane, const struct lane_vip *vip)
 {
-    struct limit_want wants[2];
-    size_t count = wanted_slots(lane, vip, wants);
+    size_t count = wanted_slots(lane, vip);
     if (count > 0) {
-        redis_limits_return(lane->shard->limiter, wants, count);
+        redis_limits_return(lane->shard->limiter, lane->wants, count);
     }
 }
 
@@ -402,7 +413,7 @@ void lane_open_sessions(struct lane *lane)
         return;
     }
     /* A session that waits for tokens shows that more sessions would not help. */
-    while (lane->throttled == 0 && lane->opening < lane->queue.length &&
+    while (lane->throttled == 0 && lane->opening < lane->queue.ready &&
            lane->session_count < lane->config->max_connections_per_lane) {
         if (atomic_load_explicit(&worker->connections, memory_order_relaxed) >=
             worker->config->worker.max_connections) {

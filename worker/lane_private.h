@@ -12,6 +12,11 @@
 
 /* The mail's lane; made if it is not there. */
 struct lane *lane_for(struct shard *shard, struct mail *mail, const struct config_site *fixed);
+/* Begins or ends the time in which mail is ready, after each change of the queue. */
+void lane_note_ready(struct lane *lane);
+/* Room for the wants of a take with these bounds beside the lane's; NULL ones count nothing. */
+struct limit_want *lane_want_room(struct lane *lane, const struct bounds *a,
+                                  const struct bounds *b);
 /* Sessions that others are to have the slots of end, if they are in no transaction: those that are
  * look for themselves when it is over. */
 void lane_yield_unused(struct lane *lane);
@@ -23,9 +28,6 @@ void lane_remember_trouble(struct lane *lane, const struct smtp_outcome *outcome
 /* Nothing can be reached: everything waiting is deferred, and what comes within dead-host time too.
  */
 void lane_suspend(struct lane *lane, const struct smtp_outcome *outcome);
-/* What names the lane's limits: the configuration's entry, or for the default entry the site
- * itself. NUL-terminated. */
-const char *lane_limit_scope(const struct lane *lane);
 /* A connection of the worker became free. */
 void lane_wake_starved(struct shard *shard);
 

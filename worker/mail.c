@@ -194,10 +194,10 @@ bool mail_detach_payload(struct mail *mail)
     return true;
 }
 
-size_t mail_transaction_size(const struct mail *mail, const struct config_site *site)
+size_t mail_transaction_size(const struct mail *mail, uint64_t most)
 {
-    size_t most = mail->verp_domain != NULL ? 1 : site->max_rcpt_per_transaction;
-    return most > 0 && mail->pending > most ? most : mail->pending;
+    most = mail->verp_domain != NULL ? 1 : most;
+    return mail->pending > most ? (size_t)most : mail->pending;
 }
 
 size_t mail_pending(const struct mail *mail, uint32_t *indexes, size_t max)

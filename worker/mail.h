@@ -130,8 +130,8 @@ bool mail_detach_payload(struct mail *mail);
 /* Recipients that are to be tried, in order, at most `max`: indexes into message.recipients.
  * Returns their number. */
 size_t mail_pending(const struct mail *mail, uint32_t *indexes, size_t max);
-/* How many of them the next transaction takes. */
-size_t mail_transaction_size(const struct mail *mail, const struct config_site *site);
+/* How many of them the next transaction takes, which may have so many at most. */
+size_t mail_transaction_size(const struct mail *mail, uint64_t most);
 void mail_rcpt_set(struct mail *mail, uint32_t index, enum mail_rcpt_state state);
 
 /* One more reason why the ticket stays open; any thread that owns the mail. */

@@ -1,8 +1,10 @@
 /*
  * The queue of a lane: who goes first. Transactional before bulk with a floor of 5 % for bulk;
  * inside a class deficit round robin (Shreedhar and Varghese 1995) over tenants by weight, counted
- * in recipients; inside a tenant first come, first served. O(1) push and take. Pure: no clock, no
- * I/O; one thread.
+ * in recipients; inside a tenant its flows in turn, a flow being the mail of one campaign by one
+ * stream; inside a flow first come, first served. A flow that has to wait on its own (for a limit
+ * of its tenant, say) is parked, and all others go on without it. O(1) push, take, park. Pure: no
+ * clock, no I/O; one thread.
  */
 #ifndef SLUICE_WORKER_QUEUE_H
 #define SLUICE_WORKER_QUEUE_H
@@ -12,41 +14,70 @@
 
 #define QUEUE_CLASSES 2
 
+struct flow_limits;
+struct queue_tenant;
+
+struct queue_flow {
+    struct list node;  /* among the tenant's that are ready, or in queue.parked */
+    struct list mails; /* oldest first; never empty */
+    size_t length;
+    bool parked;
+    struct queue_tenant *tenant;
+    struct flow_limits *limits; /* the lane's; NULL: none so far */
+    size_t name_len;
+    char name[];
+};
+
 struct queue_class {
     struct map tenants; /* name -> struct queue_tenant */
-    struct list active; /* tenants that have mail, in turn */
-    size_t length;
+    struct map flows;   /* tenant, stream, campaign -> struct queue_flow */
+    struct list active; /* tenants that have mail that is ready, in turn */
+    size_t length, ready;
 };
 
 struct queue {
     struct queue_class classes[QUEUE_CLASSES]; /* by enum config_class */
     size_t length;
+    size_t ready;        /* mails of flows that are not parked */
+    struct list parked;  /* flows */
     unsigned since_bulk; /* transactional takes since bulk had its turn */
+    /* A flow has no mail any more and goes; NULL: nobody wants to know. */
+    void (*flow_gone)(struct queue *queue, struct queue_flow *flow);
 };
 
 void queue_init(struct queue *queue);
 /* Must be empty. */
 void queue_free(struct queue *queue);
 
-/* `weight` of the tenant: recipients per turn, at least 1. */
-void queue_push(struct queue *queue, struct mail *mail, uint32_t weight);
+/* `weight` of the tenant: recipients per turn, at least 1. The flow that it
+ * joined, which may be parked. */
+struct queue_flow *queue_push(struct queue *queue, struct mail *mail, uint32_t weight);
 /* Puts back what was taken last: next in turn of its tenant and class. */
 void queue_push_front(struct queue *queue, struct mail *mail, uint32_t weight);
 
-/* The next one without taking it; NULL: empty. The same until the queue changes. */
+/* Whose turn it is; NULL: nobody is ready. The same until the queue changes. */
+struct queue_flow *queue_flow_in_turn(struct queue *queue);
+/* The oldest of the flow. */
+struct mail *queue_first(const struct queue_flow *flow);
+/* Takes the oldest of the flow. */
+struct mail *queue_take_of(struct queue *queue, struct queue_flow *flow);
+/* The next one without taking it; NULL: none is ready. The same until the queue changes. */
 struct mail *queue_peek(struct queue *queue);
 /* Takes what queue_peek() shows. */
 struct mail *queue_take(struct queue *queue);
 
-/* Takes the youngest mail of the lowest class for spilling; NULL: empty. */
+/* It has to wait, or need not any more. */
+void queue_park(struct queue *queue, struct queue_flow *flow);
+void queue_unpark(struct queue *queue, struct queue_flow *flow);
+
+/* For spilling, of those that are ready: the youngest mail of the lowest class, of the tenant that
+ * has most of them. NULL: none. */
 struct mail *queue_take_last(struct queue *queue);
+/* The youngest of the flow. */
+struct mail *queue_take_last_of(struct queue *queue, struct queue_flow *flow);
 
-/* Takes a mail that joined the lane before that time, if it is the oldest of its tenant; NULL:
- * there is none. */
-struct mail *queue_take_older(struct queue *queue, struct mono_time before);
-
-/* Calls `act` for the mails that joined the lane before that time, tenant by tenant from the oldest
- * on, at most `max`. */
+/* Calls `act` for the mails that joined the lane before that time, flow by flow from the oldest on,
+ * at most `max`. */
 void queue_foreach_before(struct queue *queue, struct mono_time before, size_t max,
                           bool (*act)(struct mail *mail));
 
@@ -54,5 +85,7 @@ void queue_foreach_before(struct queue *queue, struct mono_time before, size_t m
 void queue_extract(struct queue *queue,
                    bool (*wanted)(const struct mail *mail, const void *context),
                    const void *context, struct list *out);
+/* The same for the mails that joined the lane before that time. */
+void queue_extract_before(struct queue *queue, struct mono_time before, struct list *out);
 
 #endif

@@ -37,6 +37,7 @@ static void reap(struct io_task *task)
     CHECK(session->gone && session->mail == NULL);
     list_remove(&session->node);
     smtp_client_free(&session->client);
+    mem_free(session->slots);
     mem_free(session->rcpts);
     mem_free(session->indexes);
     session->magic = 0;
@@ -147,8 +148,7 @@ static void became_ready(struct session *session)
             host->dead_until = (struct mono_time){0};
         }
     }
-    uint32_t most = lane->config->max_msg_per_connection;
-    if ((most > 0 && session->transactions >= most) || session_is_surplus(session)) {
+    if (session->transactions >= session->most_transactions || session_is_surplus(session)) {
         session_enter(session, SESSION_CLOSING);
         smtp_client_quit(session->client, session_now(session));
         return;
@@ -304,6 +304,24 @@ static void configure(const struct session *session, bool clear, struct smtp_cli
     };
 }
 
+/* What it holds while it lives, and for how many transactions that is. */
+static void set_limits(struct session *session)
+{
+    const struct bounds *all[] = {&session->lane->bounds, &session->vip->bounds};
+    session->slots = mem_calloc(all[0]->count + all[1]->count + 1, sizeof(*session->slots));
+    session->most_transactions = UINT64_MAX;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        uint64_t most = all[i]->per_connection;
+        session->most_transactions =
+            most < session->most_transactions ? most : session->most_transactions;
+        for (size_t k = 0; k < all[i]->count; k++) {
+            if (all[i]->items[k].kind == CONFIG_LIMIT_CONNECTIONS) {
+                session->slots[session->slot_count++] = all[i]->items[k].limit;
+            }
+        }
+    }
+}
+
 struct session *session_open(struct lane *lane, struct lane_vip *vip, const struct host_state *host,
                              bool clear, struct fault *fault)
 {
@@ -334,18 +352,7 @@ struct session *session_open(struct lane *lane, struct lane_vip *vip, const stru
     }
     configure(session, clear, &engine);
     session->client = smtp_client_create(&engine);
-    if (lane->site_slots != NULL) {
-        session->slots[session->slot_count++] = lane->site_slots;
-    }
-    if (vip->slots != NULL) {
-        session->slots[session->slot_count++] = vip->slots;
-    }
-    if (lane->site_rate != NULL) {
-        session->rates[session->rate_count++] = lane->site_rate;
-    }
-    if (vip->rate != NULL) {
-        session->rates[session->rate_count++] = vip->rate;
-    }
+    set_limits(session);
     list_push_back(&lane->sessions, &session->node);
     lane->session_count++;
     lane->opening++;
@@ -372,7 +379,7 @@ void session_idle(struct session *session)
 bool session_is_surplus(const struct session *session)
 {
     /* A slot that goes round too fast for a slow greeting would never carry a mail. */
-    if (session->transactions == 0 && session->lane->queue.length > 0) {
+    if (session->transactions == 0 && session->lane->queue.ready > 0) {
         return false;
     }
     for (size_t i = 0; i < session->slot_count; i++) {

@@ -40,12 +40,12 @@ struct session {
     struct tls_facts tls;
     bool secure;
 
-    struct limit *slots[2]; /* held while the session lives */
+    struct limit **slots; /* held while the session lives */
     size_t slot_count;
     bool leaving; /* the limiter knows that they come back soon */
-    struct limit *rates[2];
-    size_t rate_count;
     struct limit_waiter waiter;
+    struct flow_limits *flow; /* of the transaction that runs; NULL: none */
+    uint64_t most_transactions;
 
     struct mono_time started, connected, first_ready;
     uint32_t transactions;
@@ -64,9 +64,9 @@ struct session {
 /* Connects. NULL: could not even start (fault). The slots given become the session's. */
 struct session *session_open(struct lane *lane, struct lane_vip *vip, const struct host_state *host,
                              bool clear, struct fault *fault);
-/* Starts a transaction with that mail; state IDLE or THROTTLED; tokens for `rcpts` recipients were
- * taken. */
-void session_begin(struct session *session, struct mail *mail);
+/* Starts a transaction with the next `count` recipients of that mail; state IDLE or THROTTLED; what
+ * it needs was taken. */
+void session_begin(struct session *session, struct mail *mail, size_t count);
 /* Changes the state and keeps the lane's counters true. */
 void session_enter(struct session *session, enum session_state state);
 /* Takes the engine's events and writes its output; after session_begin() from outside a callback of

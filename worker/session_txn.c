@@ -73,10 +73,9 @@ static void say_intent(struct session *session, size_t count)
     }
 }
 
-void session_begin(struct session *session, struct mail *mail)
+void session_begin(struct session *session, struct mail *mail, size_t count)
 {
     const struct message *message = &mail->message;
-    size_t count = mail_transaction_size(mail, session->lane->config);
     CHECK_MAGIC(session, SESSION_MAGIC);
     CHECK(session->state == SESSION_IDLE || session->state == SESSION_THROTTLED);
     CHECK(session->mail == NULL && count > 0);
@@ -236,6 +235,7 @@ static void mail_is_through(struct session *session)
 {
     struct mail *mail = session->mail;
     session->mail = NULL;
+    lane_session_rests(session->lane, session);
     if (mail->pending == 0) {
         settle_round(&session->lane->shard->settler, &mail);
     } else {

@@ -243,18 +243,6 @@ static void tick(struct timer *timer, struct mono_time now)
     wheel_set(io_loop_wheel(shard->loop), &shard->tick, mono_add_ms(now, TICK_MS), tick);
 }
 
-static bool any_limit(const struct config *config)
-{
-    for (size_t i = 0; i < config->site_count; i++) {
-        const struct config_site *site = &config->sites[i];
-        if (site->max_smtp_out > 0 || site->max_msg_rate.amount > 0 ||
-            site->source_ip_max_smtp_out > 0 || site->source_ip_max_msg_rate.amount > 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool open_services(struct shard *shard, struct fault *fault)
 {
     const struct config *config = shard->worker->config;
@@ -275,7 +263,7 @@ static bool open_services(struct shard *shard, struct fault *fault)
     if (shard->sites == NULL) {
         return fault_prefix(fault, "dns");
     }
-    if (any_limit(config)) {
+    if (config_shares_limits(config)) {
         struct redis_options redis;
         char holder[160];
         redis_options_default(&redis);

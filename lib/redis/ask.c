@@ -4,9 +4,10 @@
  * most one request is under way, and it is not freed meanwhile. Slots are reported as absolute
  * counts: a lost reply is mended by the next report.
  */
+#include "redis/ask_private.h"
+
 #include "base/log.h"
 #include "base/mem.h"
-#include "redis/ask_private.h"
 
 enum { BATCH = 32, ARGS_HEAD = 4, ARGS_EACH = 12, KEYS_HEAD = 2, REPLY_HEAD = 3, NUMBER_MAX = 32 };
 #define FAILED_RETRY_MS 5

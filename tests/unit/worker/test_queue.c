@@ -146,6 +146,92 @@ static void spilling_takes_the_youngest_of_the_longest(void **state)
     drain(&queue);
 }
 
+static struct mail *campaign_mail(const char *tenant, const char *campaign)
+{
+    struct mail *mail = mail_of(tenant, CONFIG_CLASS_BULK, 1);
+    mail->message.campaign = slice_cstr(campaign);
+    return mail;
+}
+
+static void campaigns_of_a_tenant_in_turn(void **state)
+{
+    struct queue queue;
+    size_t small = 0;
+    (void)state;
+    queue_init(&queue);
+    for (int i = 0; i < 1000; i++) {
+        queue_push(&queue, campaign_mail("a", "large"), 1);
+    }
+    for (int i = 0; i < 10; i++) {
+        queue_push(&queue, campaign_mail("a", "small"), 1);
+    }
+    for (int i = 0; i < 20; i++) {
+        struct mail *mail = queue_take(&queue);
+        small += slice_eq(mail->message.campaign, SLICE("small")) ? 1 : 0;
+        mem_free(mail);
+    }
+    assert_int_equal(small, 10);
+    drain(&queue);
+}
+
+static unsigned flows_gone;
+
+static void note_gone(struct queue *queue, struct queue_flow *flow)
+{
+    (void)queue;
+    assert_int_equal(flow->length, 0);
+    flows_gone++;
+}
+
+static void what_is_parked_keeps_nobody_back(void **state)
+{
+    struct queue queue;
+    struct list out;
+    (void)state;
+    queue_init(&queue);
+    list_init(&out);
+    queue.flow_gone = note_gone;
+    flows_gone = 0;
+    queue_push(&queue, campaign_mail("a", "x"), 1);
+    queue_push(&queue, campaign_mail("a", "x"), 1);
+    queue_push(&queue, campaign_mail("a", "y"), 1);
+    queue_push(&queue, campaign_mail("b", "x"), 1);
+    struct queue_flow *flow = queue_flow_in_turn(&queue);
+    assert_true(slice_eq(queue_first(flow)->message.campaign, SLICE("x")));
+    queue_park(&queue, flow);
+    assert_int_equal(queue.ready, 2);
+    assert_int_equal(queue.length, 4);
+    for (int i = 0; i < 2; i++) {
+        struct mail *mail = queue_take(&queue);
+        assert_false(slice_eq(mail->message.tenant, SLICE("a")) &&
+                     slice_eq(mail->message.campaign, SLICE("x")));
+        mem_free(mail);
+    }
+    assert_null(queue_peek(&queue));
+    assert_null(queue_take_last(&queue));
+    struct mail *late = campaign_mail("a", "x");
+    queue_push(&queue, late, 1); /* it waits with the others */
+    assert_null(queue_peek(&queue));
+    assert_ptr_equal(queue_take_last_of(&queue, flow), late);
+    mem_free(late);
+    queue_unpark(&queue, flow);
+    assert_ptr_equal(queue_flow_in_turn(&queue), flow);
+    queue_park(&queue, flow);
+    assert_int_equal(flows_gone, 2);
+    struct mail *older = queue_first(flow);
+    struct mail *younger = CONTAINER_OF(older->node.next, struct mail, node);
+    younger->queued = (struct mono_time){5};
+    queue_extract_before(&queue, (struct mono_time){1}, &out);
+    assert_int_equal(queue.length, 1);
+    assert_ptr_equal(list_pop_front(&out), &older->node);
+    queue_extract_before(&queue, MONO_NEVER, &out);
+    assert_ptr_equal(list_pop_front(&out), &younger->node);
+    assert_int_equal(flows_gone, 3);
+    mem_free(older);
+    mem_free(younger);
+    queue_free(&queue);
+}
+
 static bool is_of_tenant(const struct mail *mail, const void *context)
 {
     return slice_eq(mail->message.tenant, slice_cstr(context));
@@ -177,27 +263,29 @@ static void some_can_be_extracted(void **state)
 static void nothing_is_lost_in_a_random_run(void **state)
 {
     static const char *const tenants[] = {"a", "b", "c", "d"};
+    static const char *const campaigns[] = {"", "x", "y"};
     struct queue queue;
     size_t in = 0;
     (void)state;
     queue_init(&queue);
     for (int step = 0; step < 100000; step++) {
         struct mail *mail;
+        bool none = queue.ready == 0;
         switch (random_below(4)) {
         case 0:
         case 1:
             if (in < 300) {
-                queue_push(&queue,
-                           mail_of(tenants[random_below(4)], (enum config_class)random_below(2),
-                                   1 + random_below(9)),
-                           1 + random_below(7));
+                mail = mail_of(tenants[random_below(4)], (enum config_class)random_below(2),
+                               1 + random_below(9));
+                mail->message.campaign = slice_cstr(campaigns[random_below(3)]);
+                queue_push(&queue, mail, 1 + random_below(7));
                 in++;
             }
             break;
         case 2:
             mail = queue_peek(&queue);
             assert_ptr_equal(queue_take(&queue), mail);
-            assert_int_equal(mail == NULL, in == 0);
+            assert_int_equal(mail == NULL, none);
             if (mail != NULL && random_below(4) == 0) {
                 queue_push_front(&queue, mail, 1);
             } else if (mail != NULL) {
@@ -207,6 +295,11 @@ static void nothing_is_lost_in_a_random_run(void **state)
             }
             break;
         default:
+            if (random_below(3) == 0 && queue.ready > 0) {
+                queue_park(&queue, queue_flow_in_turn(&queue));
+            } else if (random_below(2) == 0 && !list_empty(&queue.parked)) {
+                queue_unpark(&queue, CONTAINER_OF(queue.parked.next, struct queue_flow, node));
+            }
             if (random_below(8) == 0 && (mail = queue_take_last(&queue)) != NULL) {
                 mem_free(mail);
                 in--;
@@ -214,6 +307,9 @@ static void nothing_is_lost_in_a_random_run(void **state)
             break;
         }
         assert_int_equal(queue.length, in);
+    }
+    while (!list_empty(&queue.parked)) {
+        queue_unpark(&queue, CONTAINER_OF(queue.parked.next, struct queue_flow, node));
     }
     drain(&queue);
 }
@@ -227,6 +323,8 @@ int main(void)
         cmocka_unit_test(recipients_are_what_counts),
         cmocka_unit_test(what_comes_back_is_next),
         cmocka_unit_test(spilling_takes_the_youngest_of_the_longest),
+        cmocka_unit_test(campaigns_of_a_tenant_in_turn),
+        cmocka_unit_test(what_is_parked_keeps_nobody_back),
         cmocka_unit_test(some_can_be_extracted),
         cmocka_unit_test(nothing_is_lost_in_a_random_run),
     };

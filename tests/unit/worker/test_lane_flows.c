@@ -1,0 +1,174 @@
+/* Flows of a lane: what a limit of a tenant keeps back, and whom it does not. */
+#include "unit/worker/lane_world.h"
+
+/* A session that is ready and has nothing to do. */
+static void ready(struct session *session)
+{
+    session->was_ready = true;
+    session->state = SESSION_IDLE;
+    session->lane->opening--;
+    lane_feed(session->lane, session);
+}
+
+static void rest(struct session *session)
+{
+    const struct smtp_outcome outcome = {.result = SMTP_RESULT_DELIVERED, .code = 250};
+    const struct report_facts facts = {0};
+    struct mail *mail = session->mail;
+    session->mail = NULL;
+    lane_session_rests(session->lane, session);
+    settle_recipient(&shard.settler, mail, 0, &outcome, &facts, &site);
+    settle_round(&shard.settler, &mail);
+    session->state = SESSION_IDLE;
+    lane_feed(session->lane, session);
+}
+
+/* Tenant t may send two at a time of three mails; whoever comes behind is not kept back. */
+static void a_tenant_at_its_limit_keeps_nobody_back(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 2, 1000, "t");
+    struct lane *lane = push("v1");
+    push("v1");
+    push("v1");
+    tenant = "u";
+    push("v1");
+    push("v1");
+    io_loop_turn(loop);
+    assert_int_equal(lane->session_count, 5);
+    for (size_t i = 0; i < 5; i++) {
+        ready(world.opened[i]);
+    }
+    assert_int_equal(world.begun, 4); /* two of each */
+    assert_int_equal(lane->queue.length, 1);
+    assert_int_equal(lane->queue.ready, 0);
+    assert_int_equal(world.opened[4]->state, SESSION_IDLE);
+    assert_int_equal(lane->busy_since.us, 0); /* the lane itself is not slow */
+    struct limit *limit = limit_named("tenant:t:msg/1000");
+    limit->used--;
+    pump(limit);
+    io_loop_turn(loop);
+    assert_int_equal(world.begun, 5);
+    assert_int_equal(world.opened[4]->state, SESSION_BUSY);
+    for (size_t i = 0; i < 5; i++) {
+        session_close(world.opened[i]);
+    }
+}
+
+/* No session is free when the turn comes: the next one takes it, before others who wait there. */
+static void a_turn_waits_for_a_session(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    site.max_connections_per_lane = 1;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 1, 1000, "t");
+    struct lane *lane = push("v1");
+    push("v1");
+    tenant = "u";
+    push("v1");
+    push("v1");
+    io_loop_turn(loop);
+    struct session *session = world.opened[0];
+    ready(session);
+    rest(session);
+    assert_int_equal(world.begun, 2);
+    assert_int_equal(world.tenants[1], 't');
+    assert_int_equal(world.tenants[2], 'u');
+    rest(session); /* t waits, so it is u again */
+    assert_int_equal(world.tenants[3], 'u');
+    assert_int_equal(lane->queue.ready, 0);
+    struct limit *limit = limit_named("tenant:t:msg/1000");
+    struct limit_waiter other = {.turn = NULL};
+    list_push_back(&limit->waiters, &other.node);
+    limit->used = 0;
+    pump(limit);
+    list_remove(&other.node);
+    list_push_back(&limit->waiters, &other.node);
+    while (lane->queue.ready == 0) {
+        io_loop_turn(loop);
+    }
+    list_remove(&other.node);
+    list_push_back(&limit->waiters, &other.node);
+    rest(session);
+    assert_int_equal(world.begun, 4);
+    assert_int_equal(world.tenants[4], 't');
+    list_remove(&other.node);
+    session_close(session);
+}
+
+static void connections_of_a_tenant_are_those_that_send_its_mail(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    limited(0, CONFIG_LIMIT_CONNECTIONS, 1, 0, "t");
+    struct lane *lane = push("v1");
+    push("v1");
+    io_loop_turn(loop);
+    assert_int_equal(lane->session_count, 2);
+    ready(world.opened[0]);
+    ready(world.opened[1]);
+    assert_int_equal(world.begun, 1);
+    assert_int_equal(world.opened[1]->state, SESSION_IDLE);
+    rest(world.opened[0]);
+    io_loop_turn(loop);
+    assert_int_equal(world.begun, 2);
+    assert_int_equal(limit_named("tenant:t:conn")->used, 1);
+    session_close(world.opened[0]);
+    session_close(world.opened[1]);
+    assert_int_equal(limit_named("tenant:t:conn")->used, 0);
+    lane_tick(lane, mono_add_ms(io_loop_now(loop), 40000));
+    assert_int_equal(lane->flows.count, 0);
+}
+
+/* What a tenant cannot send within a minute goes to the times at which it can, and the lane takes
+ * as much mail of others as ever. */
+static void a_tenants_backlog_is_spilled_by_its_own_rate(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 1, HOUR, "t");
+    struct lane *lane = push("v1");
+    push("v1");
+    io_loop_turn(loop);
+    ready(world.opened[0]);
+    ready(world.opened[1]);
+    assert_int_equal(lane->queue.length, 1); /* parked */
+    int64_t now = wall_now().ms;
+    for (int i = 0; i < 65; i++) {
+        push("v1");
+    }
+    assert_int_equal(lane->queue.length, 64);
+    assert_int_equal(lane->queue.ready, 0);
+    assert_int_equal(world.due_count, 2);
+    assert_in_range(world.due_ms[0], now + HOUR + 60000, now + HOUR + 70000);
+    assert_int_equal(world.due_ms[1] - world.due_ms[0], HOUR);
+    tenant = "u";
+    for (int i = 0; i < 100; i++) {
+        push("v1");
+    }
+    assert_int_equal(lane->queue.ready, 100);
+    lane_tick(lane, mono_add_ms(io_loop_now(loop), 61000));
+    assert_int_equal(lane->queue.length, 0);
+    size_t late = 0;
+    for (size_t i = 2; i < world.due_count; i++) {
+        late += world.due_ms[i] > now + 3 * HOUR ? 1 : 0;
+    }
+    assert_int_equal(late, 64);
+    for (size_t i = 0; i < world.opened_count; i++) {
+        session_close(world.opened[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_tenant_at_its_limit_keeps_nobody_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_turn_waits_for_a_session, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(connections_of_a_tenant_are_those_that_send_its_mail,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_tenants_backlog_is_spilled_by_its_own_rate, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,116 @@
+#include "worker/bounds.h"
+
+#include "base/mem.h"
+
+#define NAME_MAX_BYTES 1024
+#define DAY_SECONDS 86400.0
+
+static struct limit_rule rule_of(const struct config_limit *limit)
+{
+    switch (limit->kind) {
+    case CONFIG_LIMIT_CONNECTIONS:
+        return (struct limit_rule){.kind = LIMIT_SLOTS, .amount = limit->amount};
+    case CONFIG_LIMIT_DAILY:
+        return (struct limit_rule){.kind = LIMIT_DAILY, .amount = limit->amount};
+    case CONFIG_LIMIT_CONNECTS:
+    case CONFIG_LIMIT_RECIPIENTS:
+    case CONFIG_LIMIT_BYTES:
+    case CONFIG_LIMIT_PER_CONNECTION:
+    case CONFIG_LIMIT_PER_TRANSACTION:
+    case CONFIG_LIMIT_KINDS: break;
+    }
+    return (struct limit_rule){.kind = LIMIT_RATE,
+                               .amount = limit->amount,
+                               .interval_ms = limit->interval_ms,
+                               .burst = limit->burst};
+}
+
+static void least(uint64_t *value, uint64_t other)
+{
+    *value = other < *value ? other : *value;
+}
+
+static void add(struct bounds *bounds, struct redis_limiter *limiter,
+                const struct config_limit *limit, const struct config_subject *subject)
+{
+    const struct limit_rule rule = rule_of(limit);
+    struct strbuf name;
+    CHECK(limiter != NULL);
+    strbuf_init(&name, NAME_MAX_BYTES);
+    config_limit_name(limit, subject, &name);
+    CHECK(!name.overflow);
+    bounds->items[bounds->count++] =
+        (struct bound){redis_limit_get(limiter, strbuf_slice(&name), &rule), limit->kind};
+    strbuf_free(&name);
+}
+
+/* Recipients in a second at most. */
+static void slow_down(struct bounds *bounds, const struct config_limit *limit)
+{
+    double seconds =
+        limit->kind == CONFIG_LIMIT_DAILY ? DAY_SECONDS : (double)limit->interval_ms / 1000.0;
+    double rate = (double)limit->amount / seconds;
+    bounds->rate = bounds->rate == 0 || rate < bounds->rate ? rate : bounds->rate;
+    least(&bounds->most, limit->amount);
+}
+
+void bounds_make(struct bounds *bounds, struct redis_limiter *limiter, const struct config *config,
+                 const struct config_subject *subject, enum config_limit_level level)
+{
+    size_t count;
+    struct config_binding *bindings = config_limits_for(config, subject, level, &count);
+    *bounds = (struct bounds){
+        .per_connection = UINT64_MAX, .per_transaction = UINT64_MAX, .most = UINT64_MAX};
+    bounds->items = mem_calloc(count + 1, sizeof(*bounds->items));
+    for (size_t i = 0; i < count; i++) {
+        const struct config_limit *limit = bindings[i].limit;
+        if (bindings[i].by != NULL || limit->amount == 0) {
+            continue;
+        }
+        switch (limit->kind) {
+        case CONFIG_LIMIT_PER_CONNECTION: least(&bounds->per_connection, limit->amount); break;
+        case CONFIG_LIMIT_PER_TRANSACTION: least(&bounds->per_transaction, limit->amount); break;
+        case CONFIG_LIMIT_RECIPIENTS:
+        case CONFIG_LIMIT_DAILY:
+            slow_down(bounds, limit);
+            add(bounds, limiter, limit, subject);
+            break;
+        case CONFIG_LIMIT_CONNECTIONS:
+        case CONFIG_LIMIT_CONNECTS:
+        case CONFIG_LIMIT_BYTES: add(bounds, limiter, limit, subject); break;
+        case CONFIG_LIMIT_KINDS: break;
+        }
+    }
+    mem_free(bindings);
+}
+
+void bounds_free(struct bounds *bounds)
+{
+    for (size_t i = 0; i < bounds->count; i++) {
+        redis_limit_put(&bounds->items[i].limit);
+    }
+    mem_free(bounds->items);
+    *bounds = (struct bounds){0};
+}
+
+size_t bounds_wants(const struct bounds *bounds, unsigned kinds, const struct bounds_need *need,
+                    struct limit_waiter *waiter, struct limit_want *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < bounds->count; i++) {
+        const struct bound *bound = &bounds->items[i];
+        if ((kinds >> bound->kind & 1u) == 0) {
+            continue;
+        }
+        uint64_t n = 1;
+        if (bound->kind == CONFIG_LIMIT_RECIPIENTS || bound->kind == CONFIG_LIMIT_DAILY) {
+            n = need->recipients;
+        } else if (bound->kind == CONFIG_LIMIT_BYTES) {
+            /* A message that is larger than a whole interval may have takes the interval. */
+            n = need->bytes > 0 ? need->bytes : 1;
+            least(&n, redis_limit_most(bound->limit));
+        }
+        out[count++] = (struct limit_want){bound->limit, n, waiter};
+    }
+    return count;
+}

@@ -1,0 +1,46 @@
+/*
+ * The limits that bind a lane, one of its VIPs, or a flow of mail in it: what policy/limits.h says
+ * applies, as handles of the limiter. One thread.
+ */
+#ifndef SLUICE_WORKER_BOUNDS_H
+#define SLUICE_WORKER_BOUNDS_H
+
+#include "policy/limits.h"
+#include "redis/limiter.h"
+
+/* Kinds that one take is about. */
+#define BOUNDS_OPENING                                                                             \
+    (1u << CONFIG_LIMIT_CONNECTIONS | 1u << CONFIG_LIMIT_CONNECTS) /* a connection */
+#define BOUNDS_HELD (1u << CONFIG_LIMIT_CONNECTIONS)
+#define BOUNDS_SENDING                                                                             \
+    (1u << CONFIG_LIMIT_RECIPIENTS | 1u << CONFIG_LIMIT_DAILY | 1u << CONFIG_LIMIT_BYTES)
+
+struct bound {
+    struct limit *limit;
+    enum config_limit_kind kind;
+};
+
+struct bounds {
+    struct bound *items;
+    size_t count;
+    uint64_t per_connection, per_transaction; /* UINT64_MAX: no limit */
+    uint64_t most;                            /* recipients that can ever be taken at once */
+    double rate;                              /* recipients in a second; 0: no limit */
+};
+
+/* What is wanted for a transaction (or a connection, for which the numbers do not matter). */
+struct bounds_need {
+    uint64_t recipients, bytes;
+};
+
+/* `limiter` may be NULL if config_shares_limits() says no. */
+void bounds_make(struct bounds *bounds, struct redis_limiter *limiter, const struct config *config,
+                 const struct config_subject *subject, enum config_limit_level level);
+void bounds_free(struct bounds *bounds);
+
+/* Appends the wants of these kinds to `out`, which has room for bounds->count more; returns how
+ * many. `waiter` as in struct limit_want. */
+size_t bounds_wants(const struct bounds *bounds, unsigned kinds, const struct bounds_need *need,
+                    struct limit_waiter *waiter, struct limit_want *out);
+
+#endif
