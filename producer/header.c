@@ -15,6 +15,7 @@ enum field {
     FIELD_JOB,
     FIELD_STREAM,
     FIELD_ENVID,
+    FIELD_KEY,
 };
 
 static const struct {
@@ -24,7 +25,7 @@ static const struct {
     {{"Date", 4}, FIELD_DATE},           {{"Message-ID", 10}, FIELD_MESSAGE_ID},
     {{"X-Virtual-MTA", 13}, FIELD_POOL}, {{"X-Sluice-Campaign", 17}, FIELD_CAMPAIGN},
     {{"X-Job", 5}, FIELD_JOB},           {{"X-Sluice-Stream", 15}, FIELD_STREAM},
-    {{"X-Envid", 7}, FIELD_ENVID},
+    {{"X-Envid", 7}, FIELD_ENVID},       {{"X-Sluice-Idempotency-Key", 24}, FIELD_KEY},
 };
 
 static enum field field_of(struct slice name)
@@ -102,6 +103,7 @@ static bool take_field(struct slice field, struct arena *arena, struct header *h
     case FIELD_JOB: wish = job; break;
     case FIELD_STREAM: wish = &header->wishes.stream; break;
     case FIELD_ENVID: wish = &header->wishes.envid; break;
+    case FIELD_KEY: wish = &header->wishes.key; break;
     }
     if (header->stripped_count == HEADER_STRIPPED_MAX) {
         return fault_set(fault, FAULT_INVALID, 0, "%.*s: is there too often", SLICE_FMT(name));

@@ -17,6 +17,7 @@ struct header_wishes {
     struct slice campaign; /* X-Sluice-Campaign, else X-Job */
     struct slice stream;   /* X-Sluice-Stream */
     struct slice envid;    /* X-Envid */
+    struct slice key;      /* X-Sluice-Idempotency-Key */
 };
 
 #define HEADER_STRIPPED_MAX 8

@@ -15,6 +15,8 @@
 #define BUFFER_FIRST_BYTES ((size_t)8192)
 #define ENVID_MAX 100
 #define ORCPT_MAX 500
+#define KEY_TEXT_MAX_BYTES                                                                         \
+    ((size_t)MESSAGE_RECIPIENTS_MAX * (SMTP_ADDRESS_MAX + 1) + MESSAGE_KEY_MAX)
 
 void mail_reply_set(struct mail_reply *reply, uint16_t code, const char *enhanced,
                     const char *format, ...)
@@ -326,6 +328,12 @@ static bool take_wishes(struct mail *mail, const struct header_wishes *wishes,
         return false;
     }
     mail->campaign = wishes->campaign;
+    mail->key = wishes->key;
+    if (mail->key.len > MESSAGE_KEY_MAX) {
+        mail_reply_set(reply, 554, "5.6.0", "X-Sluice-Idempotency-Key: is longer than %d bytes",
+                       MESSAGE_KEY_MAX);
+        return false;
+    }
     if (mail->envid.len == 0) {
         mail->envid = wishes->envid;
     }
@@ -385,6 +393,23 @@ static bool check_records(struct mail *mail, struct fault *fault)
     return true;
 }
 
+/* Of a mail with a key: of the key and the recipients, since a client may send one message in
+ * several parts. */
+static void id_of_key(const struct mail *mail, const struct group *group,
+                      char id[UUID_TEXT_LEN + 1])
+{
+    struct strbuf text;
+    strbuf_init(&text, KEY_TEXT_MAX_BYTES);
+    strbuf_add_slice(&text, mail->key);
+    for (size_t i = 0; i < group->count; i++) {
+        strbuf_add_byte(&text, '\n');
+        strbuf_add_slice(&text, group->items[i].address);
+    }
+    CHECK(!text.overflow);
+    message_id_of_key(mail->tenant, strbuf_slice(&text), id);
+    strbuf_free(&text);
+}
+
 static bool make_records(struct mail *mail)
 {
     size_t count = mail->groups.count;
@@ -393,9 +418,14 @@ static bool make_records(struct mail *mail)
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        struct uuid id = uuid_v7(wall_now());
-        mail->records[i] = (struct mail_record){.mail = mail, .group = mail->groups.items[i]};
-        uuid_format(&id, mail->records[i].id);
+        struct mail_record *record = &mail->records[i];
+        *record = (struct mail_record){.mail = mail, .group = mail->groups.items[i]};
+        if (mail->key.len > 0) {
+            id_of_key(mail, record->group, record->id);
+        } else {
+            struct uuid id = uuid_v7(wall_now());
+            uuid_format(&id, record->id);
+        }
     }
     mail->record_count = count;
     return true;

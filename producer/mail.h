@@ -53,6 +53,7 @@ struct mail {
     const char *topic;          /* in the arena */
     const char *stream;
     struct slice pool, campaign;
+    struct slice key; /* the client's own name for it; absent: none */
 
     /* In flight */
     mail_callback done; /* NULL: nobody waits any more */

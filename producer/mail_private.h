@@ -4,6 +4,7 @@
 #ifndef SLUICE_PRODUCER_MAIL_PRIVATE_H
 #define SLUICE_PRODUCER_MAIL_PRIVATE_H
 
+#include "once/once.h"
 #include "producer/mail.h"
 
 #define MAIL_MAGIC 0x6d61696cu
@@ -15,6 +16,8 @@ struct mail_record {
     struct kafka_delivery delivery;
     struct mail *mail;
     struct group *group;
+    struct once_claim claim; /* when the mail has a key */
+    bool claimed;
     char *copy; /* NULL: in the mail's buffer */
     size_t copy_bytes;
     char id[UUID_TEXT_LEN + 1];

@@ -5,6 +5,9 @@
  * always in flight, since the buffer itself needs none. After the first failure nothing more is
  * handed over: the client gets 451 and sends everything again, so what is not sent is not doubled.
  * The answer comes when the last report is in, or when `give_up` has passed.
+ *
+ * A mail with a key claims each record first (lib/once): one that is stored already is left out. A
+ * claim that is under way counts as in flight.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -180,6 +183,14 @@ static void fail(struct mail *mail, const struct fault *fault)
               log_quote(quoted, sizeof(quoted), slice_cstr(fault->text)));
 }
 
+static void log_recognised(const struct mail *mail, const struct mail_record *record)
+{
+    char key[3 * MESSAGE_KEY_MAX];
+    log_info("recognised", "id=%s key=%s tenant=%.*s peer=%.*s partition=%d offset=%lld",
+             record->id, log_quote(key, sizeof(key), mail->key), SLICE_FMT(mail->tenant),
+             SLICE_FMT(mail->peer), (int)record->claim.partition, (long long)record->claim.offset);
+}
+
 static void log_stored(const struct mail *mail, const struct mail_record *record, int32_t partition,
                        int64_t offset)
 {
@@ -207,6 +218,10 @@ static void delivered(struct kafka_delivery *delivery, int32_t partition, int64_
     record_release(mail, record);
     if (fault == NULL) {
         log_stored(mail, record, partition, offset);
+        if (record->claimed) {
+            once_stored(mail->producer->once, slice_cstr(record->id), record->claim.token,
+                        partition, offset);
+        }
     } else {
         fail(mail, fault);
     }
@@ -229,13 +244,72 @@ static void again(struct timer *timer, struct mono_time now)
     hand_over(mail);
 }
 
+static void not_stored(const struct mail *mail, struct mail_record *record)
+{
+    if (record->claimed) {
+        once_not_stored(mail->producer->once, slice_cstr(record->id), record->claim.token);
+        record->claimed = false;
+    }
+}
+
+static void on_claim(struct once_claim *claim, enum once_result result)
+{
+    struct mail_record *record = CONTAINER_OF(claim, struct mail_record, claim);
+    struct mail *mail = record->mail;
+    CHECK_MAGIC(mail, MAIL_MAGIC);
+    mail->in_flight--;
+    switch (result) {
+    case ONCE_YOURS:
+    case ONCE_UNGUARDED: record->claimed = true; break;
+    case ONCE_STORED:
+        log_recognised(mail, record);
+        mail->next++;
+        break;
+    case ONCE_UNKNOWN:
+        if (mail->failure.code == 0) {
+            mail_reply_set(&mail->failure, 451, "4.3.0",
+                           "Not known yet whether it is stored already, try again later");
+        }
+        break;
+    }
+    if (mail->failure.code != 0) {
+        not_stored(mail, record);
+    }
+    hand_over(mail);
+}
+
+/* False: fault. */
+static bool claim(struct mail *mail, struct mail_record *record, struct fault *fault)
+{
+    int64_t left_us = mono_since_us(mail->give_up, io_loop_now(mail->producer->loop));
+    struct once *once = producer_once(mail->producer, fault);
+    if (once == NULL) {
+        return false;
+    }
+    record->claim = (struct once_claim){
+        .id = slice_cstr(record->id),
+        .topic = slice_cstr(mail->topic),
+        .key = record->group->domain,
+        .patience_ms = left_us > 0 ? left_us / 1000 : 0,
+        .answered = on_claim,
+    };
+    mail->in_flight++;
+    once_claim(once, &record->claim);
+    return true;
+}
+
 /* May free the mail. */
 static void hand_over(struct mail *mail)
 {
     struct io_loop *loop = mail->producer->loop;
     while (mail->next < mail->record_count && mail->failure.code == 0) {
         struct fault fault = {0};
-        if (send_record(mail, &mail->records[mail->next], &fault)) {
+        struct mail_record *record = &mail->records[mail->next];
+        bool unclaimed = mail->key.len > 0 && !record->claimed;
+        if (unclaimed && claim(mail, record, &fault)) {
+            break; /* its answer calls again */
+        }
+        if (!unclaimed && send_record(mail, record, &fault)) {
             mail->next++;
             mail->in_flight++;
             continue;
@@ -249,6 +323,7 @@ static void hand_over(struct mail *mail)
                       mono_add_ms(io_loop_now(loop), QUEUE_FULL_RETRY_MS), again);
             return;
         }
+        not_stored(mail, record);
         fail(mail, &fault);
     }
     if (mail->in_flight > 0) {

@@ -18,6 +18,7 @@
 #define DRAIN_MS 30000
 #define FLUSH_MS 5000
 #define LINGER_MS 2
+#define HOLD_MARGIN_MS 5000           /* librdkafka looks for overdue records once a second */
 #define QUEUE_MAX_KBYTES (512 * 1024) /* above our own bound of memory */
 #define RECORD_MAX_BYTES (INT64_C(26) << 20)
 
@@ -85,6 +86,7 @@ static bool open_kafka(struct producer *producer, struct fault *fault)
             (struct kafka_property){kafka->properties[i].name, kafka->properties[i].value};
     }
     struct kafka_properties all = {items, kafka->property_count + 1};
+    kafka_properties_copy(&producer->properties, &all);
     producer->kafka = kafka_producer_create(&all, &options, fault);
     snprintf(producer->suppression_topic, sizeof(producer->suppression_topic), "%ssuppression",
              kafka->prefix);
@@ -108,6 +110,30 @@ static bool open_kafka(struct producer *producer, struct fault *fault)
     kafka_producer_notify(producer->kafka, producer->event_fd);
     poll_again(&producer->poll, io_loop_now(producer->loop));
     return true;
+}
+
+struct once *producer_once(struct producer *producer, struct fault *fault)
+{
+    const struct config_redis *redis = &producer->config->redis;
+    struct once_options options = {
+        .kafka = producer->properties,
+        /* A record may wait for room as long as it may be tried. */
+        .hold_ms = 2 * producer->config->producer.kafka_timeout_ms + HOLD_MARGIN_MS,
+    };
+    if (producer->once == NULL) {
+        redis_options_default(&options.redis);
+        options.redis.host = redis->host;
+        options.redis.port = redis->port;
+        options.redis.unix_path = redis->unix_path;
+        options.redis.user = redis->user;
+        options.redis.password = redis->password;
+        options.redis.database = redis->database;
+        options.redis.key_prefix = redis->key_prefix;
+        options.redis.connect_timeout_ms = redis->connect_timeout_ms;
+        options.redis.command_timeout_ms = redis->command_timeout_ms;
+        producer->once = once_create(producer->loop, &options, fault);
+    }
+    return producer->once;
 }
 
 /* ---- certificates and users ---- */
@@ -337,6 +363,9 @@ void producer_close(struct producer *producer)
     list_foreach_safe (node, after, &producer->sessions) {
         session_abort(session_of(node));
     }
+    if (producer->once != NULL) {
+        once_give_up(producer->once);
+    }
     /* What still waits for room in Kafka's queue has nothing in flight and goes now. */
     list_foreach_safe (mail_node, next, &producer->mails) {
         mail_abandon(CONTAINER_OF(mail_node, struct mail, node));
@@ -345,6 +374,10 @@ void producer_close(struct producer *producer)
     suppress_follow_stop(&producer->suppress);
     kafka_producer_free(&producer->kafka, FLUSH_MS); /* reports on every record that it has */
     CHECK(list_empty(&producer->mails));
+    struct once_counters keys =
+        producer->once == NULL ? (struct once_counters){0} : *once_counters(producer->once);
+    once_free(&producer->once);
+    kafka_properties_free(&producer->properties);
     if (producer->event_fd >= 0) {
         close(producer->event_fd);
     }
@@ -357,9 +390,11 @@ void producer_close(struct producer *producer)
     mem_free(producer->listeners);
     const struct producer_counters *n = &producer->counters;
     log_info("stopped",
-             "accepted=%llu deferred=%llu refused=%llu connections=%llu refused_connections=%llu",
+             "accepted=%llu deferred=%llu refused=%llu connections=%llu refused_connections=%llu "
+             "recognised=%llu unguarded=%llu",
              (unsigned long long)n->accepted, (unsigned long long)n->deferred,
              (unsigned long long)n->refused, (unsigned long long)n->connections,
-             (unsigned long long)n->refused_connections);
+             (unsigned long long)n->refused_connections, (unsigned long long)keys.recognised,
+             (unsigned long long)keys.unguarded);
     io_loop_free(&producer->loop);
 }

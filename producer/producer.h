@@ -14,6 +14,7 @@
 #include "io/peers.h"
 #include "kafka/producer.h"
 #include "kafka/topics.h"
+#include "once/once.h"
 #include "policy/config.h"
 #include "producer/auth.h"
 #include "suppress/check.h"
@@ -45,6 +46,8 @@ struct producer {
     char suppression_topic[KAFKA_TOPIC_NAME_MAX + 1];
     struct suppress_follow *suppress; /* workers look again, so nobody waits until it is loaded */
     struct suppress_checker *suppressed;
+    struct kafka_properties properties; /* of the configuration */
+    struct once *once;                  /* made with the first mail that has a key */
     int event_fd;
     struct io_watch *watch;
     struct timer poll; /* Kafka's, should a notification be missed */
@@ -70,6 +73,8 @@ bool producer_open(struct producer *producer, const struct config *config, struc
 void producer_run(struct producer *producer);
 void producer_close(struct producer *producer);
 
+/* NULL: the fault says why. */
+struct once *producer_once(struct producer *producer, struct fault *fault);
 /* A session or message is gone: when draining, was it the last? */
 void producer_check_drained(struct producer *producer);
 

@@ -34,9 +34,6 @@ void kafka_conf_must_int(struct kafka_conf *builder, const char *name, int64_t v
  * case. */
 rd_kafka_t *kafka_conf_create_client(struct kafka_conf *builder, rd_kafka_type_t type);
 
-/* Own copies of everything, for clients that have to be made anew; *to is freed by the second. */
-void kafka_properties_copy(struct kafka_properties *to, const struct kafka_properties *from);
-void kafka_properties_free(struct kafka_properties *properties);
 /* Of an own copy that is kept as const. */
 void kafka_text_free(const void *text);
 

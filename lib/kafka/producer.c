@@ -361,6 +361,14 @@ int kafka_producer_poll(struct kafka_producer *producer, int timeout_ms)
     return reports;
 }
 
+void kafka_producer_wake(struct kafka_producer *producer)
+{
+    CHECK_MAGIC(producer, PRODUCER_MAGIC);
+    pthread_rwlock_rdlock(&producer->lock);
+    rd_kafka_queue_yield(producer->client->queue);
+    pthread_rwlock_unlock(&producer->lock);
+}
+
 void kafka_producer_notify(struct kafka_producer *producer, int event_fd)
 {
     CHECK_MAGIC(producer, PRODUCER_MAGIC);

@@ -60,6 +60,8 @@ bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_rec
 
 /* Runs delivery reports; waits up to timeout_ms for the first. Returns how many. */
 int kafka_producer_poll(struct kafka_producer *producer, int timeout_ms);
+/* From any thread: the poll that waits now, or else the next one, returns at once. */
+void kafka_producer_wake(struct kafka_producer *producer);
 /* Writes 8 bytes (value 1) to this eventfd whenever reports are waiting after there were none:
  * drain by polling until 0. */
 void kafka_producer_notify(struct kafka_producer *producer, int event_fd);

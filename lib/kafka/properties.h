@@ -17,4 +17,8 @@ struct kafka_properties {
     size_t count;
 };
 
+/* Own copies of everything, for clients that have to be made anew; *to is freed by the second. */
+void kafka_properties_copy(struct kafka_properties *to, const struct kafka_properties *from);
+void kafka_properties_free(struct kafka_properties *properties);
+
 #endif

@@ -25,7 +25,25 @@ struct kafka_reader {
     rd_kafka_message_t *message; /* handed out */
 };
 
-static bool add_partitions(struct kafka_reader *reader, const char *name, struct fault *fault)
+struct keys {
+    const struct slice *items;
+    size_t count; /* 0: all partitions */
+};
+
+static bool has_key(const struct keys *keys, rd_kafka_topic_t *topic, int32_t partition,
+                    int32_t partition_count)
+{
+    bool found = keys->count == 0;
+    for (size_t i = 0; i < keys->count && !found; i++) {
+        found =
+            rd_kafka_msg_partitioner_murmur2_random(topic, keys->items[i].ptr, keys->items[i].len,
+                                                    partition_count, NULL, NULL) == partition;
+    }
+    return found;
+}
+
+static bool add_partitions(struct kafka_reader *reader, const char *name, const struct keys *keys,
+                           struct fault *fault)
 {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(reader->rk, name, NULL);
     if (handle == NULL) {
@@ -39,8 +57,10 @@ static bool add_partitions(struct kafka_reader *reader, const char *name, struct
                                          : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         for (int i = 0;
              error == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topics[0].partition_cnt; i++) {
-            rd_kafka_topic_partition_list_add(reader->list, name,
-                                              metadata->topics[0].partitions[i].id);
+            int32_t partition = metadata->topics[0].partitions[i].id;
+            if (has_key(keys, handle, partition, metadata->topics[0].partition_cnt)) {
+                rd_kafka_topic_partition_list_add(reader->list, name, partition);
+            }
         }
         rd_kafka_metadata_destroy(metadata);
     }
@@ -52,10 +72,10 @@ static bool add_partitions(struct kafka_reader *reader, const char *name, struct
 }
 
 static bool start(struct kafka_reader *reader, const char *const *topics, size_t count,
-                  int64_t from_ms, struct fault *fault)
+                  const struct keys *keys, int64_t from_ms, struct fault *fault)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!add_partitions(reader, topics[i], fault)) {
+        if (!add_partitions(reader, topics[i], keys, fault)) {
             return false;
         }
     }
@@ -79,9 +99,9 @@ static bool start(struct kafka_reader *reader, const char *const *topics, size_t
     return error == RD_KAFKA_RESP_ERR_NO_ERROR || kafka_fault_set(fault, error, "reading");
 }
 
-struct kafka_reader *kafka_reader_create(const struct kafka_properties *properties,
-                                         const char *const *topics, size_t count, int64_t from_ms,
-                                         struct fault *fault)
+static struct kafka_reader *create(const struct kafka_properties *properties,
+                                   const char *const *topics, size_t count, const struct keys *keys,
+                                   int64_t from_ms, struct fault *fault)
 {
     struct kafka_conf builder;
     kafka_conf_begin(&builder, properties, fault);
@@ -110,11 +130,28 @@ struct kafka_reader *kafka_reader_create(const struct kafka_properties *properti
     reader->magic = READER_MAGIC;
     reader->rk = rk;
     reader->list = rd_kafka_topic_partition_list_new(64);
-    if (!start(reader, topics, count, from_ms, fault)) {
+    if (!start(reader, topics, count, keys, from_ms, fault)) {
         kafka_reader_free(&reader);
         return NULL;
     }
     return reader;
+}
+
+struct kafka_reader *kafka_reader_create(const struct kafka_properties *properties,
+                                         const char *const *topics, size_t count, int64_t from_ms,
+                                         struct fault *fault)
+{
+    const struct keys all = {NULL, 0};
+    return create(properties, topics, count, &all, from_ms, fault);
+}
+
+struct kafka_reader *kafka_reader_create_keys(const struct kafka_properties *properties,
+                                              const char *topic, const struct slice *keys,
+                                              size_t key_count, int64_t from_ms,
+                                              struct fault *fault)
+{
+    const struct keys some = {keys, key_count};
+    return create(properties, &topic, 1, &some, from_ms, fault);
 }
 
 void kafka_reader_free(struct kafka_reader **pointer)

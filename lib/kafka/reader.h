@@ -23,6 +23,11 @@ struct kafka_reader_record {
 struct kafka_reader *kafka_reader_create(const struct kafka_properties *properties,
                                          const char *const *topics, size_t count, int64_t from_ms,
                                          struct fault *fault);
+/* Only those partitions of one topic to which a producer puts records with one of these keys. */
+struct kafka_reader *kafka_reader_create_keys(const struct kafka_properties *properties,
+                                              const char *topic, const struct slice *keys,
+                                              size_t key_count, int64_t from_ms,
+                                              struct fault *fault);
 void kafka_reader_free(struct kafka_reader **reader);
 
 enum kafka_read { KAFKA_READ_RECORD, KAFKA_READ_NONE, KAFKA_READ_END, KAFKA_READ_FAILED };

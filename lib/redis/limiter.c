@@ -6,6 +6,8 @@
  */
 #include "redis/limiter_private.h"
 
+#include "redis/script.h"
+
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -330,7 +332,9 @@ static bool open_node(struct redis_limiter *limiter, struct limiter_node *node, 
     list_init(&node->asking);
     node->flush.run = limiter_flush;
     node->link_owner = (struct redis_link_owner){on_link_up, on_link_down};
-    node->link = redis_link_create(limiter->loop, options, &node->link_owner, fault);
+    node->link = redis_link_create(limiter->loop, options,
+                                   slice_of(redis_limiter_lua, redis_limiter_lua_len),
+                                   &node->link_owner, fault);
     return node->link != NULL;
 }
 

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
-#include "redis/script.h"
 
 #include <errno.h>
 #include <hiredis/async.h>
@@ -26,6 +25,7 @@ struct redis_link {
     uint32_t magic;
     struct io_loop *loop;
     struct redis_link_owner *owner;
+    struct slice script;
     char *host, *unix_path, *user, *password;
     uint16_t port;
     int database;
@@ -227,6 +227,12 @@ static bool all_integers(const redisReply *reply)
 
 static void on_loaded(redisAsyncContext *context, void *reply_pointer, void *data);
 
+static void load_script(struct redis_link *link)
+{
+    (void)redisAsyncCommand(link->context, on_loaded, link, "SCRIPT LOAD %b", link->script.ptr,
+                            link->script.len);
+}
+
 static void on_reply(redisAsyncContext *context, void *reply_pointer, void *data)
 {
     struct redis_link *link = data;
@@ -241,8 +247,7 @@ static void on_reply(redisAsyncContext *context, void *reply_pointer, void *data
     } else if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
         if (!link->reloading) {
             link->reloading = true;
-            (void)redisAsyncCommand(context, on_loaded, link, "SCRIPT LOAD %b", redis_limiter_lua,
-                                    redis_limiter_lua_len);
+            load_script(link);
         }
         finish_call(link, NULL);
     } else {
@@ -313,8 +318,7 @@ static void send_greeting(struct redis_link *link)
     if (link->database != 0) {
         (void)redisAsyncCommand(context, on_ok, link, "SELECT %d", link->database);
     }
-    (void)redisAsyncCommand(context, on_loaded, link, "SCRIPT LOAD %b", redis_limiter_lua,
-                            redis_limiter_lua_len);
+    load_script(link);
 }
 
 static void connect_now(struct redis_link *link)
@@ -361,7 +365,8 @@ static char *copy_of(const char *text)
 }
 
 struct redis_link *redis_link_create(struct io_loop *loop, const struct redis_options *options,
-                                     struct redis_link_owner *owner, struct fault *fault)
+                                     struct slice script, struct redis_link_owner *owner,
+                                     struct fault *fault)
 {
     if (options->unix_path == NULL && (options->host == NULL || options->port == 0)) {
         fault_set(fault, FAULT_INVALID, 0, "redis: neither a host with a port nor a unix_path");
@@ -375,6 +380,7 @@ struct redis_link *redis_link_create(struct io_loop *loop, const struct redis_op
     link->magic = LINK_MAGIC;
     link->loop = loop;
     link->owner = owner;
+    link->script = script;
     link->host = copy_of(options->host);
     link->port = options->port;
     link->unix_path = copy_of(options->unix_path);

@@ -32,10 +32,11 @@ struct redis_call {
     void (*done)(struct redis_call *call, const int64_t *values, size_t count);
 };
 
-/* Starts connecting. The options' strings are copied; the owner must outlive it. NULL: fault says
- * why. */
+/* Starts connecting. The options' strings are copied; the owner and the script's text must outlive
+ * it. NULL: fault says why. */
 struct redis_link *redis_link_create(struct io_loop *loop, const struct redis_options *options,
-                                     struct redis_link_owner *owner, struct fault *fault);
+                                     struct slice script, struct redis_link_owner *owner,
+                                     struct fault *fault);
 /* Waits at most wait_ms for the replies to what was sent, then ends all calls and frees. Not from a
  * callback of it. */
 void redis_link_free(struct redis_link **link, int64_t wait_ms);

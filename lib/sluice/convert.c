@@ -125,8 +125,15 @@ bool convert_message(const struct sluice_message *given, struct arena *arena,
                          "struct_size: %zu, not that of SLUICE_MESSAGE_INIT in this version",
                          given->struct_size);
     }
+    if (given->id != NULL && given->idempotency_key != NULL) {
+        return fault_set(fault, FAULT_INVALID, 0, "id: an idempotency_key makes it, give only one");
+    }
+    if (given->idempotency_key != NULL && given->idempotency_key[0] == '\0') {
+        return fault_set(fault, FAULT_INVALID, 0, "idempotency_key: empty");
+    }
     *message = (struct message){
         .id = slice_cstr(given->id),
+        .idempotency_key = slice_cstr(given->idempotency_key),
         .tenant = slice_cstr(given->tenant),
         .campaign = slice_cstr(given->campaign),
         .mail_from = slice_cstr(given->mail_from),

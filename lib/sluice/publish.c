@@ -1,38 +1,21 @@
 /*
  * The handle and publishing. One publication is one block of memory: the callback, the id and the
  * encoded record, which Kafka's client borrows until its report; exactly one report per accepted
- * record frees it.
+ * record frees it. What has an idempotency key goes by keyed.c to Kafka's client.
  */
 #include "sluice/sluice_private.h"
 
 #include "base/mem.h"
 #include "base/strbuf.h"
-#include "kafka/producer.h"
 #include "policy/config.h"
 #include "schema/headers.h"
 
-#define SLUICE_MAGIC 0x736c7563u
-#define PUBLICATION_MAGIC 0x70756231u
 #define TOPIC_MAX 249
 #define STREAM_MAX 64
 #define DEFAULT_PREFIX "sluice."
 #define DEFAULT_STREAM "bulk"
 #define RECORD_MAX_BYTES (INT64_C(26) << 20)
-
-struct sluice {
-    uint32_t magic;
-    char *prefix;
-    struct kafka_producer *producer;
-};
-
-struct publication {
-    uint32_t magic;
-    struct kafka_delivery delivery;
-    sluice_delivered callback;
-    void *opaque;
-    char id[UUID_TEXT_LEN + 1];
-    uint8_t record[];
-};
+#define FLUSH_STEP_MS 10
 
 static struct sluice *open_with(const struct kafka_properties *properties, const char *prefix,
                                 struct fault *fault)
@@ -49,7 +32,83 @@ static struct sluice *open_with(const struct kafka_properties *properties, const
     sluice->magic = SLUICE_MAGIC;
     sluice->prefix = mem_strdup(prefix);
     sluice->producer = producer;
+    kafka_properties_copy(&sluice->properties, properties);
+    CHECK(pthread_mutex_init(&sluice->mutex, NULL) == 0);
     return sluice;
+}
+
+/* NULL stays NULL. */
+static const char *copy_of(const char *text)
+{
+    return text == NULL ? NULL : mem_strdup(text);
+}
+
+static void set_redis(struct sluice *sluice, const struct redis_options *options)
+{
+    sluice->redis = *options;
+    sluice->redis.host = copy_of(options->host);
+    sluice->redis.unix_path = copy_of(options->unix_path);
+    sluice->redis.user = copy_of(options->user);
+    sluice->redis.password = copy_of(options->password);
+    sluice->redis.key_prefix = copy_of(options->key_prefix);
+    sluice->has_redis = true;
+}
+
+static void free_redis(struct sluice *sluice)
+{
+    const char *texts[] = {sluice->redis.host, sluice->redis.unix_path, sluice->redis.user,
+                           sluice->redis.password, sluice->redis.key_prefix};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        union {
+            const char *given;
+            char *own;
+        } text = {texts[i]};
+        mem_free(text.own);
+    }
+}
+
+enum sluice_result sluice_use_redis(struct sluice *sluice, const struct sluice_redis *redis,
+                                    struct sluice_error *error)
+{
+    struct fault fault = {0};
+    struct redis_options options;
+    CHECK_MAGIC(sluice, SLUICE_MAGIC);
+    redis_options_default(&options);
+    options.host = redis->host == NULL ? options.host : redis->host;
+    options.port = redis->port == 0 ? options.port : (uint16_t)redis->port;
+    options.user = redis->user;
+    options.password = redis->password;
+    options.database = redis->database;
+    options.key_prefix = redis->key_prefix == NULL ? options.key_prefix : redis->key_prefix;
+    pthread_mutex_lock(&sluice->mutex);
+    if (redis->port > UINT16_MAX) {
+        fault_set(&fault, FAULT_INVALID, 0, "port: %u is none", redis->port);
+    } else if (sluice->keeper != NULL) {
+        fault_set(&fault, FAULT_INVALID, 0,
+                  "redis: messages with a key have been published before");
+    } else {
+        free_redis(sluice);
+        set_redis(sluice, &options);
+    }
+    pthread_mutex_unlock(&sluice->mutex);
+    return error_from_fault(error, &fault);
+}
+
+/* From the section `redis`. */
+static void set_redis_config(struct sluice *sluice, const struct config_redis *config)
+{
+    struct redis_options options;
+    redis_options_default(&options);
+    options.host = config->host;
+    options.port = config->port;
+    options.unix_path = config->unix_path;
+    options.user = config->user;
+    options.password = config->password;
+    options.database = config->database;
+    options.key_prefix = config->key_prefix;
+    options.connect_timeout_ms = config->connect_timeout_ms;
+    options.command_timeout_ms = config->command_timeout_ms;
+    set_redis(sluice, &options);
 }
 
 struct sluice *sluice_open(const struct sluice_property *properties, size_t count,
@@ -84,16 +143,18 @@ struct sluice *sluice_open_config(const char *path, struct sluice_error *error)
         struct kafka_properties all = {items, kafka->property_count + 1};
         sluice = open_with(&all, kafka->prefix, &fault);
         mem_free(items);
+        if (sluice != NULL) {
+            set_redis_config(sluice, &config->redis);
+        }
     }
     config_free(&config);
     (void)error_from_fault(error, &fault);
     return sluice;
 }
 
-static void on_delivery(struct kafka_delivery *delivery, int32_t partition, int64_t offset,
-                        const struct fault *fault)
+void publication_end(struct publication *publication, int32_t partition, int64_t offset,
+                     bool recognised, const struct fault *fault)
 {
-    struct publication *publication = CONTAINER_OF(delivery, struct publication, delivery);
     CHECK_MAGIC(publication, PUBLICATION_MAGIC);
     if (publication->callback != NULL) {
         struct sluice_error error = {SLUICE_OK, ""};
@@ -106,11 +167,41 @@ static void on_delivery(struct kafka_delivery *delivery, int32_t partition, int6
             .id = publication->id,
             .partition = fault == NULL ? partition : -1,
             .offset = fault == NULL ? offset : -1,
+            .recognised = recognised,
+            .unguarded = publication->unguarded,
         };
         publication->callback(publication->opaque, &report);
     }
     publication->magic = 0;
     mem_free(publication);
+}
+
+static void on_delivery(struct kafka_delivery *delivery, int32_t partition, int64_t offset,
+                        const struct fault *fault)
+{
+    struct publication *publication = CONTAINER_OF(delivery, struct publication, delivery);
+    CHECK_MAGIC(publication, PUBLICATION_MAGIC);
+    if (publication->keyed != NULL) {
+        keyed_reported(publication, partition, offset, fault == NULL);
+    }
+    publication_end(publication, partition, offset, false, fault);
+}
+
+bool publication_send(struct sluice *sluice, struct publication *publication, const char *topic,
+                      struct slice key, struct fault *fault)
+{
+    struct kafka_header header = {HEADER_ID, slice_of(publication->id, UUID_TEXT_LEN)};
+    struct kafka_record_out record = {
+        .topic = topic,
+        .partition = -1,
+        .key = key,
+        .value = slice_of(publication->record, publication->bytes),
+        .borrow_value = true,
+        .headers = &header,
+        .header_count = 1,
+        .delivery = &publication->delivery,
+    };
+    return kafka_producer_send(sluice->producer, &record, fault);
 }
 
 /* A stream's name is part of a topic's. */
@@ -134,38 +225,32 @@ static bool topic_of(const struct sluice *sluice, const char *stream, char topic
                      TOPIC_MAX);
 }
 
-static bool send_record(struct sluice *sluice, const char *topic, const struct message *message,
-                        sluice_delivered callback, void *opaque, struct fault *fault)
+static bool publish(struct sluice *sluice, const char *topic, const struct message *message,
+                    sluice_delivered callback, void *opaque, struct fault *fault)
 {
     size_t bytes = message_encoded_size(message);
     struct publication *publication = mem_try_alloc(sizeof(*publication) + bytes);
     if (publication == NULL) {
         return fault_set(fault, FAULT_LIMIT, 0, "out of memory");
     }
+    bool keyed = message->idempotency_key.len > 0;
     *publication = (struct publication){
         .magic = PUBLICATION_MAGIC,
         .delivery.done = on_delivery,
         .callback = callback,
         .opaque = opaque,
+        .unguarded = keyed && !sluice->has_redis,
+        .bytes = bytes,
     };
     memcpy(publication->id, message->id.ptr, UUID_TEXT_LEN);
     message_encode(message, publication->record);
-    struct kafka_header header = {HEADER_ID, message->id};
-    struct kafka_record_out record = {
-        .topic = topic,
-        .partition = -1,
-        .key = message->domain,
-        .value = slice_of(publication->record, bytes),
-        .borrow_value = true,
-        .headers = &header,
-        .header_count = 1,
-        .delivery = &publication->delivery,
-    };
-    if (!kafka_producer_send(sluice->producer, &record, fault)) {
+    bool ok = keyed && sluice->has_redis
+                  ? keyed_publish(sluice, publication, topic, message->domain, fault)
+                  : publication_send(sluice, publication, topic, message->domain, fault);
+    if (!ok) {
         mem_free(publication);
-        return false;
     }
-    return true;
+    return ok;
 }
 
 enum sluice_result sluice_publish(struct sluice *sluice, const struct sluice_message *message,
@@ -182,11 +267,14 @@ enum sluice_result sluice_publish(struct sluice *sluice, const struct sluice_mes
         fault_set(&fault, FAULT_LIMIT, 0, "out of memory");
     } else if (convert_message(message, arena, &converted, &fault) &&
                topic_of(sluice, message->stream, topic, &fault)) {
-        if (converted.id.len == 0) {
+        if (converted.idempotency_key.len > 0) {
+            message_id_of_key(converted.tenant, converted.idempotency_key, id);
+            converted.id = slice_of(id, UUID_TEXT_LEN);
+        } else if (converted.id.len == 0) {
             sluice_new_id(id);
             converted.id = slice_of(id, UUID_TEXT_LEN);
         }
-        (void)send_record(sluice, topic, &converted, callback, opaque, &fault);
+        (void)publish(sluice, topic, &converted, callback, opaque, &fault);
     }
     arena_free(&arena);
     return error_from_fault(error, &fault);
@@ -195,16 +283,24 @@ enum sluice_result sluice_publish(struct sluice *sluice, const struct sluice_mes
 int sluice_poll(struct sluice *sluice, int timeout_ms)
 {
     CHECK_MAGIC(sluice, SLUICE_MAGIC);
-    return kafka_producer_poll(sluice->producer, timeout_ms);
+    int count = keyed_poll(sluice);
+    count += kafka_producer_poll(sluice->producer, count > 0 ? 0 : timeout_ms);
+    return count + keyed_poll(sluice);
 }
 
 int sluice_flush(struct sluice *sluice, int timeout_ms)
 {
     CHECK_MAGIC(sluice, SLUICE_MAGIC);
-    if (kafka_producer_flush(sluice->producer, timeout_ms)) {
-        return 0;
+    struct mono_time end = mono_add_ms(mono_now(), timeout_ms);
+    int left;
+    while ((left = keyed_open(sluice)) > 0 && mono_before(mono_now(), end)) {
+        (void)sluice_poll(sluice, FLUSH_STEP_MS);
     }
-    return kafka_producer_pending(sluice->producer);
+    int64_t left_ms = mono_since_us(end, mono_now()) / 1000;
+    if (kafka_producer_flush(sluice->producer, left_ms > 0 ? (int)left_ms : 0)) {
+        return left;
+    }
+    return left + kafka_producer_pending(sluice->producer);
 }
 
 void sluice_close(struct sluice **handle, int timeout_ms)
@@ -214,7 +310,14 @@ void sluice_close(struct sluice **handle, int timeout_ms)
         return;
     }
     CHECK_MAGIC(sluice, SLUICE_MAGIC);
-    kafka_producer_free(&sluice->producer, timeout_ms);
+    (void)sluice_flush(sluice, timeout_ms);
+    keyed_stop(sluice);
+    (void)keyed_poll(sluice);
+    kafka_producer_free(&sluice->producer, 0);
+    keyed_free(sluice);
+    free_redis(sluice);
+    kafka_properties_free(&sluice->properties);
+    pthread_mutex_destroy(&sluice->mutex);
     sluice->magic = 0;
     mem_free(sluice->prefix);
     mem_free(sluice);

@@ -93,12 +93,16 @@ struct sluice_message {
     const struct sluice_pair *metadata;
     size_t metadata_count;
     enum sluice_class class_;
+    /* The publisher's own name for it ("order 4711 receipt"), at most 200 bytes; NULL: none.
+     * Published again within 24 hours it is recognised and not stored again, whatever has died
+     * meanwhile, as long as Redis is there. It makes the id, which must be NULL. */
+    const char *idempotency_key;
 };
 /* Every member is listed, so that no compiler warns, C++ neither. */
 #define SLUICE_MESSAGE_INIT                                                                        \
     {                                                                                              \
         sizeof(struct sluice_message), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    \
-            SLUICE_CLASS_OF_STREAM                                                                 \
+            SLUICE_CLASS_OF_STREAM, 0                                                              \
     }
 
 /* What became of one published record. Valid during the callback. */
@@ -108,6 +112,8 @@ struct sluice_delivery {
     const char *id;            /* the message's */
     int32_t partition;         /* where it is; -1 when not OK */
     int64_t offset;
+    int recognised; /* by its idempotency key: it was there already, since an earlier publication */
+    int unguarded;  /* it has a key, but without Redis nobody can tell whether it is the first */
 };
 typedef void (*sluice_delivered)(void *opaque, const struct sluice_delivery *delivery);
 
@@ -118,6 +124,18 @@ struct sluice *sluice_open_config(const char *path, struct sluice_error *error);
 /* By librdkafka properties, "bootstrap.servers" among them. topic_prefix NULL: "sluice.". */
 struct sluice *sluice_open(const struct sluice_property *properties, size_t count,
                            const char *topic_prefix, struct sluice_error *error);
+
+/* Where keys are remembered, for a handle of sluice_open() (sluice_open_config() takes the section
+ * `redis`). Before the first message with a key. */
+struct sluice_redis {
+    const char *host;            /* an address; NULL: "127.0.0.1" */
+    unsigned port;               /* 0: 6379 */
+    const char *user, *password; /* NULL: none */
+    int database;
+    const char *key_prefix; /* NULL: "sluice:" */
+};
+enum sluice_result sluice_use_redis(struct sluice *sluice, const struct sluice_redis *redis,
+                                    struct sluice_error *error);
 
 /*
  * Checks the message and gives it to Kafka's client. OK: the callback (may be NULL) will be called

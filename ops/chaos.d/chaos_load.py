@@ -1,5 +1,6 @@
 """The load: a steady stream of mail and probes through libsluice (sluice-feed), and some by SMTP. Both clients do what a careful
 application does: what was not acknowledged is sent again, over libsluice with the same idempotency key, until it is."""
+import collections
 import queue
 import random
 import smtplib
@@ -66,6 +67,7 @@ class Feed:
         self.lines = {}     # test id -> its line, until it is acknowledged
         self.refused = []   # what libsluice calls invalid: a mistake of ours
         self.failures = 0
+        self.ways = collections.Counter()  # "new", "recognised", "unguarded"
         self.late = []      # (when, test id): to be sent again
         self.process = None
         self.ended = False
@@ -108,9 +110,10 @@ class Feed:
 
     def _read(self, process):
         for raw in process.stdout:
-            test_id, result, message_id, _, _, text = raw.decode().rstrip("\n").split("\t", 5)
+            test_id, result, message_id, _, _, how, text = raw.decode().rstrip("\n").split("\t", 6)
             with self.lock:
                 if result == "ok":
+                    self.ways[how] += 1
                     self.lines.pop(test_id, None)
                     self.books.acknowledged(test_id, message_id)
                 elif result == "invalid":

@@ -3,9 +3,10 @@
  * what became of it. For ops/chaos and ops/bench, which kill it now and then.
  *
  *   in:   TEST-ID TAB STREAM TAB TENANT TAB BYTES TAB RECIPIENT[,RECIPIENT…]
- *   out:  TEST-ID TAB RESULT TAB ID TAB PARTITION TAB OFFSET TAB TEXT
+ *   out:  TEST-ID TAB RESULT TAB ID TAB PARTITION TAB OFFSET TAB HOW TAB TEXT
  *
- * RESULT is a name of enum sluice_result. The content is about BYTES long and carries
+ * TEST-ID is the idempotency key. RESULT is a name of enum sluice_result, HOW one of "new",
+ * "recognised", "unguarded". The content is about BYTES long and carries
  * X-Sluice-Test-ID, so that the record of the simulated providers knows the message. At the end of
  * the input it waits for what is on its way, then exits with 0; 1 when something is left.
  */
@@ -41,18 +42,20 @@ struct item {
     char test_id[TEST_ID_MAX];
 };
 
-static void tell(const char *test_id, enum sluice_result result, const char *id, int32_t partition,
-                 int64_t offset, const char *text)
+static void tell(const char *test_id, const struct sluice_delivery *delivery)
 {
-    printf("%s\t%s\t%s\t%d\t%lld\t%s\n", test_id, sluice_result_name(result), id, (int)partition,
-           (long long)offset, text);
+    const char *how = delivery->recognised  ? "recognised"
+                      : delivery->unguarded ? "unguarded"
+                                            : "new";
+    printf("%s\t%s\t%s\t%d\t%lld\t%s\t%s\n", test_id, sluice_result_name(delivery->result),
+           delivery->id, (int)delivery->partition, (long long)delivery->offset, how,
+           delivery->text);
 }
 
 static void on_delivered(void *opaque, const struct sluice_delivery *delivery)
 {
     struct item *item = opaque;
-    tell(item->test_id, delivery->result, delivery->id, delivery->partition, delivery->offset,
-         delivery->text);
+    tell(item->test_id, delivery);
     mem_free(item);
 }
 
@@ -100,6 +103,7 @@ static void take_line(struct feed *feed, char *line)
         recipients[count++] = (struct sluice_recipient){.address = address};
     }
     struct sluice_message message = SLUICE_MESSAGE_INIT;
+    message.idempotency_key = field[0];
     message.stream = field[1];
     message.tenant = field[2];
     message.mail_from = "bounces@sender.test";
@@ -112,7 +116,7 @@ static void take_line(struct feed *feed, char *line)
     snprintf(item->test_id, sizeof(item->test_id), "%s", field[0]);
     enum sluice_result result = publish(feed, &message, item, &error);
     if (result != SLUICE_OK) {
-        tell(field[0], result, "", -1, -1, error.text);
+        tell(field[0], &(struct sluice_delivery){result, error.text, "", -1, -1, 0, 0});
         mem_free(item);
     }
 }

@@ -57,7 +57,7 @@ static char *topic_name(const char *name)
     return mem_strdup(whole);
 }
 
-static size_t list_topics(const char **topics)
+static size_t list_topics(char **topics)
 {
     char name[100];
     size_t count = 0;
@@ -163,12 +163,13 @@ int main(int argc, char **argv)
     config = loaded;
     map_init(&wanted);
     read_wanted();
-    const char **topics = mem_calloc(config->stream_count + TIERS + 2, sizeof(*topics));
+    char **topics = mem_calloc(config->stream_count + TIERS + 2, sizeof(*topics));
     size_t count = list_topics(topics);
-    ask_committed(topics, count);
+    const char *const *names = (const char *const *)topics;
+    ask_committed(names, count);
     struct kafka_property bootstrap = {"bootstrap.servers", config->kafka.bootstrap_servers};
     struct kafka_properties properties = {&bootstrap, 1};
-    struct kafka_reader *reader = kafka_reader_create(&properties, topics, count, -2, &fault);
+    struct kafka_reader *reader = kafka_reader_create(&properties, names, count, -2, &fault);
     struct kafka_reader_record record;
     enum kafka_read got = reader == NULL ? KAFKA_READ_FAILED : KAFKA_READ_NONE;
     while (got != KAFKA_READ_END && got != KAFKA_READ_FAILED) {
@@ -181,6 +182,15 @@ int main(int argc, char **argv)
         die("reading", fault.text);
     }
     kafka_reader_free(&reader);
+    for (size_t i = 0; i < count; i++) {
+        mem_free(topics[i]);
+    }
+    mem_free(topics);
+    size_t cursor = 0;
+    for (char *address; (address = map_next(&wanted, &cursor)) != NULL;) {
+        mem_free(address);
+    }
+    map_free(&wanted);
     rd_kafka_topic_partition_list_destroy(committed);
     config_free(&loaded);
     return 0;

@@ -31,7 +31,7 @@ static struct sluice_message good(void)
 }
 
 struct seen {
-    int calls, good;
+    int calls, good, unguarded, recognised;
     char id[37];
     struct sluice *again; /* publish once more from inside the callback */
 };
@@ -40,6 +40,8 @@ static void on_delivered(void *opaque, const struct sluice_delivery *delivery)
 {
     struct seen *seen = opaque;
     seen->calls++;
+    seen->unguarded += delivery->unguarded;
+    seen->recognised += delivery->recognised;
     seen->good += delivery->result == SLUICE_OK && delivery->offset >= 0 &&
                   delivery->partition >= 0 && delivery->text[0] == '\0';
     snprintf(seen->id, sizeof(seen->id), "%s", delivery->id);
@@ -159,6 +161,50 @@ static void test_refused(void **state)
     REFUSED("mail_from: ");
     message.struct_size = 0;
     REFUSED("struct_size: ");
+    message.idempotency_key = "order 7";
+    assert_int_equal(sluice_check(&message, &error), SLUICE_OK);
+    message.id = "018f0000-0000-7000-8000-000000000001";
+    REFUSED("id: an idempotency_key makes it");
+    message.idempotency_key = "";
+    REFUSED("idempotency_key: empty");
+    message.idempotency_key = "a\nb";
+    REFUSED("idempotency_key: ");
+}
+
+/* Without Redis a key still makes the id; the mail is taken, and whoever asks is told. */
+static void test_key_without_redis(void **state)
+{
+    static const struct sluice_redis nowhere = {.host = "127.0.0.1", .port = 1};
+    static const struct sluice_redis no_port = {.port = 70000};
+    struct sluice_message message = good();
+    (void)state;
+    message.idempotency_key = "order 7";
+    for (int with_redis = 0; with_redis < 2; with_redis++) {
+        struct sluice *sluice = sluice_open(mock, ARRAY_LEN(mock), NULL, NULL);
+        struct seen seen = {0};
+        char id[37];
+        assert_non_null(sluice);
+        assert_int_equal(sluice_use_redis(sluice, &no_port, NULL), SLUICE_INVALID);
+        if (with_redis) {
+            assert_int_equal(sluice_use_redis(sluice, &nowhere, NULL), SLUICE_OK);
+        }
+        assert_int_equal(sluice_publish(sluice, &message, on_delivered, &seen, NULL), SLUICE_OK);
+        assert_int_equal(sluice_flush(sluice, 60000), 0);
+        snprintf(id, sizeof(id), "%s", seen.id);
+        assert_int_equal(sluice_publish(sluice, &message, on_delivered, &seen, NULL), SLUICE_OK);
+        assert_int_equal(sluice_flush(sluice, 60000), 0);
+        assert_int_equal(seen.good, 2);
+        assert_int_equal(seen.unguarded, 2);
+        assert_int_equal(seen.recognised, 0);
+        assert_string_equal(seen.id, id);
+        if (with_redis) {
+            assert_int_equal(sluice_use_redis(sluice, &nowhere, NULL), SLUICE_INVALID);
+        }
+        /* Open when it closes: still called back. */
+        assert_int_equal(sluice_publish(sluice, &message, on_delivered, &seen, NULL), SLUICE_OK);
+        sluice_close(&sluice, 0);
+        assert_int_equal(seen.calls, 3);
+    }
 }
 
 static void test_stream_and_open(void **state)
@@ -198,9 +244,9 @@ static void test_no_kafka(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_publish),  cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_stream_and_open),
-        cmocka_unit_test(test_no_kafka),
+        cmocka_unit_test(test_publish),           cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_refused),           cmocka_unit_test(test_stream_and_open),
+        cmocka_unit_test(test_key_without_redis), cmocka_unit_test(test_no_kafka),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
