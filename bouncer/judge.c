@@ -148,6 +148,15 @@ static bool on_route(const struct judge_input *input, const struct origin *origi
     return false;
 }
 
+/* Somebody who writes to an address for leaving says all that is needed: who, and by the address
+ * of which tenant. */
+static bool is_request(const struct judge_input *input, const struct origin *origin,
+                       enum event_type type, struct slice address)
+{
+    return type == EVENT_UNSUBSCRIBED && input->to->class == ADDRESS_UNSUBSCRIBE &&
+           origin->tenant.len > 0 && address.len > 0;
+}
+
 /* Why this event must not be believed; "": it may. */
 static const char *suspicion(const struct judge_input *input, const struct origin *origin,
                              const struct returned_recipient *recipient, enum event_type type,
@@ -162,7 +171,7 @@ static const char *suspicion(const struct judge_input *input, const struct origi
     if (type == EVENT_RETURNED || type == EVENT_AUTO_REPLY) {
         return "";
     }
-    if (origin->matched[0] == '\0') {
+    if (origin->matched[0] == '\0' && !is_request(input, origin, type, address)) {
         return "unmatched";
     }
     bool hard =

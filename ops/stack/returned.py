@@ -74,3 +74,25 @@ Content-Type: message/rfc822
 Body of the message.
 --=_fbl--
 """)
+
+
+def auto_reply(to, recipient):
+    return _crlf(f"""\
+From: {recipient}
+To: {to}
+Date: {email.utils.formatdate()}
+Subject: Out of office
+Auto-Submitted: auto-replied
+
+I am away until Monday.
+""")
+
+
+def leave(to, recipient):
+    return _crlf(f"""\
+From: {recipient}
+To: {to}
+Date: {email.utils.formatdate()}
+Subject: unsubscribe
+
+""")

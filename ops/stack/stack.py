@@ -22,6 +22,12 @@ def free_port(address="127.0.0.1"):
         return probe.getsockname()[1]
 
 
+def port_answers(port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def cpu_seconds(pid):
     """CPU time that a living process has used, all its threads; 0 when it is gone."""
     try:
@@ -215,12 +221,11 @@ class Stack:
 
     def start_producer(self, port):
         self.spawn("producer", [self.program("sluice-producer"), "--config", self.config])
+        self.wait_for("producer to listen", lambda: port_answers(port), 30, "producer")
 
-        def answers():
-            with socket.socket() as probe:
-                probe.settimeout(1)
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-        self.wait_for("producer to listen", answers, 30, "producer")
+    def start_bouncer(self, port):
+        self.spawn("bouncer", [self.program("sluice-bouncer"), "serve", "--config", self.config])
+        self.wait_for("bouncer to listen", lambda: port_answers(port), 30, "bouncer")
 
     def start_sim(self, config_text, seed=1):
         with open(self.path("sim.yaml"), "w", encoding="utf-8") as file:

@@ -75,7 +75,23 @@ connect-timeout: 5s
 """
 
 
-def sluice_config(world, stack, vips, sim_port, smtp_port, default_site=DEFAULT_SITE, producer=""):
+BACK = "back.sender.test"
+BOUNCER = """\
+verp:
+  domains: [{domain}]
+  keys: [{{id: 0, secret: "no secret at all, but long"}}]
+bouncer:
+  listeners: ["127.0.0.1:{port}"]
+  host-name: mx.{domain}
+  addresses:
+    - {{address: "fbl@{domain}", kind: feedback}}
+    - {{address: "leave@{domain}", kind: unsubscribe, tenant: demo}}
+"""
+
+
+def sluice_config(world, stack, vips, sim_port, smtp_port, default_site=DEFAULT_SITE, producer="",
+                  bouncer_port=None):
+    """`bouncer_port`: mail gets signed return paths, and what comes back is taken there."""
     text = f"""\
 kafka:
   bootstrap-servers: {stack.bootstrap}
@@ -101,13 +117,15 @@ tenants:
   - {{name: demo, rate: 1000000/h, pools: [shared]}}
 streams:
   - {{name: tx, class: transactional, pool: shared, on-uncertain: hold}}   # what broke at the last moment is kept, not sent again
-  - {{name: bulk, class: bulk, pool: shared, on-uncertain: hold}}
+  - {{name: bulk, class: bulk, pool: shared, on-uncertain: hold{", verp: true" if bouncer_port else ""}}}
 producer:
   listeners: ["127.0.0.1:{smtp_port}"]
   auth-required: false
   default-tenant: demo
   host-name: submit.sender.test
 {_indent(producer, 2)}"""
+    if bouncer_port:
+        text += BOUNCER.format(domain=BACK, port=bouncer_port)
     return text
 
 
