@@ -78,6 +78,9 @@ static void send_copy(struct mail *mail, const char *topic, struct slice key, bo
     if (mail->last.len > 0) {
         headers[n++] = (struct kafka_header){HEADER_LAST, mail->last};
     }
+    if (held && mail->site != NULL) {
+        headers[n++] = (struct kafka_header){HEADER_SITE, slice_cstr(mail->site->name)};
+    }
     if (recipients_text(mail, held, &recipients)) {
         headers[n++] = (struct kafka_header){HEADER_PENDING, strbuf_slice(&recipients)};
     }

@@ -15,6 +15,7 @@
 #include "kafka/producer_private.h"
 
 #include "kafka/conf_private.h"
+#include "kafka/produce_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -177,28 +178,6 @@ static rd_kafka_topic_t *topic_handle(struct kafka_producer *producer, const cha
     return topic->handle;
 }
 
-static void *opaque_bytes(struct slice s)
-{
-    union {
-        const char *given;
-        void *taken;
-    } both = {s.ptr};
-    return both.taken;
-}
-
-static rd_kafka_headers_t *make_headers(const struct kafka_record_out *record)
-{
-    if (record->header_count == 0) {
-        return NULL;
-    }
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
-    for (size_t i = 0; i < record->header_count; i++) {
-        const struct kafka_header *one = &record->headers[i];
-        rd_kafka_header_add(headers, one->name, -1, one->value.ptr, (ssize_t)one->value.len);
-    }
-    return headers;
-}
-
 static bool produce_error(struct kafka_producer *producer, const char *topic,
                           rd_kafka_error_t *error, struct fault *fault)
 {
@@ -227,25 +206,11 @@ bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_rec
         pthread_rwlock_unlock(&producer->lock);
         return false;
     }
-    rd_kafka_headers_t *headers = make_headers(record);
-    rd_kafka_vu_t args[] = {
-        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
-        {.vtype = RD_KAFKA_VTYPE_PARTITION,
-         .u.i32 = record->partition < 0 ? RD_KAFKA_PARTITION_UA : record->partition},
-        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = record->borrow_value ? 0 : RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {opaque_bytes(record->value), record->value.len}},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {opaque_bytes(record->key), record->key.len}},
-        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = record->delivery},
-        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
-    };
     atomic_fetch_add_explicit(&producer->pending, 1, memory_order_relaxed);
     rd_kafka_error_t *error =
-        rd_kafka_produceva(producer->client->rk, args, ARRAY_LEN(args) - (headers == NULL ? 1 : 0));
+        kafka_produce(producer->client->rk, topic, record, !record->borrow_value, record->delivery);
     if (error != NULL) {
         atomic_fetch_sub_explicit(&producer->pending, 1, memory_order_relaxed);
-        if (headers != NULL) {
-            rd_kafka_headers_destroy(headers); /* taken only on success */
-        }
         produce_error(producer, record->topic, error, fault);
     }
     pthread_rwlock_unlock(&producer->lock);

@@ -162,13 +162,49 @@ void kafka_tail_stop(struct kafka_tail *tail, const char *topic, int32_t partiti
 static void fill(struct kafka_tail_record *record, const struct followed *followed,
                  const rd_kafka_message_t *message)
 {
+    rd_kafka_timestamp_type_t type;
     *record = (struct kafka_tail_record){
         .topic = followed->topic,
         .partition = followed->partition,
         .offset = message->offset,
+        .timestamp_ms = rd_kafka_message_timestamp(message, &type),
         .key = message->key == NULL ? SLICE_NULL : slice_of(message->key, message->key_len),
         .value = message->payload == NULL ? SLICE_NULL : slice_of(message->payload, message->len),
+        .handle = message,
     };
+}
+
+bool kafka_tail_header(const struct kafka_tail_record *record, const char *name,
+                       struct slice *value)
+{
+    return kafka_message_header(record->handle, name, value);
+}
+
+int kafka_tail_partitions(struct kafka_tail *tail, const char *topic, int timeout_ms,
+                          struct fault *fault)
+{
+    const struct rd_kafka_metadata *metadata;
+    CHECK_MAGIC(tail, TAIL_MAGIC);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(tail->rk, topic, NULL);
+    CHECK(handle != NULL);
+    rd_kafka_resp_err_t error = rd_kafka_metadata(tail->rk, 0, handle, &metadata, timeout_ms);
+    rd_kafka_topic_destroy(handle);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_fault_set(fault, error, topic);
+        return -1;
+    }
+    CHECK(metadata->topic_cnt == 1);
+    error = metadata->topics[0].err;
+    int count = metadata->topics[0].partition_cnt;
+    rd_kafka_metadata_destroy(metadata);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        enum fault_kind kind = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                                   ? FAULT_NOT_FOUND
+                                   : kafka_fault_kind(error);
+        fault_set(fault, kind, (int)error, "%s: %s", topic, rd_kafka_err2str(error));
+        return -1;
+    }
+    return count;
 }
 
 static bool is_end(const struct kafka_tail *tail, struct followed *followed, int64_t position)

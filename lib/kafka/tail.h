@@ -18,6 +18,9 @@ void kafka_tail_free(struct kafka_tail **tail);
  * librdkafka's reason. */
 bool kafka_tail_start(struct kafka_tail *tail, const char *topic, int32_t partition, int64_t from,
                       struct fault *fault);
+/* How many partitions the topic has; -1: not known, or there is no such topic (FAULT_NOT_FOUND). */
+int kafka_tail_partitions(struct kafka_tail *tail, const char *topic, int timeout_ms,
+                          struct fault *fault);
 /* Nothing of it is told after this. */
 void kafka_tail_stop(struct kafka_tail *tail, const char *topic, int32_t partition);
 
@@ -35,9 +38,14 @@ struct kafka_tail_record {
     const char *topic;
     int32_t partition;
     int64_t offset;
+    int64_t timestamp_ms; /* -1: none */
     struct slice key;
-    struct slice value;
+    struct slice value; /* ptr NULL: none, a tombstone */
+    const void *handle;
 };
+/* The last header of that name of a record that is still valid. */
+bool kafka_tail_header(const struct kafka_tail_record *record, const char *name,
+                       struct slice *value);
 enum kafka_tail_event kafka_tail_next(struct kafka_tail *tail, int timeout_ms,
                                       struct kafka_tail_record *record, struct fault *fault);
 /* eventfd written when there is something to read after there was nothing: drain until NONE. */

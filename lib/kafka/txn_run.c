@@ -14,6 +14,7 @@
  */
 #include "kafka/txn_private.h"
 
+#include "kafka/produce_private.h"
 #include "kafka/tail.h"
 
 #include "base/log.h"
@@ -144,51 +145,13 @@ rd_kafka_t *txn_client(struct kafka_txn *txn, const char *transactional_id)
     return NULL;
 }
 
-static void *opaque_bytes(struct slice s)
-{
-    union {
-        const char *given;
-        void *taken;
-    } both = {s.ptr};
-    return both.taken;
-}
-
-static rd_kafka_headers_t *make_headers(const struct kafka_record_out *record)
-{
-    if (record->header_count == 0) {
-        return NULL;
-    }
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
-    for (size_t i = 0; i < record->header_count; i++) {
-        const struct kafka_header *one = &record->headers[i];
-        rd_kafka_header_add(headers, one->name, -1, one->value.ptr, (ssize_t)one->value.len);
-    }
-    return headers;
-}
-
 static bool send_record(struct kafka_txn *txn, const struct kafka_record_out *record,
                         struct txn_work *opaque, struct mono_time end, struct fault *fault)
 {
     for (;;) {
-        rd_kafka_headers_t *headers = make_headers(record);
-        rd_kafka_vu_t args[] = {
-            {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = record->topic},
-            {.vtype = RD_KAFKA_VTYPE_PARTITION,
-             .u.i32 = record->partition < 0 ? RD_KAFKA_PARTITION_UA : record->partition},
-            {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = 0},
-            {.vtype = RD_KAFKA_VTYPE_VALUE,
-             .u.mem = {opaque_bytes(record->value), record->value.len}},
-            {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {opaque_bytes(record->key), record->key.len}},
-            {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
-            {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
-        };
-        rd_kafka_error_t *error =
-            rd_kafka_produceva(txn->rk, args, ARRAY_LEN(args) - (headers == NULL ? 1 : 0));
+        rd_kafka_error_t *error = kafka_produce(txn->rk, NULL, record, false, opaque);
         if (error == NULL) {
             return true;
-        }
-        if (headers != NULL) {
-            rd_kafka_headers_destroy(headers); /* taken only on success */
         }
         if (told(fault, record->topic, error) != RD_KAFKA_RESP_ERR__QUEUE_FULL ||
             !mono_before(mono_now(), end)) {

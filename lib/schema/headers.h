@@ -19,6 +19,7 @@
 #define HEADER_STREAM "sluice-stream"         /* name of the stream it came by: "bulk" */
 #define HEADER_ORIGIN "sluice-origin"         /* first record: "topic/partition/offset" */
 #define HEADER_PENDING "sluice-pending"       /* indexes of recipients still to deliver: "0,3-5" */
+#define HEADER_SITE "sluice-site"             /* uncertain: the recipients' site, where known */
 #define HEADER_VIP "sluice-vip"       /* VIP of the last attempt, where the next should use it */
 #define HEADER_LAST "sluice-last"     /* what the last attempt met: "451 4.7.1 text" */
 #define HEADER_REASON "sluice-reason" /* dlq: "invalid", "policy"… */

@@ -13,5 +13,6 @@ int cmd_log(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
 int cmd_suppression(int argc, char **argv);
 int cmd_topics(int argc, char **argv);
+int cmd_uncertain(int argc, char **argv);
 
 #endif

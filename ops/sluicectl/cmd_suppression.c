@@ -3,6 +3,7 @@
  * topic suppression; sluice-bouncer writes it too. A change is in effect everywhere as soon as the
  * workers and producers have read it, within a second or two.
  */
+#include "ops/sluicectl/actor.h"
 #include "ops/sluicectl/cmd.h"
 #include "ops/sluicectl/suppression.h"
 
@@ -10,7 +11,6 @@
 #include "base/log.h"
 
 #include <getopt.h>
-#include <stdlib.h>
 
 #define HISTORY_MS ((int64_t)30 * 24 * 3600 * 1000)
 
@@ -67,13 +67,6 @@ static const struct subcommand *subcommand_named(const char *name)
         }
     }
     return NULL;
-}
-
-static const char *our_name(void)
-{
-    const char *name = getenv("SUDO_USER");
-    name = name != NULL && name[0] != '\0' ? name : getenv("USER");
-    return name != NULL && name[0] != '\0' ? name : "sluicectl";
 }
 
 /* False: the value is wrong, and was told. */
@@ -172,7 +165,7 @@ bool suppression_fold(const char *text, char room[SUPPRESS_ADDRESS_MAX + 1], str
 int cmd_suppression(int argc, char **argv)
 {
     const struct subcommand *subcommand = subcommand_named(argc > 1 ? argv[1] : NULL);
-    struct suppression_options options = {.actor = our_name(),
+    struct suppression_options options = {.actor = actor_default(),
                                           .from_ms = wall_now().ms - HISTORY_MS};
     struct fault fault = {0};
     if (subcommand == NULL || !parse(subcommand, argc - 1, argv + 1, &options)) {

@@ -16,6 +16,9 @@ static const struct command commands[] = {
      cmd_suppression},
     {"topics", "topics create|check --config FILE   make or verify the topics of Kafka",
      cmd_topics},
+    {"uncertain",
+     "uncertain list|resend|drop --config FILE   what may or may not have been delivered",
+     cmd_uncertain},
 };
 
 int main(int argc, char **argv)

@@ -33,7 +33,7 @@ struct suppression_row {
 typedef bool suppression_visit(void *owner, const struct suppression_row *row);
 
 /* Reads the topic twice: once to know which record of a key is the last one, once to tell those.
- * 16 bytes of memory a key. Records that are no entries are told on stderr and make the result
+ * 32 bytes of memory a key. Records that are no entries are told on stderr and make the result
  * false. */
 bool suppression_each(const struct config *config, suppression_visit *visit, void *owner,
                       struct fault *fault);

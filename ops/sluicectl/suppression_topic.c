@@ -1,59 +1,14 @@
 /* The entries of the topic suppression, each key once. */
 #include "ops/sluicectl/kafka_setup.h"
+#include "ops/sluicectl/latest.h"
 #include "ops/sluicectl/suppression.h"
 
-#include "base/hash.h"
-#include "base/mem.h"
 #include "kafka/reader.h"
 #include "kafka/topics.h"
 
 #include <inttypes.h>
 
 #define POLL_MS 100
-#define FIRST_CAPACITY 1024
-
-/* Where the last record of each key lies, by the key's hash: two of 100,000,000 keys share theirs
- * with a chance of 1 in 3,700. */
-struct latest {
-    struct latest_slot {
-        uint64_t hash;
-        int64_t behind; /* offset + 1; 0: free */
-    } * slots;
-    size_t capacity; /* power of two */
-    size_t count;
-};
-
-static struct latest_slot *latest_find(const struct latest *latest, uint64_t hash)
-{
-    size_t at = hash & (latest->capacity - 1);
-    while (latest->slots[at].behind != 0 && latest->slots[at].hash != hash) {
-        at = (at + 1) & (latest->capacity - 1);
-    }
-    return &latest->slots[at];
-}
-
-static void latest_grow(struct latest *latest)
-{
-    struct latest old = *latest;
-    latest->capacity = old.capacity == 0 ? FIRST_CAPACITY : old.capacity * 2;
-    latest->slots = mem_calloc(latest->capacity, sizeof(*latest->slots));
-    for (size_t i = 0; i < old.capacity; i++) {
-        if (old.slots[i].behind != 0) {
-            *latest_find(latest, old.slots[i].hash) = old.slots[i];
-        }
-    }
-    mem_free(old.slots);
-}
-
-static void latest_put(struct latest *latest, uint64_t hash, int64_t offset)
-{
-    if (latest->count * 4 >= latest->capacity * 3) {
-        latest_grow(latest);
-    }
-    struct latest_slot *slot = latest_find(latest, hash);
-    latest->count += slot->behind == 0 ? 1 : 0;
-    *slot = (struct latest_slot){hash, offset + 1};
-}
 
 struct each {
     struct latest latest;
@@ -65,7 +20,7 @@ struct each {
 
 static void note_place(struct each *each, const struct kafka_reader_record *record)
 {
-    latest_put(&each->latest, hash_slice(record->key), record->offset);
+    latest_put(&each->latest, record->key, record->offset);
     each->end = record->offset + 1;
 }
 
@@ -74,8 +29,7 @@ static void tell(struct each *each, const struct kafka_reader_record *record)
     char list[SUPPRESS_LIST_MAX];
     struct suppression_row row;
     struct fault fault = {0};
-    bool is_last =
-        latest_find(&each->latest, hash_slice(record->key))->behind == record->offset + 1;
+    bool is_last = latest_is(&each->latest, record->key, record->offset);
     if (record->offset >= each->end) {
         each->enough = true;
     } else if (is_last && record->value.len > 0 &&
@@ -122,9 +76,8 @@ bool suppression_each(const struct config *config, suppression_visit *visit, voi
                       struct fault *fault)
 {
     struct each each = {.visit = visit, .owner = owner, .valid = true};
-    latest_grow(&each.latest);
     bool read =
         read_through(config, &each, note_place, fault) && read_through(config, &each, tell, fault);
-    mem_free(each.latest.slots);
+    latest_free(&each.latest);
     return read && (each.valid || fault_set(fault, FAULT_INVALID, 0, "records could not be read"));
 }

@@ -53,6 +53,7 @@ int64_t live_number(const struct kafka_record *record);
 /* kafka_live member PREFIX NAME SESSION_MS: a process of its own, for live_restart.c. */
 int live_restart_member(char **argv);
 
+int live_batch_tests(void);
 int live_claim_tests(void);
 int live_consume_tests(void);
 int live_group_tests(void);
