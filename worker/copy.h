@@ -1,8 +1,8 @@
 /*
  * Copies of a mail's record that are still to be written to other topics: delay tiers, dlq,
- * uncertain. Whoever owns the mail adds them; they go out from the intake thread when nothing else
- * holds the mail any more, so that a copy says that everything else which follows from its record
- * is on Kafka.
+ * uncertain. Whoever owns the mail adds them; they go out with a burst (worker/burst.h) when
+ * nothing else holds the mail any more, so that a copy says that everything else which follows from
+ * its record is on Kafka.
  */
 #ifndef SLUICE_WORKER_COPY_H
 #define SLUICE_WORKER_COPY_H

@@ -1,118 +1,192 @@
 /*
- * Emptying partitions that go to another worker, so that it neither loses nor repeats anything. See
- * intake.h for the rule.
+ * Partitions that go (docs/completion.md, "Giving up"). Two steps: first the shards begin nothing
+ * more, give back what they have not begun, and name what is in transactions; then, after a short
+ * time for those to end, a burst releases the partitions and names what is still in flight, for
+ * which the next owner waits. What was given back is forgotten: what is complete is known exactly,
+ * so the next owner reads the rest again.
  */
-#include "worker/delay.h"
 #include "worker/intake_private.h"
 #include "worker/shard.h"
 #include "worker/worker.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 
-/* How long moved mail, and what follows from cut transactions, may take to be acknowledged. */
-#define MOVE_WAIT_MS 10000
+#define ANSWER_WAIT_MS 5000   /* shards are told to by their loops, and by Kafka */
+#define RUNNING_WAIT_MS 500   /* for transactions, while the group waits */
+#define RELEASE_WAIT_MS 10000 /* for the release burst; without it the next owner fences us */
+#define CUT_WAIT_MS 10000     /* for what follows from cut transactions and for copies: a drain */
 
-static bool is_one_of(const struct mail *mail, struct kafka_partition *const *partitions,
-                      size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (mail->ticket.partition == partitions[i]) {
-            return kafka_ticket_valid(&mail->ticket);
-        }
-    }
-    return false;
-}
-
-static size_t open_tickets(struct kafka_partition *const *partitions, size_t count)
+static size_t in_flight_open(const struct intake *intake)
 {
     size_t open = 0;
-    for (size_t i = 0; i < count; i++) {
-        open += kafka_partition_open_tickets(partitions[i]);
+    for (size_t i = 0; i < intake->in_flight_count; i++) {
+        const struct kafka_ticket *one = &intake->in_flight[i];
+        open += kafka_ticket_valid(one) &&
+                        offsets_is_open(kafka_partition_offsets(one->partition), one->offset)
+                    ? 1
+                    : 0;
     }
     return open;
 }
 
-static size_t returned_of(const struct intake *intake, struct kafka_partition *const *partitions,
-                          size_t count)
+static bool answered(const struct intake *intake)
 {
-    size_t n = 0;
-    list_foreach (node, &intake->returned) {
-        n += is_one_of(CONTAINER_OF(node, struct mail, node), partitions, count) ? 1 : 0;
-    }
-    return n;
+    return intake->answers_missing == 0;
 }
 
-/* Loop turns without intake until the tickets of returned mails and of `forgotten` ones are all
- * that is open, or the time is over. */
-static void wait_for(struct intake *intake, struct kafka_partition *const *partitions, size_t count,
-                     size_t forgotten, int64_t wait_ms)
+static bool nothing_runs(const struct intake *intake)
+{
+    return intake->answers_missing == 0 && in_flight_open(intake) == 0;
+}
+
+static bool nothing_is_left(const struct intake *intake)
+{
+    return intake->answers_missing == 0 && atomic_load(&intake->worker->messages) == 0;
+}
+
+static bool burst_free_again(const struct intake *intake)
+{
+    return !burst_is_busy(intake->burst);
+}
+
+static bool release_over(const struct intake *intake)
+{
+    return !intake->releasing;
+}
+
+/* Turns of the loop without the consumer, whose callback we are in, or, `whole`, with all there is.
+ * True: it came true in time. */
+static bool wait_for(struct intake *intake, bool (*is_so)(const struct intake *intake), bool whole,
+                     int64_t wait_ms)
 {
     struct mono_time until = mono_add_ms(mono_now(), wait_ms);
-    while (open_tickets(partitions, count) > returned_of(intake, partitions, count) + forgotten &&
-           mono_before(mono_now(), until)) {
-        io_loop_turn(intake->loop);
-        kafka_producer_poll(intake->worker->events, 0);
-        kafka_producer_poll(intake->worker->copies, 0);
-        kafka_producer_poll(intake->worker->journal, 0);
-        tiers_return(intake);
-    }
-}
-
-/* Forgets what lies above everything completed, moves the rest to a tier. Returns how many were
- * moved. */
-static size_t settle_returned(struct intake *intake, struct kafka_partition *const *partitions,
-                              size_t count, bool lost)
-{
-    struct list mine;
-    struct list *node;
-    size_t moved = 0;
-    list_init(&mine);
-    list_foreach_safe (found, after, &intake->returned) {
-        struct mail *mail = CONTAINER_OF(found, struct mail, node);
-        if (!kafka_ticket_valid(&mail->ticket) || is_one_of(mail, partitions, count)) {
-            list_remove(&mail->node);
-            list_push_back(&mine, &mail->node);
+    while (!is_so(intake) && !intake->failed) {
+        if (!mono_before(mono_now(), until)) {
+            return false;
+        }
+        if (whole) {
+            intake_turn(intake);
+        } else {
+            io_loop_turn(intake->loop);
+            intake_poll(intake);
         }
     }
-    while ((node = list_pop_front(&mine)) != NULL) {
-        struct mail *mail = CONTAINER_OF(node, struct mail, node);
-        if (lost || !kafka_ticket_valid(&mail->ticket) ||
-            mail->ticket.offset > kafka_partition_highest_complete(mail->ticket.partition)) {
-            mail->forget = true;
-            mail_release(mail);
-            continue;
-        }
-        delay_forward(mail, mail->due_ms);
-        mail_release(mail);
-        moved++;
-    }
-    return moved;
+    return true;
 }
 
-static void ask_all(const struct worker *worker, enum shard_request_kind kind)
+static void ask_all(struct intake *intake, enum shard_request_kind kind)
 {
+    const struct worker *worker = intake->worker;
     for (uint32_t i = 0; i < worker->shard_count; i++) {
-        shard_ask(worker->shards[i], kind, 0);
+        shard_ask(worker->shards[i], kind, intake->eviction);
     }
 }
 
-void evict_partitions(struct intake *intake, struct kafka_partition *const *partitions,
-                      size_t count, int64_t wait_ms, bool lost)
+void evict_answered(struct intake *intake, const struct shard_answer *answer)
 {
-    ask_all(intake->worker, intake->draining ? SHARD_DRAIN : SHARD_RETURN);
-    tiers_return(intake);
-    wait_for(intake, partitions, count, 0, lost ? 0 : wait_ms);
-    size_t running =
-        lost ? 0 : open_tickets(partitions, count) - returned_of(intake, partitions, count);
-    if (running > 0) {
-        ask_all(intake->worker, SHARD_CUT);
-        wait_for(intake, partitions, count, 0, MOVE_WAIT_MS);
+    if (answer->number != intake->eviction) {
+        return;
     }
-    size_t returned = returned_of(intake, partitions, count);
-    size_t moved = settle_returned(intake, partitions, count, lost);
-    if (moved > 0) {
-        wait_for(intake, partitions, count, returned - moved, MOVE_WAIT_MS);
+    CHECK(intake->answers_missing > 0);
+    intake->answers_missing--;
+    intake->in_flight =
+        mem_realloc(intake->in_flight, (intake->in_flight_count + answer->in_flight_count + 1) *
+                                           sizeof(*intake->in_flight));
+    for (size_t i = 0; i < answer->in_flight_count; i++) {
+        intake->in_flight[intake->in_flight_count++] = answer->in_flight[i];
     }
-    log_info("partitions-emptied", "count=%zu returned=%zu moved=%zu cut=%zu still_open=%zu", count,
-             returned, moved, running, open_tickets(partitions, count) - (returned - moved));
+}
+
+static void begin(struct intake *intake, enum shard_request_kind kind)
+{
+    intake->eviction++;
+    intake->in_flight_count = 0;
+    intake->answers_missing = intake->worker->shard_count;
+    ask_all(intake, kind);
+    intake_forget_held(intake);
+}
+
+void evict_burst_over(struct intake *intake, enum kafka_burst_result result)
+{
+    intake->releasing = false;
+    intake->released = result;
+}
+
+/* Tries until the time is over: as long as we have it the group waits, or throws us out. */
+static bool release(struct intake *intake)
+{
+    struct mono_time until = mono_add_ms(mono_now(), RELEASE_WAIT_MS);
+    struct fault fault;
+    while (mono_before(mono_now(), until)) {
+        if (!wait_for(intake, burst_free_again, false, RELEASE_WAIT_MS)) {
+            break;
+        }
+        if (intake_submit(intake, BURST_RELEASE, &fault)) {
+            intake->releasing = true;
+            wait_for(intake, release_over, false, RELEASE_WAIT_MS);
+            if (!intake->releasing && intake->released == KAFKA_BURST_COMMITTED) {
+                return true;
+            }
+            if (intake->releasing || intake->released == KAFKA_BURST_LOST) {
+                break;
+            }
+        } else if (fault.kind == FAULT_CLOSED) {
+            break;
+        } else {
+            io_loop_turn(intake->loop);
+        }
+    }
+    intake->releasing = false; /* if it is still under way, what comes of it is not told */
+    return false;
+}
+
+/* After the shards have answered. */
+static void give_up(struct intake *intake, bool lost)
+{
+    struct mono_time began = mono_now();
+    struct tenures *tenures = &intake->worker->tenures;
+    bool released = !lost && answered(intake) && release(intake);
+    if (released) {
+        tenure_released(tenures);
+    } else {
+        tenure_lost(tenures);
+    }
+    log_info("partitions-left", "count=%zu released=%d lost=%d in_flight=%zu ms=%lld",
+             intake->assigned_count, released, lost, in_flight_open(intake),
+             (long long)(mono_since_us(mono_now(), began) / 1000));
+    claims_drop(intake->claims);
+}
+
+void evict_partitions(struct intake *intake, bool lost)
+{
+    struct tenures *tenures = &intake->worker->tenures;
+    if (lost) {
+        tenure_lost(tenures);
+    } else if (!intake->draining) {
+        tenure_leave(tenures);
+    }
+    if (!intake->draining) {
+        begin(intake, SHARD_RETURN);
+    }
+    if (!lost) {
+        wait_for(intake, answered, false, ANSWER_WAIT_MS);
+        wait_for(intake, nothing_runs, false, RUNNING_WAIT_MS);
+    }
+    give_up(intake, lost);
+}
+
+void evict_drain(struct intake *intake)
+{
+    tenure_leave(&intake->worker->tenures);
+    begin(intake, SHARD_DRAIN);
+    wait_for(intake, answered, true, ANSWER_WAIT_MS);
+    if (!wait_for(intake, nothing_is_left, true, intake->worker->config->worker.drain_timeout_ms)) {
+        log_info("transactions-cut", "left=%lld", atomic_load(&intake->worker->messages));
+        ask_all(intake, SHARD_CUT);
+        wait_for(intake, nothing_is_left, true, CUT_WAIT_MS);
+    }
+    if (intake->assigned_count > 0 && !intake->failed) {
+        give_up(intake, false);
+    }
 }

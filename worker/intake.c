@@ -19,75 +19,104 @@
 #define BULK_PRESSURE_MAX 100
 #define BULK_PRESSURE_AGAIN 90
 
-static void group_assigned(void *owner, struct kafka_partition *const *partitions, size_t count);
-static void group_revoked(void *owner, struct kafka_partition *const *partitions, size_t count,
-                          bool lost);
-static void group_failed(void *owner, const struct fault *fault);
-
-static const struct kafka_consumer_ops consumer_ops = {
-    .assigned = group_assigned,
-    .revoked = group_revoked,
-    .failed = group_failed,
-};
-
 /* ---- letters ---- */
 
 /* The shards have done what they were asked for, and it is on Kafka. */
-static void shard_answered(struct shard_answer *answer)
+static void shard_answered(struct intake *intake, struct shard_answer *answer)
 {
-    log_debug("shard-answered", "shard=%u kind=%d number=%lld in_flight=%zu", answer->shard,
-              (int)answer->kind, (long long)answer->number, answer->in_flight_count);
+    if (answer->kind == SHARD_RESTATE) {
+        restate_answered(intake->restate);
+    } else {
+        evict_answered(intake, answer);
+    }
     shard_answer_free(&answer);
 }
 
-static void mail_came_home(struct letter *letter, void *owner)
+static void letter_arrived(struct letter *letter, void *owner)
 {
     struct intake *intake = owner;
     struct mail_post *post = CONTAINER_OF(letter, struct mail_post, letter);
     CHECK_MAGIC(intake, INTAKE_MAGIC);
     if (post->kind == MAIL_LETTER_ANSWER) {
-        shard_answered(CONTAINER_OF(post, struct shard_answer, post));
+        shard_answered(intake, CONTAINER_OF(post, struct shard_answer, post));
         return;
     }
     struct mail *mail = CONTAINER_OF(post, struct mail, post);
     CHECK_MAGIC(mail, MAIL_MAGIC);
-    if (post->kind == MAIL_LETTER_RETURNED) {
-        if (kafka_ticket_valid(&mail->ticket)) {
-            list_push_back(&intake->returned, &mail->node);
-        } else { /* too late: its partition has gone already */
-            mail->forget = true;
-            mail_release(mail);
-        }
-        return;
-    }
-    CHECK(post->kind == MAIL_LETTER_SETTLED);
+    CHECK(post->kind == MAIL_LETTER_SETTLED || post->kind == MAIL_LETTER_RETURNED);
+    mail->forget = post->kind == MAIL_LETTER_RETURNED; /* the next owner reads it */
     list_push_back(&intake->settled, &mail->node);
     mail_release(mail);
 }
 
-void intake_close(struct intake *intake, struct mail *mail)
+static void mail_over(struct intake *intake, struct mail *mail)
 {
-    CHECK_MAGIC(intake, INTAKE_MAGIC);
-    list_remove(&mail->node);
-    if (!mail->forget && !list_empty(&mail->copies)) {
-        mail_hold(mail);
-        list_push_back(&intake->settled, &mail->node);
-        outbox_send_copies(intake->outbox, mail);
-        mail_release(mail);
-        return;
-    }
-    if (!mail->forget) {
-        kafka_ticket_complete(intake->consumer, mail->ticket);
-        if (mail_duplicates(mail) != CONFIG_DUPLICATES_OFF) {
-            journal_writer_closed(intake->journal, mail);
-        }
-    }
     mail_free(&mail);
     if (intake->blocked && worker_pressure_percent(intake->worker) < BULK_PRESSURE_AGAIN) {
         intake->blocked = false;
         intake_wake(intake);
     }
 }
+
+/* Everything that follows from its record is on Kafka. */
+static void mail_complete(struct intake *intake, struct mail *mail)
+{
+    kafka_ticket_complete(intake->consumer, mail->ticket);
+    burst_note(intake->burst);
+    if (mail_duplicates(mail) != CONFIG_DUPLICATES_OFF) {
+        journal_writer_closed(intake->journal, mail);
+    }
+}
+
+/* Of a partition that has gone only what its next owner waits for is of interest; where copies are
+ * left, its shard has said so. */
+void intake_close(struct intake *intake, struct mail *mail)
+{
+    CHECK_MAGIC(intake, INTAKE_MAGIC);
+    bool ours = kafka_ticket_valid(&mail->ticket);
+    list_remove(&mail->node);
+    if (ours && !mail->forget && !list_empty(&mail->copies)) {
+        burst_add(intake->burst, mail);
+        return;
+    }
+    if (ours && !mail->forget) {
+        mail_complete(intake, mail);
+    } else if (mail->in_flight && !mail->forget && list_empty(&mail->copies)) {
+        journal_writer_closed(intake->journal, mail);
+    }
+    mail_over(intake, mail);
+}
+
+static void mail_moved(void *owner, struct mail *mail)
+{
+    struct intake *intake = owner;
+    CHECK_MAGIC(intake, INTAKE_MAGIC);
+    if (kafka_ticket_valid(&mail->ticket)) {
+        mail_complete(intake, mail);
+    }
+    mail_over(intake, mail);
+}
+
+static void mail_gone(void *owner, struct mail *mail)
+{
+    mail_over(owner, mail);
+}
+
+static void burst_over(void *owner, enum burst_kind kind, enum kafka_burst_result result)
+{
+    struct intake *intake = owner;
+    switch (kind) {
+    case BURST_USUAL: return;
+    case BURST_CLAIM: claims_burst_over(intake->claims, result); return;
+    case BURST_RELEASE: evict_burst_over(intake, result); return;
+    }
+}
+
+static const struct burst_ops burst_ops = {
+    .moved = mail_moved,
+    .gone = mail_gone,
+    .over = burst_over,
+};
 
 void intake_post(struct intake *intake, struct mail *mail)
 {
@@ -117,13 +146,67 @@ struct outbox *intake_outbox(struct intake *intake)
     return intake->outbox;
 }
 
+void intake_forget_held(struct intake *intake)
+{
+    struct list *node;
+    tiers_release_all(intake);
+    while ((node = list_pop_front(&intake->awaited)) != NULL) {
+        struct mail *mail = CONTAINER_OF(node, struct mail, node);
+        mail_free(&mail);
+    }
+}
+
 /* ---- taking ---- */
 
 void intake_to_shard(struct intake *intake, struct mail *mail)
 {
     struct worker *worker = intake->worker;
     mail->post.kind = MAIL_LETTER_ROUTE;
+    mail->journaled =
+        mail->inherited != NULL || mail->suspect; /* its shard states it from now on */
     shard_post(worker->shards[(uint32_t)mail->record.partition_id % worker->shard_count], mail);
+}
+
+/* An earlier owner has left something behind of this record. */
+static void take_inherited(struct intake *intake, struct mail *mail,
+                           struct inherited_record *record)
+{
+    if (record->closed) { /* it finished it itself */
+        kafka_ticket_complete(intake->consumer, mail->ticket);
+        burst_note(intake->burst);
+        claims_complete(intake->claims, record);
+        inherited_give(intake->inherited, record, NULL);
+        mail_over(intake, mail);
+    } else if (record->awaited) {
+        record->held = mail;
+        list_push_back(&intake->awaited, &mail->node);
+    } else {
+        inherited_give(intake->inherited, record, mail);
+        intake_to_shard(intake, mail);
+    }
+}
+
+static void awaited_settled(void *owner, struct inherited_record *record)
+{
+    struct mail *mail = record->held;
+    if (mail != NULL) {
+        list_remove(&mail->node);
+        take_inherited(owner, mail, record);
+    }
+}
+
+/* What an earlier owner had begun was due then: it waits in no tier. */
+static void take(struct intake *intake, struct mail *mail)
+{
+    struct inherited_record *record = inherited_find(intake->inherited, mail);
+    mail->suspect = inherited_is_suspect(intake->inherited, mail);
+    if (record != NULL) {
+        take_inherited(intake, mail, record);
+    } else if (mail->record.source == KAFKA_SOURCE_TIER && !mail->suspect) {
+        tiers_take(intake, mail);
+    } else {
+        intake_to_shard(intake, mail);
+    }
 }
 
 /* At most a batch of one class; true: there may be more. */
@@ -141,23 +224,30 @@ static bool take_some(struct intake *intake, enum kafka_source source, unsigned 
         struct mail *mail = mail_create(intake->worker, &record);
         CHECK(mail != NULL); /* a few KB: the budget keeps us far from the end of memory */
         worker_count(intake->worker, WORKER_TAKEN, 1);
-        if (source == KAFKA_SOURCE_TIER) {
-            tiers_take(intake, mail);
-        } else {
-            intake_to_shard(intake, mail);
-        }
+        take(intake, mail);
     }
     return true;
+}
+
+void intake_poll(struct intake *intake)
+{
+    kafka_producer_poll(intake->worker->events, 0);
+    kafka_producer_poll(intake->worker->journal, 0);
+    burst_poll(intake->burst);
 }
 
 static void work(struct intake *intake)
 {
     struct mono_time now = io_loop_now(intake->loop);
-    kafka_producer_poll(intake->worker->events, 0);
-    kafka_producer_poll(intake->worker->copies, 0);
-    kafka_producer_poll(intake->worker->journal, 0);
+    intake_poll(intake);
     kafka_consumer_serve(intake->consumer, now);
-    if (intake->draining || intake->failed) {
+    if (intake->failed) {
+        return;
+    }
+    claims_serve(intake->claims, now);
+    restate_serve(intake->restate, now);
+    intake_burst(intake, now);
+    if (intake->draining) {
         return;
     }
     bool more = take_some(intake, KAFKA_SOURCE_TX, TX_PRESSURE_MAX);
@@ -201,84 +291,36 @@ static void stats_tick(struct timer *timer, struct mono_time now)
         n[WORKER_TAKEN], n[WORKER_DELIVERED], n[WORKER_DEFERRED], n[WORKER_BOUNCED],
         n[WORKER_EXPIRED], n[WORKER_DROPPED], n[WORKER_UNCERTAIN], n[WORKER_SPILLED],
         atomic_load(&worker->connections), atomic_load(&worker->messages),
-        atomic_load(&worker->bytes),
-        kafka_producer_pending(worker->events) + kafka_producer_pending(worker->copies));
+        atomic_load(&worker->bytes), kafka_producer_pending(worker->events));
     wheel_set(io_loop_wheel(intake->loop), timer, mono_add_ms(now, STATS_EVERY_MS), stats_tick);
-}
-
-/* ---- the group ---- */
-
-/* Limits are shared by all shard threads of the group. Range assignment deals shards evenly, so our
- * part tells how many we are. */
-static void tell_holders(struct intake *intake)
-{
-    struct worker *worker = intake->worker;
-    unsigned mine = 0;
-    for (size_t i = 0; i < intake->assigned_count; i++) {
-        const char *topic = kafka_partition_topic(intake->assigned[i]);
-        mine += strcmp(topic, worker->topics.tiers[0]) == 0 ? 1 : 0;
-    }
-    unsigned shards = (unsigned)worker->config->kafka.shards;
-    unsigned workers = mine == 0 ? 1 : (shards + mine - 1) / mine;
-    for (uint32_t i = 0; i < worker->shard_count; i++) {
-        shard_ask(worker->shards[i], SHARD_HOLDERS, workers * worker->shard_count);
-    }
-}
-
-static void group_assigned(void *owner, struct kafka_partition *const *partitions, size_t count)
-{
-    struct intake *intake = owner;
-    CHECK_MAGIC(intake, INTAKE_MAGIC);
-    intake->assigned = mem_realloc(intake->assigned, (intake->assigned_count + count) *
-                                                         sizeof(struct kafka_partition *));
-    for (size_t i = 0; i < count; i++) {
-        intake->assigned[intake->assigned_count++] = partitions[i];
-    }
-    log_info("partitions-assigned", "count=%zu now=%zu", count, intake->assigned_count);
-    tell_holders(intake);
-}
-
-static void forget_assigned(struct intake *intake, const struct kafka_partition *partition)
-{
-    for (size_t i = 0; i < intake->assigned_count; i++) {
-        if (intake->assigned[i] == partition) {
-            intake->assigned[i] = intake->assigned[--intake->assigned_count];
-            return;
-        }
-    }
-}
-
-static void group_revoked(void *owner, struct kafka_partition *const *partitions, size_t count,
-                          bool lost)
-{
-    struct intake *intake = owner;
-    CHECK_MAGIC(intake, INTAKE_MAGIC);
-    if (!intake->draining) {
-        evict_partitions(intake, partitions, count, EVICT_REBALANCE_MS, lost);
-    }
-    for (size_t i = 0; i < count; i++) {
-        forget_assigned(intake, partitions[i]);
-    }
-    log_info("partitions-revoked", "count=%zu lost=%d now=%zu", count, lost,
-             intake->assigned_count);
-    tell_holders(intake);
-}
-
-static void group_failed(void *owner, const struct fault *fault)
-{
-    struct intake *intake = owner;
-    CHECK_MAGIC(intake, INTAKE_MAGIC);
-    log_error("group-failed", "reason=\"%s\"", fault->text);
-    intake->failed = fault->kind == FAULT_FATAL;
 }
 
 /* ---- life ---- */
 
 static void journal_is_safer(void *owner)
 {
-    struct intake *intake = owner;
-    CHECK_MAGIC(intake, INTAKE_MAGIC);
+    intake_wake(owner);
 }
+
+static void state_inherited(void *owner)
+{
+    const struct intake *intake = owner;
+    inherited_restate(intake->inherited, intake->journal);
+}
+
+static void state_home(void *owner)
+{
+    const struct intake *intake = owner;
+    list_foreach (node, &intake->settled) {
+        journal_writer_restate(intake->journal, CONTAINER_OF(node, struct mail, node));
+    }
+    burst_restate(intake->burst, intake->journal);
+}
+
+static const struct restate_ops restate_ops = {
+    .inherited = state_inherited,
+    .home = state_home,
+};
 
 static bool open_consumer(struct intake *intake, struct fault *fault)
 {
@@ -306,13 +348,53 @@ static bool open_consumer(struct intake *intake, struct fault *fault)
     options.group_instance_id = worker->name;
     options.subscriptions = subscriptions;
     options.subscription_count = n;
+    options.session_timeout_ms = (int)config->worker.session_timeout_ms;
+    options.contact_topic = worker->topics.done; /* no partition of it is read by the group */
+    options.contact_partition = worker->slot;
     struct kafka_properties properties;
     struct kafka_property *items = worker_properties(config, &properties);
-    intake->consumer = kafka_consumer_create(&properties, &options, &consumer_ops, intake, fault);
+    intake->consumer =
+        kafka_consumer_create(&properties, &options, &intake_group_ops, intake, fault);
     mem_free(items);
     mem_free(subscriptions);
     mem_free(streams);
     return intake->consumer != NULL;
+}
+
+static bool open_parts(struct intake *intake, struct fault *fault)
+{
+    struct worker *worker = intake->worker;
+    intake->outbox = outbox_create(worker, intake->loop);
+    intake->inherited = inherited_create();
+    intake->mailbox = mailbox_create(intake->loop, letter_arrived, intake, fault);
+    intake->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (intake->mailbox == NULL || intake->event_fd < 0) {
+        return false;
+    }
+    intake->journal = journal_writer_create(worker, intake->loop, JOURNAL_CLOSED_LINGER_MS,
+                                            journal_is_safer, intake, fault);
+    intake->watch = io_watch_create(intake->loop, intake->event_fd, notified, intake, fault);
+    if (intake->journal == NULL || intake->watch == NULL) {
+        return false;
+    }
+    intake->restate = restate_create(worker, intake->journal, &restate_ops, intake);
+    intake->burst = burst_create(worker, &burst_ops, intake, intake->event_fd, fault);
+    if (intake->burst == NULL || !open_consumer(intake, fault)) {
+        return false;
+    }
+    const struct claims_parts parts = {
+        .worker = worker,
+        .consumer = intake->consumer,
+        .burst = intake->burst,
+        .journal = intake->journal,
+        .inherited = intake->inherited,
+        .restate = intake->restate,
+        .event_fd = intake->event_fd,
+        .settled = awaited_settled,
+        .owner = intake,
+    };
+    intake->claims = claims_create(&parts, fault);
+    return intake->claims != NULL;
 }
 
 struct intake *intake_create(struct worker *worker, struct fault *fault)
@@ -322,31 +404,18 @@ struct intake *intake_create(struct worker *worker, struct fault *fault)
     intake->worker = worker;
     intake->event_fd = -1;
     list_init(&intake->held);
-    list_init(&intake->returned);
+    list_init(&intake->awaited);
     list_init(&intake->settled);
     worker->intake = intake;
     intake->loop = io_loop_create(fault);
-    if (intake->loop == NULL) {
+    if (intake->loop == NULL || !open_parts(intake, fault)) {
         intake_free(&intake);
         return NULL;
     }
-    intake->outbox = outbox_create(worker, intake->loop);
-    intake->mailbox = mailbox_create(intake->loop, mail_came_home, intake, fault);
-    intake->journal = journal_writer_create(worker, intake->loop, JOURNAL_CLOSED_LINGER_MS,
-                                            journal_is_safer, intake, fault);
-    intake->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (intake->mailbox == NULL || intake->journal == NULL || intake->event_fd < 0) {
-        intake_free(&intake);
-        return NULL;
-    }
-    intake->watch = io_watch_create(intake->loop, intake->event_fd, notified, intake, fault);
-    if (intake->watch == NULL || !open_consumer(intake, fault)) {
-        intake_free(&intake);
-        return NULL;
-    }
+    worker->tenures.consumer = intake->consumer;
+    worker->tenures.session_timeout_us = worker->config->worker.session_timeout_ms * 1000;
     io_watch_set(intake->watch, IO_READABLE);
     kafka_producer_notify(worker->events, intake->event_fd);
-    kafka_producer_notify(worker->copies, intake->event_fd);
     kafka_producer_notify(worker->journal, intake->event_fd);
     kafka_consumer_notify(intake->consumer, intake->event_fd);
     serve_tick(&intake->serve, io_loop_now(intake->loop));
@@ -368,12 +437,15 @@ void intake_free(struct intake **handle)
     }
     outbox_free(&intake->outbox);
     mailbox_free(&intake->mailbox); /* what came home meanwhile is dealt with in it */
-    tiers_release_all(intake);
-    list_append_all(&intake->returned, &intake->settled);
-    while ((node = list_pop_front(&intake->returned)) != NULL) {
+    intake_forget_held(intake);
+    while ((node = list_pop_front(&intake->settled)) != NULL) {
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
         mail_free(&mail);
     }
+    burst_free(&intake->burst);
+    claims_free(&intake->claims);
+    restate_free(&intake->restate);
+    inherited_free(&intake->inherited);
     journal_writer_free(&intake->journal);
     kafka_consumer_free(&intake->consumer);
     io_watch_free(&intake->watch);
@@ -383,6 +455,7 @@ void intake_free(struct intake **handle)
     }
     intake->worker->intake = NULL;
     mem_free(intake->assigned);
+    mem_free(intake->in_flight);
     intake->magic = 0;
     mem_free(intake);
     *handle = NULL;
@@ -404,8 +477,7 @@ bool intake_run(struct intake *intake)
     intake->draining = true;
     kafka_consumer_stop_intake(intake->consumer);
     log_info("draining", "in_memory=%lld", atomic_load(&intake->worker->messages));
-    evict_partitions(intake, intake->assigned, intake->assigned_count,
-                     intake->worker->config->worker.drain_timeout_ms, intake->failed);
+    evict_drain(intake);
     journal_writer_flush(intake->journal);
     return !intake->failed;
 }

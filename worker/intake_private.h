@@ -1,15 +1,16 @@
 /*
- * Between intake.c (the thread), tiers.c (heads of delay tiers) and evict.c (partitions that go).
+ * Between intake.c (the thread), intake_group.c (partitions that come, bursts of all that are
+ * ours), tiers.c (heads of delay tiers) and evict.c (partitions that go).
  */
 #ifndef SLUICE_WORKER_INTAKE_PRIVATE_H
 #define SLUICE_WORKER_INTAKE_PRIVATE_H
 
+#include "worker/claims.h"
 #include "worker/intake.h"
 #include "worker/journal.h"
+#include "worker/restate.h"
 
 #define INTAKE_MAGIC 0x494e5441u
-/* How long running transactions of a revoked partition may take to finish. */
-#define EVICT_REBALANCE_MS 10000
 
 struct intake {
     uint32_t magic;
@@ -19,15 +20,27 @@ struct intake {
     struct outbox *outbox;
     struct journal_writer *journal; /* CLOSED, and what no shard has */
     struct kafka_consumer *consumer;
+    struct burst *burst;
+    struct claims *claims;
+    struct restate *restate;
+    struct inherited *inherited;
     int event_fd; /* written by librdkafka's queues and intake_wake() */
     struct io_watch *watch;
     struct timer serve, stats;
 
     struct kafka_partition **assigned;
     size_t assigned_count;
-    struct list held;     /* mails of tiers that are not due */
-    struct list returned; /* mails that shards gave back while their partitions go */
-    struct list settled;  /* mails that are through, but for what Kafka has to acknowledge */
+    struct list held;    /* mails of tiers that are not due */
+    struct list awaited; /* mails that an earlier owner may still be sending */
+    struct list settled; /* mails that are through, but for what Kafka has to acknowledge */
+
+    /* Partitions that go (evict.c). */
+    int64_t eviction;         /* number of the last one: answers to earlier ones are dropped */
+    uint32_t answers_missing; /* of shards */
+    struct kafka_ticket *in_flight; /* was in transactions when they answered */
+    size_t in_flight_count;
+    bool releasing; /* the release burst is under way */
+    enum kafka_burst_result released;
 
     atomic_int drain_asked; /* no bool: compilers read neighbouring ones at once */
     bool draining;
@@ -37,21 +50,33 @@ struct intake {
 
 /* One turn of the loop and of Kafka's work. Not from inside the loop. */
 void intake_turn(struct intake *intake);
+/* Delivery reports and ends of bursts. */
+void intake_poll(struct intake *intake);
 /* Makes the next turn come at once; any thread. */
 void intake_wake(struct intake *intake);
 void intake_to_shard(struct intake *intake, struct mail *mail);
+/* What intake itself holds back was not begun: the next owner reads it. */
+void intake_forget_held(struct intake *intake);
+
+/* intake_group.c */
+extern const struct kafka_consumer_ops intake_group_ops;
+/* A usual burst, when one is due. */
+void intake_burst(struct intake *intake, struct mono_time now);
+/* One of all that is ours, with what is in flight when it is a release. */
+bool intake_submit(struct intake *intake, enum burst_kind kind, struct fault *fault);
 
 /* A record of a delay tier: held until the tier's delay is over, then delivered, held for a short
  * rest, or sent on. */
 void tiers_take(struct intake *intake, struct mail *mail);
-/* Takes those of leaving partitions (all while draining) off the hold and appends them to
- * intake->returned. */
-void tiers_return(struct intake *intake);
 void tiers_release_all(struct intake *intake);
 
-/* Empties partitions; waits up to wait_ms for what is running. `lost`: another owner has them
- * already, nothing is moved. */
-void evict_partitions(struct intake *intake, struct kafka_partition *const *partitions,
-                      size_t count, int64_t wait_ms, bool lost);
+/* The group takes all partitions: a short time for what is in transactions, then they are released;
+ * another has them already when they are `lost`. */
+void evict_partitions(struct intake *intake, bool lost);
+/* The worker ends: the same with all the time that worker.drain-timeout gives. */
+void evict_drain(struct intake *intake);
+/* A shard has given back what was not begun. */
+void evict_answered(struct intake *intake, const struct shard_answer *answer);
+void evict_burst_over(struct intake *intake, enum kafka_burst_result result);
 
 #endif

@@ -50,6 +50,7 @@ void mail_free(struct mail **handle)
     }
     kafka_record_free(&mail->record);
     copies_free(mail);
+    mem_free(mail->inherited);
     mail->magic = 0;
     struct arena *arena = mail->arena;
     arena_free(&arena);

@@ -95,13 +95,16 @@ struct mail {
     uint32_t tenure;          /* in which it was taken (worker/tenure.h) */
     bool in_flight;           /* it was in a transaction when its tenure ended: what its partition's
                                  next owner waits for */
-    uint32_t pending;         /* rcpts in state PENDING */
-    uint32_t deferred;        /* rcpts in state DEFERRED */
-    uint32_t held;            /* rcpts in state HELD */
-    struct list copies;       /* of its record, to be written when nothing holds it any more */
-    uint32_t lost_sessions;   /* sessions that broke under it in this round */
-    struct timer hold;        /* intake: not due yet */
-    bool tier_head;           /* … and its partition is paused meanwhile */
+    struct ledger_state *inherited; /* what earlier owners did of it (worker/inherited.h), until it
+                                       is decoded */
+    bool suspect;                   /* … and whatever is not named there may have been sent */
+    uint32_t pending;               /* rcpts in state PENDING */
+    uint32_t deferred;              /* rcpts in state DEFERRED */
+    uint32_t held;                  /* rcpts in state HELD */
+    struct list copies;     /* of its record, to be written when nothing holds it any more */
+    uint32_t lost_sessions; /* sessions that broke under it in this round */
+    struct timer hold;      /* intake: not due yet */
+    bool tier_head;         /* … and its partition is paused meanwhile */
     bool forget; /* its ticket is not to be completed: the next owner of the partition reads it
                     again */
     bool fresh;  /* nobody has decoded its record before: it comes from a stream, or was moved on

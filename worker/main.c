@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #define EVENTS_LINGER_MS 50
-#define COPIES_LINGER_MS 5
 #define WARM_UP_MS 30000
 #define FLUSH_MS 10000
 #define LOAD_STEP_MS 200
@@ -137,29 +136,24 @@ static bool open_producers(struct worker *worker, struct fault *fault)
     options.delivery_timeout_ms = 0; /* as long as it takes: a ticket waits for it */
     options.linger_ms = EVENTS_LINGER_MS;
     worker->events = kafka_producer_create(&properties, &options, fault);
-    options.linger_ms = COPIES_LINGER_MS;
-    worker->copies =
-        worker->events == NULL ? NULL : kafka_producer_create(&properties, &options, fault);
     options.linger_ms = 0; /* batches are made before it */
     options.compression = "none";
     worker->journal =
-        worker->copies == NULL ? NULL : kafka_producer_create(&properties, &options, fault);
+        worker->events == NULL ? NULL : kafka_producer_create(&properties, &options, fault);
     mem_free(items);
     if (worker->journal == NULL) {
         return false;
     }
-    const char *logs[] = {worker->topics.log, worker->topics.bounces, worker->topics.facts,
-                          worker->topics.suppression};
-    const char *copies[KAFKA_TIERS + 2];
+    const struct worker_topics *topics = &worker->topics;
+    const char *names[KAFKA_TIERS + 7] = {topics->log,        topics->bounces,   topics->facts,
+                                          topics->dlq,        topics->uncertain, topics->moved,
+                                          topics->suppression};
     for (int i = 0; i < KAFKA_TIERS; i++) {
-        copies[i] = worker->topics.tiers[i];
+        names[7 + i] = topics->tiers[i];
     }
-    copies[KAFKA_TIERS] = worker->topics.dlq;
-    copies[KAFKA_TIERS + 1] = worker->topics.uncertain;
-    const char *done = worker->topics.done;
+    const char *done = topics->done;
     return kafka_producer_warm_up(worker->journal, &done, 1, WARM_UP_MS, fault) &&
-           kafka_producer_warm_up(worker->events, logs, ARRAY_LEN(logs), WARM_UP_MS, fault) &&
-           kafka_producer_warm_up(worker->copies, copies, ARRAY_LEN(copies), WARM_UP_MS, fault);
+           kafka_producer_warm_up(worker->events, names, ARRAY_LEN(names), WARM_UP_MS, fault);
 }
 
 /* No mail before the whole suppression list is in memory. False: told to stop meanwhile. */
@@ -226,7 +220,6 @@ static void close_all(struct worker *worker)
         shard_close(worker->shards[i]);
     }
     kafka_producer_free(&worker->events, FLUSH_MS);
-    kafka_producer_free(&worker->copies, FLUSH_MS);
     kafka_producer_free(&worker->journal, FLUSH_MS);
     for (uint32_t i = 0; i < worker->shard_count; i++) {
         shard_free(&worker->shards[i]);

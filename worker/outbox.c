@@ -1,6 +1,5 @@
 #include "worker/outbox.h"
 
-#include "worker/copy.h"
 #include "worker/intake.h"
 #include "worker/worker.h"
 
@@ -21,18 +20,14 @@ struct outbox {
     struct timer timer;
 };
 
-/* One record; its headers and then its bytes lie behind the struct. */
+/* One event; its bytes lie behind the struct. */
 struct item {
     uint32_t magic;
     struct kafka_delivery delivery;
     struct list node;
     struct mail *mail;
-    struct kafka_producer *producer;
     const char *topic;
-    int32_t partition;
     struct slice key, value;
-    size_t header_count;
-    struct kafka_header headers[];
 };
 
 static void retry_waiting(struct timer *timer, struct mono_time now);
@@ -104,15 +99,13 @@ static bool offer(struct item *item, struct fault *fault)
 {
     struct kafka_record_out record = {
         .topic = item->topic,
-        .partition = item->partition,
+        .partition = -1,
         .key = item->key,
         .value = item->value,
         .borrow_value = true,
-        .headers = item->headers,
-        .header_count = item->header_count,
         .delivery = &item->delivery,
     };
-    return kafka_producer_send(item->producer, &record, fault);
+    return kafka_producer_send(item->mail->worker->events, &record, fault);
 }
 
 /* New records queue up behind those that wait, so that order is kept. */
@@ -158,23 +151,6 @@ static void retry_waiting(struct timer *timer, struct mono_time now)
     }
 }
 
-/* With room for so many headers and `extra` bytes, where *at points to. */
-static struct item *item_create(struct mail *mail, struct kafka_producer *producer,
-                                const char *topic, size_t header_count, size_t extra, char **at)
-{
-    size_t size = sizeof(struct item) + header_count * sizeof(struct kafka_header);
-    struct item *item = mem_zalloc(size + extra);
-    item->magic = ITEM_MAGIC;
-    item->delivery.done = delivered;
-    item->mail = mail;
-    item->producer = producer;
-    item->topic = topic;
-    item->partition = -1;
-    item->header_count = header_count;
-    *at = (char *)item + size;
-    return item;
-}
-
 /* Copies `s` to *at and moves *at behind it. */
 static struct slice place(char **at, struct slice s)
 {
@@ -191,43 +167,15 @@ void outbox_send_event(struct outbox *outbox, struct mail *mail, const char *top
                        struct slice key, struct slice value)
 {
     CHECK_MAGIC(outbox, OUTBOX_MAGIC);
-    char *at;
-    struct item *item =
-        item_create(mail, outbox->worker->events, topic, 0, key.len + value.len, &at);
+    struct item *item = mem_zalloc(sizeof(*item) + key.len + value.len);
+    char *at = (char *)(item + 1);
+    item->magic = ITEM_MAGIC;
+    item->delivery.done = delivered;
+    item->mail = mail;
+    item->topic = topic;
     item->key = place(&at, key);
     item->value = place(&at, value);
     send_or_wait(outbox, item);
-}
-
-static size_t headers_len(const struct kafka_record_out *record)
-{
-    size_t len = record->key.len;
-    for (size_t i = 0; i < record->header_count; i++) {
-        len += record->headers[i].value.len;
-    }
-    return len;
-}
-
-void outbox_send_copies(struct outbox *outbox, struct mail *mail)
-{
-    CHECK_MAGIC(outbox, OUTBOX_MAGIC);
-    char *at;
-    struct list *node;
-    while ((node = list_pop_front(&mail->copies)) != NULL) {
-        struct copy *copy = CONTAINER_OF(node, struct copy, node);
-        struct kafka_record_out record = copy_record(mail, copy);
-        struct item *item = item_create(mail, outbox->worker->copies, copy->topic,
-                                        record.header_count, headers_len(&record), &at);
-        item->partition = record.partition;
-        item->key = place(&at, record.key);
-        item->value = record.value;
-        for (size_t i = 0; i < record.header_count; i++) {
-            item->headers[i].name = record.headers[i].name;
-            item->headers[i].value = place(&at, record.headers[i].value);
-        }
-        mem_free(copy);
-        send_or_wait(outbox, item);
-    }
 }
 
 size_t outbox_backlog(const struct outbox *outbox)

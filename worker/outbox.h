@@ -1,5 +1,5 @@
 /*
- * Records on their way to Kafka that hold a mail: events, delay copies, dead letters. Each is kept
+ * Events on their way to Kafka, which hold their mail (copies go with bursts). Each is kept
  * until it has been acknowledged; what Kafka does not take (queue full, broker gone, producer made
  * anew) is offered again until it does, so nothing that a ticket waits for is ever forgotten.
  *
@@ -24,9 +24,6 @@ void outbox_free(struct outbox **outbox);
 /* Copies key and value. Holds the mail until acknowledged. `topic` must outlive the worker. */
 void outbox_send_event(struct outbox *outbox, struct mail *mail, const char *topic,
                        struct slice key, struct slice value);
-
-/* Writes the mail's copies, which hold it until they are acknowledged. Borrows the payload. */
-void outbox_send_copies(struct outbox *outbox, struct mail *mail);
 
 /* Records that Kafka has not taken yet: while there are many, no new mail should be begun. */
 size_t outbox_backlog(const struct outbox *outbox);

@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "worker/inherited.h"
 #include "worker/lane.h"
 #include "worker/worker.h"
 
@@ -114,6 +115,13 @@ static bool decode(struct shard *shard, struct mail *mail)
         settle_dropped(&shard->settler, &mail, SLICE("invalid"), slice_cstr(fault.text), true);
         return false;
     }
+    if (mail->inherited != NULL || mail->suspect) {
+        inherited_apply(&shard->settler, mail);
+        if (mail->pending == 0) {
+            settle_round(&shard->settler, &mail);
+            return false;
+        }
+    }
     if (!route_choose_pool(shard->worker->config, mail, &mail->route, &fault)) {
         settle_dropped(&shard->settler, &mail, SLICE("policy"), slice_cstr(fault.text), false);
         return false;
@@ -129,7 +137,7 @@ void route_mail(struct shard *shard, struct mail *mail)
     if (mail->post.kind == MAIL_LETTER_ROUTE && !decode(shard, mail)) {
         return;
     }
-    if (mail->fresh && mail->due_ms > wall_now().ms) {
+    if (mail->fresh && mail->deferred == 0 && mail->due_ms > wall_now().ms) {
         settle_later(&shard->settler, &mail, mail->due_ms, true);
         return;
     }

@@ -85,6 +85,70 @@ void settle_recipient(struct settler *settler, struct mail *mail, uint32_t index
     mail_rcpt_set(mail, index, state);
 }
 
+static void note_again(struct mail_rcpt *rcpt, const struct ledger_outcome *outcome,
+                       struct slice text)
+{
+    rcpt->told = true;
+    rcpt->result = outcome->result;
+    rcpt->code = outcome->code;
+    rcpt->enhanced = outcome->enhanced;
+    rcpt->text = text;
+    rcpt->due_ms = outcome->due_ms;
+}
+
+void settle_again(struct settler *settler, struct mail *mail, uint32_t index,
+                  const struct ledger_outcome *outcome)
+{
+    const struct report_facts facts = {0};
+    struct smtp_outcome told = {
+        .phase = SMTP_PHASE_MESSAGE,
+        .scope = SMTP_SCOPE_RECIPIENT,
+        .code = outcome->code,
+        .enhanced = outcome->enhanced,
+        .text = arena_copy(mail->arena, outcome->text),
+    };
+    enum event_type type = EVENT_NONE;
+    enum mail_rcpt_state state = MAIL_RCPT_SETTLED;
+    switch (outcome->result) {
+    case LEDGER_UNTRIED: note_again(&mail->rcpts[index], outcome, told.text); return;
+    case LEDGER_DELIVERED:
+        told.result = SMTP_RESULT_DELIVERED;
+        type = EVENT_DELIVERED;
+        break;
+    case LEDGER_BOUNCED:
+        told.result = SMTP_RESULT_BOUNCED;
+        type = EVENT_BOUNCED;
+        break;
+    case LEDGER_EXPIRED:
+        told.result = SMTP_RESULT_BOUNCED;
+        type = EVENT_EXPIRED;
+        break;
+    case LEDGER_DROPPED:
+        report_dropped_recipient(settler->reporter, mail, index, SLICE("policy"), told.text);
+        break;
+    case LEDGER_DEFERRED:
+        told.result = SMTP_RESULT_DEFERRED;
+        type = EVENT_DEFERRED;
+        state = MAIL_RCPT_DEFERRED;
+        break;
+    case LEDGER_UNCERTAIN:
+        told.result = SMTP_RESULT_UNCERTAIN;
+        type = EVENT_UNCERTAIN;
+        state = state_of_uncertain(mail);
+        break;
+    }
+    if (state == MAIL_RCPT_DEFERRED && mail->deferred == 0) {
+        mail->due_ms = outcome->due_ms > 0 ? outcome->due_ms : wall_now().ms;
+        remember(mail, &told);
+    }
+    if (type != EVENT_NONE) {
+        report_recipient(settler->reporter, mail, index, type, &told, &facts,
+                         state == MAIL_RCPT_DEFERRED ? mail->due_ms : 0);
+    }
+    mail_rcpt_set(mail, index, state);
+    note_again(&mail->rcpts[index], outcome, told.text);
+}
+
 void settle_pending(struct settler *settler, struct mail *mail, const struct smtp_outcome *outcome,
                     const struct report_facts *facts, const struct config_site *site)
 {

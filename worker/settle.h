@@ -23,6 +23,11 @@ void settle_recipient(struct settler *settler, struct mail *mail, uint32_t index
                       const struct smtp_outcome *outcome, const struct report_facts *facts,
                       const struct config_site *site);
 
+/* One has an outcome that another worker wrote down (worker/inherited.h) but whose event may not
+ * have been written: it is told again, with the same id. UNTRIED: the recipient stays pending. */
+void settle_again(struct settler *settler, struct mail *mail, uint32_t index,
+                  const struct ledger_outcome *outcome);
+
 /* The same outcome for all that are pending. */
 void settle_pending(struct settler *settler, struct mail *mail, const struct smtp_outcome *outcome,
                     const struct report_facts *facts, const struct config_site *site);

@@ -84,18 +84,6 @@ void tiers_take(struct intake *intake, struct mail *mail)
     hold(intake, mail, wait_ms);
 }
 
-void tiers_return(struct intake *intake)
-{
-    list_foreach_safe (node, after, &intake->held) {
-        struct mail *mail = CONTAINER_OF(node, struct mail, node);
-        if (intake->draining || kafka_partition_is_leaving(mail->ticket.partition)) {
-            list_remove(&mail->node);
-            wheel_cancel(io_loop_wheel(intake->loop), &mail->hold);
-            list_push_back(&intake->returned, &mail->node);
-        }
-    }
-}
-
 void tiers_release_all(struct intake *intake)
 {
     struct list *node;

@@ -61,7 +61,6 @@ struct worker {
     size_t vip_count;
 
     struct kafka_producer *events;  /* log, bounces: a ticket waits for it, mail does not */
-    struct kafka_producer *copies;  /* delay tiers, dlq */
     struct kafka_producer *journal; /* our slot of done */
     int64_t journal_end;            /* behind the last batch known to be there; intake thread */
     struct suppress_follow *suppress;

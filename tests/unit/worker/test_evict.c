@@ -1,6 +1,6 @@
 /*
- * A partition goes to another worker: what is forgotten, what is moved to a tier, when running
- * transactions are cut. Kafka and the shards are played here.
+ * Partitions go: who is asked for what, what is waited for, and what the tenure is in the end.
+ * Kafka, the shards and the bursts are played here.
  */
 #include "worker/intake_private.h"
 #include "worker/shard.h"
@@ -10,12 +10,12 @@
 #include "unit/cmocka_all.h"
 
 #define ASKED_MAX 16
+#define SHARDS 2
 
-/* Stands for lib/kafka's: the test says what is open and what is complete. */
+/* Stands for lib/kafka's. */
 struct kafka_partition {
-    size_t open;
-    int64_t highest_complete;
-    uint32_t epoch;
+    struct offsets offsets;
+    bool ours;
 };
 
 static struct kafka_partition partition;
@@ -23,134 +23,121 @@ static struct kafka_partition partition;
 static struct {
     enum shard_request_kind asked[ASKED_MAX];
     size_t asked_count;
-    void (*on_ask)(enum shard_request_kind kind);
-    struct kafka_delivery *deliveries[ASKED_MAX];
-    size_t delivery_count;
-    size_t moved, completed, forgotten;
+    size_t turns;            /* with the consumer */
+    size_t busy;             /* so often the burst before is still under way */
+    enum fault_kind refused; /* how a release is refused */
+    size_t submitted;
+    enum kafka_burst_result results[ASKED_MAX]; /* of releases, in turn */
+    bool stale;   /* answers carry the number of an earlier eviction, too */
+    int64_t runs; /* offset in flight, -1: none */
+    void (*on_turn)(void);
+    bool dropped, forgotten;
 } world;
 
 static struct config config;
-static struct config_stream stream = {.name = "bulk", .class_ = CONFIG_CLASS_BULK};
 static struct worker worker;
-static struct shard *shards[1];
+static struct shard *shards[SHARDS];
 static struct intake intake;
 
 bool kafka_ticket_valid(const struct kafka_ticket *ticket)
 {
-    return ticket->epoch == ticket->partition->epoch;
+    return ticket->partition->ours;
 }
 
-size_t kafka_partition_open_tickets(const struct kafka_partition *one)
+const struct offsets *kafka_partition_offsets(const struct kafka_partition *one)
 {
-    return one->open;
+    return &one->offsets;
 }
 
-int64_t kafka_partition_highest_complete(const struct kafka_partition *one)
+int64_t kafka_consumer_contact_us(const struct kafka_consumer *consumer)
 {
-    return one->highest_complete;
+    (void)consumer;
+    return mono_now().us;
 }
 
-struct kafka_ticket kafka_record_ticket(const struct kafka_record *record)
+static void answer(enum shard_request_kind kind, uint32_t shard, int64_t number)
 {
-    return kafka_record_ticket_of(record->partition, record->partition->epoch, record->offset);
-}
-
-void kafka_record_free(struct kafka_record *record)
-{
-    (void)record;
-}
-
-bool kafka_record_header(const struct kafka_record *record, const char *name, struct slice *value)
-{
-    (void)record;
-    (void)name;
-    (void)value;
-    return false;
-}
-
-bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_record_out *record,
-                         struct fault *fault)
-{
-    (void)producer;
-    (void)fault;
-    assert_string_equal(record->topic, "sluice.d.00");
-    world.moved++;
-    world.deliveries[world.delivery_count++] = record->delivery;
-    return true;
-}
-
-/* What was produced is acknowledged at the next poll. */
-int kafka_producer_poll(struct kafka_producer *producer, int timeout_ms)
-{
-    (void)producer;
-    (void)timeout_ms;
-    while (world.delivery_count > 0) {
-        struct kafka_delivery *delivery = world.deliveries[--world.delivery_count];
-        delivery->done(delivery, 0, 0, NULL);
-    }
-    return 0;
+    struct kafka_ticket ticket = {.partition = &partition, .offset = world.runs};
+    const struct shard_answer said = {
+        .kind = kind,
+        .shard = shard,
+        .number = number,
+        .in_flight = &ticket,
+        .in_flight_count = shard == 0 && world.runs >= 0 ? 1 : 0,
+    };
+    evict_answered(&intake, &said);
 }
 
 void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value)
 {
     (void)shard;
-    (void)value;
     assert_true(world.asked_count < ASKED_MAX);
+    assert_int_equal(value, intake.eviction);
     world.asked[world.asked_count++] = kind;
-    if (world.on_ask != NULL) {
-        world.on_ask(kind);
+}
+
+/* Shards answer once, when the intake thread turns. */
+static void turn(void)
+{
+    while (intake.answers_missing > 0) {
+        if (world.stale) {
+            answer(SHARD_RETURN, 0, intake.eviction - 1);
+        }
+        answer(SHARD_RETURN, intake.answers_missing - 1, intake.eviction);
+    }
+    if (world.on_turn != NULL) {
+        world.on_turn();
     }
 }
 
-void tiers_return(struct intake *one)
+void intake_turn(struct intake *one)
 {
-    (void)one;
+    assert_ptr_equal(one, &intake);
+    world.turns++;
+    turn();
 }
 
-struct outbox *intake_outbox(struct intake *one)
+void intake_poll(struct intake *one)
 {
-    return one->outbox;
-}
-
-/* As the intake thread does it. */
-void intake_post(struct intake *one, struct mail *mail)
-{
-    (void)one;
-    (void)mail;
-    fail_msg("nothing comes home here");
-}
-
-void intake_close(struct intake *one, struct mail *mail)
-{
-    (void)one;
-    world.moved += list_empty(&mail->copies) ? 0 : 1;
-    if (mail->forget) {
-        world.forgotten++;
-    } else {
-        world.completed++;
-        partition.open--;
+    turn();
+    if (one->releasing) {
+        evict_burst_over(one, world.results[world.submitted - 1]);
     }
-    mail_free(&mail);
 }
 
-static struct mail *mail_at(int64_t offset)
+void intake_forget_held(struct intake *one)
 {
-    struct kafka_record record = {.partition = &partition,
-                                  .topic = "sluice.q.bulk",
-                                  .source = KAFKA_SOURCE_BULK,
-                                  .offset = offset,
-                                  .value = slice_of(mem_zalloc(1), 1)};
-    partition.open++;
-    return mail_create(&worker, &record);
+    (void)one;
+    world.forgotten = true;
 }
 
-static void give_back(int64_t offset)
+bool intake_submit(struct intake *one, enum burst_kind kind, struct fault *fault)
 {
-    struct mail *mail = mail_at(offset);
-    list_push_back(&intake.returned, &mail->node);
+    assert_int_equal(kind, BURST_RELEASE);
+    assert_int_equal(one->answers_missing, 0);
+    assert_int_equal(world.busy, 0);
+    if (world.refused != FAULT_NONE) {
+        return fault_set(fault, world.refused, 0, "refused");
+    }
+    assert_true(world.submitted < ASKED_MAX);
+    world.submitted++;
+    return true;
 }
 
-/* The intake thread's own clock tick: no turn waits for ever. */
+bool burst_is_busy(const struct burst *burst)
+{
+    (void)burst;
+    world.busy -= world.busy > 0 ? 1 : 0;
+    return world.busy > 0;
+}
+
+void claims_drop(struct claims *claims)
+{
+    (void)claims;
+    world.dropped = true;
+}
+
+/* No turn of the loop waits for ever. */
 static void tick(struct timer *timer, struct mono_time now)
 {
     wheel_set(io_loop_wheel(intake.loop), timer, mono_add_ms(now, 5), tick);
@@ -158,129 +145,204 @@ static void tick(struct timer *timer, struct mono_time now)
 
 static int set_up(void **state)
 {
+    static struct kafka_partition *assigned[] = {&partition};
     struct fault fault;
     (void)state;
     memset(&world, 0, sizeof(world));
-    partition = (struct kafka_partition){.highest_complete = -1, .epoch = 1};
-    config = (struct config){.streams = &stream, .stream_count = 1};
-    config.kafka.prefix = "sluice.";
-    config.kafka.tier_unit_ms = 30000;
-    worker = (struct worker){.config = &config, .shards = shards, .shard_count = 1};
-    worker_name_topics(&worker);
-    intake = (struct intake){.magic = INTAKE_MAGIC, .worker = &worker};
+    world.runs = -1;
+    memset(&config, 0, sizeof(config));
+    memset(&worker, 0, sizeof(worker));
+    worker.config = &config;
+    worker.shards = shards;
+    worker.shard_count = SHARDS;
+    worker.tenures.session_timeout_us = 6000000;
+    memset(&intake, 0, sizeof(intake));
+    intake.magic = INTAKE_MAGIC;
+    intake.worker = &worker;
+    intake.assigned = assigned;
+    intake.assigned_count = 1;
     intake.loop = io_loop_create(&fault);
     assert_non_null(intake.loop);
-    intake.outbox = outbox_create(&worker, intake.loop);
-    list_init(&intake.held);
-    list_init(&intake.returned);
-    worker.intake = &intake;
     tick(&intake.serve, io_loop_now(intake.loop));
+    partition.ours = true;
+    offsets_init(&partition.offsets, 0);
+    assert_int_equal(tenure_begin(&worker.tenures), 1);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    assert_true(list_empty(&intake.returned));
     wheel_cancel(io_loop_wheel(intake.loop), &intake.serve);
-    outbox_free(&intake.outbox);
     io_loop_free(&intake.loop);
-    assert_int_equal(atomic_load(&worker.messages), 0);
+    offsets_free(&partition.offsets);
+    mem_free(intake.in_flight);
     return 0;
 }
 
-static void evict(bool lost)
+static void begin_to_run(int64_t offset)
 {
-    struct kafka_partition *partitions[] = {&partition};
-    evict_partitions(&intake, partitions, 1, 0, lost);
+    assert_int_equal(offsets_open(&partition.offsets, offset), OFFSETS_OPENED);
+    world.runs = offset;
 }
 
-static void what_lies_above_everything_completed_is_forgotten(void **state)
+static void end_run(void)
+{
+    offsets_complete(&partition.offsets, world.runs);
+}
+
+/* Who is in flight may end only if the release was committed. */
+static void expect_tenure(bool released)
+{
+    assert_int_equal(tenure_may_end(&worker.tenures, 1, true, mono_now()), released);
+    assert_false(tenure_may_end(&worker.tenures, 1, false, mono_now()));
+    assert_true(world.dropped && world.forgotten);
+}
+
+static void what_nothing_runs_in_is_released_at_once(void **state)
 {
     (void)state;
-    partition.highest_complete = 5;
-    give_back(3);
-    give_back(5);
-    give_back(6);
-    give_back(9);
-    evict(false);
-    assert_int_equal(world.asked_count, 1);
+    world.busy = 3;
+    evict_partitions(&intake, false);
+    assert_int_equal(world.asked_count, SHARDS);
     assert_int_equal(world.asked[0], SHARD_RETURN);
-    assert_int_equal(world.moved, 2);
-    assert_int_equal(world.completed, 2); /* the copies are on Kafka */
-    assert_int_equal(world.forgotten, 2);
-    assert_int_equal(partition.open, 2); /* not committed: the next owner reads them */
+    assert_int_equal(world.submitted, 1);
+    assert_int_equal(world.turns, 0); /* never the consumer from inside its callback */
+    expect_tenure(true);
 }
 
-static void a_partition_that_is_lost_is_forgotten_as_a_whole(void **state)
+static void what_runs_is_waited_for_and_then_named(void **state)
 {
     (void)state;
-    partition.highest_complete = 5;
-    give_back(3);
-    give_back(6);
-    partition.open++; /* one runs: nobody waits for it, nobody cuts it */
-    evict(true);
-    assert_int_equal(world.asked_count, 1);
-    assert_int_equal(world.moved, 0);
-    assert_int_equal(world.forgotten, 2);
+    begin_to_run(7);
+    evict_partitions(&intake, false);
+    assert_int_equal(world.submitted, 1);
+    assert_int_equal(intake.in_flight_count, 1);
+    assert_int_equal(intake.in_flight[0].offset, 7);
+    expect_tenure(true);
 }
 
-static void finish_when_cut(enum shard_request_kind kind)
+static void what_ends_in_time_holds_nobody_up(void **state)
 {
-    if (kind == SHARD_CUT) {
-        partition.open--;
-        partition.highest_complete = 8;
+    (void)state;
+    begin_to_run(7);
+    world.on_turn = end_run;
+    evict_partitions(&intake, false);
+    assert_int_equal(world.submitted, 1);
+    assert_int_equal(partition.offsets.open, 0);
+    expect_tenure(true);
+}
+
+static void what_is_lost_is_not_released(void **state)
+{
+    (void)state;
+    begin_to_run(7);
+    evict_partitions(&intake, true);
+    assert_int_equal(world.asked_count, SHARDS);
+    assert_int_equal(world.submitted, 0);
+    expect_tenure(false);
+}
+
+static void an_aborted_release_is_tried_again(void **state)
+{
+    (void)state;
+    world.results[0] = world.results[1] = KAFKA_BURST_ABORTED;
+    evict_partitions(&intake, false);
+    assert_int_equal(world.submitted, 3);
+    expect_tenure(true);
+}
+
+static void who_is_no_member_any_more_has_lost_them(void **state)
+{
+    (void)state;
+    world.results[0] = KAFKA_BURST_LOST;
+    evict_partitions(&intake, false);
+    assert_int_equal(world.submitted, 1);
+    expect_tenure(false);
+}
+
+static void who_has_no_generation_has_lost_them(void **state)
+{
+    (void)state;
+    world.refused = FAULT_CLOSED;
+    evict_partitions(&intake, false);
+    expect_tenure(false);
+}
+
+static void answers_to_an_earlier_question_do_not_count(void **state)
+{
+    (void)state;
+    world.stale = true;
+    evict_partitions(&intake, false);
+    assert_int_equal(world.submitted, 1);
+    expect_tenure(true);
+}
+
+static void empty_memory(void)
+{
+    if (world.asked[world.asked_count - 1] == SHARD_CUT) {
+        atomic_store(&worker.messages, 0);
+        end_run();
+        world.runs = -1;
+        world.on_turn = NULL;
     }
 }
 
-/* Else the next owner would send again what was finished above the low watermark. */
-static void what_runs_too_long_is_cut_before_anything_is_forgotten(void **state)
+/* The consumer is served all the while: a drain takes its time. */
+static void a_drain_cuts_what_takes_too_long(void **state)
 {
     (void)state;
-    partition.highest_complete = 2;
-    give_back(7);
-    give_back(9);
-    partition.open++; /* offset 8 runs */
-    world.on_ask = finish_when_cut;
-    evict(false);
-    assert_int_equal(world.asked_count, 2);
-    assert_int_equal(world.asked[1], SHARD_CUT);
-    assert_int_equal(world.moved, 1); /* 7 lies below 8, which is finished now */
-    assert_int_equal(world.forgotten, 1);
-    assert_int_equal(partition.open, 1);
-}
-
-static void mail_of_an_earlier_assignment_is_let_go(void **state)
-{
-    (void)state;
-    give_back(3);
-    partition.open = 0;
-    partition.epoch = 2;
-    evict(false);
-    assert_int_equal(world.moved, 0);
-    assert_int_equal(world.forgotten, 1);
-}
-
-static void a_drain_takes_everything(void **state)
-{
-    (void)state;
+    begin_to_run(3);
+    atomic_store(&worker.messages, 1);
+    world.on_turn = empty_memory;
     intake.draining = true;
-    evict(false);
-    assert_int_equal(world.asked_count, 1);
+    evict_drain(&intake);
+    assert_int_equal(world.asked_count, 2 * SHARDS);
     assert_int_equal(world.asked[0], SHARD_DRAIN);
+    assert_int_equal(world.asked[SHARDS], SHARD_CUT);
+    assert_true(world.turns > 0);
+    assert_int_equal(world.submitted, 1);
+    expect_tenure(true);
 }
+
+static void revoke_in_a_drain(void)
+{
+    world.on_turn = NULL;
+    evict_partitions(&intake, false);
+    partition.ours = false;
+    intake.assigned_count = 0;
+    atomic_store(&worker.messages, 0);
+}
+
+static void what_the_group_takes_in_a_drain_is_released_then(void **state)
+{
+    (void)state;
+    begin_to_run(3);
+    atomic_store(&worker.messages, 1);
+    config.worker.drain_timeout_ms = 60000;
+    world.on_turn = revoke_in_a_drain;
+    intake.draining = true;
+    evict_drain(&intake);
+    assert_int_equal(world.asked_count, SHARDS);
+    assert_int_equal(world.submitted, 1);
+    expect_tenure(true);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_lies_above_everything_completed_is_forgotten, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_partition_that_is_lost_is_forgotten_as_a_whole, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(what_runs_too_long_is_cut_before_anything_is_forgotten,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(mail_of_an_earlier_assignment_is_let_go, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_drain_takes_everything, set_up, tear_down),
+        TEST(what_nothing_runs_in_is_released_at_once),
+        TEST(what_runs_is_waited_for_and_then_named),
+        TEST(what_ends_in_time_holds_nobody_up),
+        TEST(what_is_lost_is_not_released),
+        TEST(an_aborted_release_is_tried_again),
+        TEST(who_is_no_member_any_more_has_lost_them),
+        TEST(who_has_no_generation_has_lost_them),
+        TEST(answers_to_an_earlier_question_do_not_count),
+        TEST(a_drain_cuts_what_takes_too_long),
+        TEST(what_the_group_takes_in_a_drain_is_released_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
