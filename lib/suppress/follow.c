@@ -46,10 +46,7 @@ bool suppress_set_apply(struct suppress_set *set, struct slice key, struct slice
         return false;
     }
     uint16_t today = suppress_today(now_ms);
-    struct suppress_mark mark = {
-        .reason = entry.reason < 0 || entry.reason > UINT8_MAX ? UINT8_MAX : (uint8_t)entry.reason,
-        .until_day = suppress_until_day(entry.expires_ms),
-    };
+    struct suppress_mark mark = suppress_mark_of(&entry);
     if (mark.reason == SUPPRESSION_NONE || (mark.until_day != 0 && mark.until_day <= today)) {
         (void)suppress_set_remove(set, hash);
     } else {

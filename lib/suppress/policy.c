@@ -304,6 +304,13 @@ bool suppress_is_spent(const struct suppression *entry, const struct config_supp
            entry->full_last_ms + policy->mailbox_full_after_ms <= now_ms;
 }
 
+struct suppress_mark suppress_mark_of(const struct suppression *entry)
+{
+    bool known = entry->reason >= 0 && entry->reason <= UINT8_MAX;
+    return (struct suppress_mark){.reason = known ? (uint8_t)entry->reason : UINT8_MAX,
+                                  .until_day = suppress_until_day(entry->expires_ms)};
+}
+
 uint16_t suppress_until_day(int64_t expires_ms)
 {
     int64_t day = (expires_ms + SUPPRESS_DAY_MS - 1) / SUPPRESS_DAY_MS;

@@ -15,6 +15,7 @@
 #include "schema/event.h"
 #include "schema/suppression.h"
 #include "suppress/key.h"
+#include "suppress/set.h"
 
 #define SUPPRESS_DAY_MS ((int64_t)24 * 3600 * 1000)
 
@@ -60,7 +61,9 @@ bool suppress_in_force(const struct suppression *entry, int64_t now_ms);
 bool suppress_is_spent(const struct suppression *entry, const struct config_suppression *policy,
                        int64_t now_ms, int64_t kept_ms);
 
-/* For the set: the first day on which it holds no more; 0: for ever. */
+/* For the set: what it keeps of an entry that is in force. */
+struct suppress_mark suppress_mark_of(const struct suppression *entry);
+/* The first day on which it holds no more; 0: for ever. */
 uint16_t suppress_until_day(int64_t expires_ms);
 uint16_t suppress_today(int64_t now_ms);
 
