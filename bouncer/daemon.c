@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "bouncer/actions.h"
+#include "bouncer/builder.h"
 #include "bouncer/mail.h"
 #include "bouncer/session.h"
 #include "policy/verp_keys.h"
@@ -95,6 +96,7 @@ static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
     if (ok) {
         bouncer->table = table_create(&all, kafka->prefix);
         bouncer->judge.table = bouncer->table;
+        bouncer->builder = builder_start(bouncer->config, &all);
     }
     mem_free(items);
     return ok;
@@ -377,6 +379,7 @@ void bouncer_close(struct bouncer *bouncer)
     if (bouncer->event_fd >= 0) {
         close(bouncer->event_fd);
     }
+    builder_stop(&bouncer->builder);
     table_free(&bouncer->table);
     tls_context_free(&bouncer->tls);
     classifier_free(&bouncer->classifier);

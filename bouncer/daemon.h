@@ -42,6 +42,7 @@ struct bouncer {
     struct verp_keys *keys;
     struct classifier *classifier;
     struct table *table;
+    struct builder *builder; /* of the suppression list */
     struct judge judge;
     struct actions *actions; /* NULL: none is configured */
 

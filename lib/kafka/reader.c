@@ -25,25 +25,29 @@ struct kafka_reader {
     rd_kafka_message_t *message; /* handed out */
 };
 
-struct keys {
-    const struct slice *items;
-    size_t count; /* 0: all partitions */
+/* What is read, and from where. */
+struct wanted {
+    int64_t from_ms; /* as kafka_reader_create() */
+    const struct slice *keys;
+    size_t key_count;                        /* 0: all partitions */
+    const struct kafka_reader_place *places; /* instead of from_ms */
+    size_t place_count;
 };
 
-static bool has_key(const struct keys *keys, rd_kafka_topic_t *topic, int32_t partition,
+static bool has_key(const struct wanted *wanted, rd_kafka_topic_t *topic, int32_t partition,
                     int32_t partition_count)
 {
-    bool found = keys->count == 0;
-    for (size_t i = 0; i < keys->count && !found; i++) {
+    bool found = wanted->key_count == 0;
+    for (size_t i = 0; i < wanted->key_count && !found; i++) {
         found =
-            rd_kafka_msg_partitioner_murmur2_random(topic, keys->items[i].ptr, keys->items[i].len,
+            rd_kafka_msg_partitioner_murmur2_random(topic, wanted->keys[i].ptr, wanted->keys[i].len,
                                                     partition_count, NULL, NULL) == partition;
     }
     return found;
 }
 
-static bool add_partitions(struct kafka_reader *reader, const char *name, const struct keys *keys,
-                           struct fault *fault)
+static bool add_partitions(struct kafka_reader *reader, const char *name,
+                           const struct wanted *wanted, struct fault *fault)
 {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(reader->rk, name, NULL);
     if (handle == NULL) {
@@ -58,7 +62,7 @@ static bool add_partitions(struct kafka_reader *reader, const char *name, const 
         for (int i = 0;
              error == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topics[0].partition_cnt; i++) {
             int32_t partition = metadata->topics[0].partitions[i].id;
-            if (has_key(keys, handle, partition, metadata->topics[0].partition_cnt)) {
+            if (has_key(wanted, handle, partition, metadata->topics[0].partition_cnt)) {
                 rd_kafka_topic_partition_list_add(reader->list, name, partition);
             }
         }
@@ -72,10 +76,10 @@ static bool add_partitions(struct kafka_reader *reader, const char *name, const 
 }
 
 static bool start(struct kafka_reader *reader, const char *const *topics, size_t count,
-                  const struct keys *keys, int64_t from_ms, struct fault *fault)
+                  const struct wanted *wanted, struct fault *fault)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!add_partitions(reader, topics[i], keys, fault)) {
+        if (!add_partitions(reader, topics[i], wanted, fault)) {
             return false;
         }
     }
@@ -83,9 +87,9 @@ static bool start(struct kafka_reader *reader, const char *const *topics, size_t
     reader->ended = mem_calloc((size_t)reader->list->cnt + 1, sizeof(*reader->ended));
     reader->open_count = reader->list->cnt;
     for (int i = 0; i < reader->list->cnt; i++) {
-        reader->list->elems[i].offset = from_ms == -2   ? RD_KAFKA_OFFSET_BEGINNING
-                                        : from_ms == -1 ? RD_KAFKA_OFFSET_END
-                                                        : from_ms;
+        reader->list->elems[i].offset = wanted->from_ms == -2   ? RD_KAFKA_OFFSET_BEGINNING
+                                        : wanted->from_ms == -1 ? RD_KAFKA_OFFSET_END
+                                                                : wanted->from_ms;
     }
     if (!kafka_list_offsets(reader->rk, reader->list, START_TIMEOUT_MS, fault)) {
         return false;
@@ -95,13 +99,21 @@ static bool start(struct kafka_reader *reader, const char *const *topics, size_t
             reader->list->elems[i].offset = RD_KAFKA_OFFSET_END;
         }
     }
+    for (size_t i = 0; i < wanted->place_count; i++) {
+        const struct kafka_reader_place *place = &wanted->places[i];
+        rd_kafka_topic_partition_t *one =
+            rd_kafka_topic_partition_list_find(reader->list, place->topic, place->partition);
+        if (one != NULL) {
+            one->offset = place->offset;
+        }
+    }
     rd_kafka_resp_err_t error = rd_kafka_assign(reader->rk, reader->list);
     return error == RD_KAFKA_RESP_ERR_NO_ERROR || kafka_fault_set(fault, error, "reading");
 }
 
 static struct kafka_reader *create(const struct kafka_properties *properties,
-                                   const char *const *topics, size_t count, const struct keys *keys,
-                                   int64_t from_ms, struct fault *fault)
+                                   const char *const *topics, size_t count,
+                                   const struct wanted *wanted, struct fault *fault)
 {
     struct kafka_conf builder;
     kafka_conf_begin(&builder, properties, fault);
@@ -130,7 +142,7 @@ static struct kafka_reader *create(const struct kafka_properties *properties,
     reader->magic = READER_MAGIC;
     reader->rk = rk;
     reader->list = rd_kafka_topic_partition_list_new(64);
-    if (!start(reader, topics, count, keys, from_ms, fault)) {
+    if (!start(reader, topics, count, wanted, fault)) {
         kafka_reader_free(&reader);
         return NULL;
     }
@@ -141,8 +153,8 @@ struct kafka_reader *kafka_reader_create(const struct kafka_properties *properti
                                          const char *const *topics, size_t count, int64_t from_ms,
                                          struct fault *fault)
 {
-    const struct keys all = {NULL, 0};
-    return create(properties, topics, count, &all, from_ms, fault);
+    const struct wanted wanted = {.from_ms = from_ms};
+    return create(properties, topics, count, &wanted, fault);
 }
 
 struct kafka_reader *kafka_reader_create_keys(const struct kafka_properties *properties,
@@ -150,8 +162,17 @@ struct kafka_reader *kafka_reader_create_keys(const struct kafka_properties *pro
                                               size_t key_count, int64_t from_ms,
                                               struct fault *fault)
 {
-    const struct keys some = {keys, key_count};
-    return create(properties, &topic, 1, &some, from_ms, fault);
+    const struct wanted wanted = {.from_ms = from_ms, .keys = keys, .key_count = key_count};
+    return create(properties, &topic, 1, &wanted, fault);
+}
+
+struct kafka_reader *kafka_reader_create_at(const struct kafka_properties *properties,
+                                            const char *const *topics, size_t count,
+                                            const struct kafka_reader_place *places,
+                                            size_t place_count, struct fault *fault)
+{
+    const struct wanted wanted = {.from_ms = -2, .places = places, .place_count = place_count};
+    return create(properties, topics, count, &wanted, fault);
 }
 
 void kafka_reader_free(struct kafka_reader **pointer)

@@ -23,6 +23,17 @@ struct kafka_reader_record {
 struct kafka_reader *kafka_reader_create(const struct kafka_properties *properties,
                                          const char *const *topics, size_t count, int64_t from_ms,
                                          struct fault *fault);
+/* From places that the owner has kept; partitions that are not among them from the beginning, and
+ * so those whose records there are gone. */
+struct kafka_reader_place {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+};
+struct kafka_reader *kafka_reader_create_at(const struct kafka_properties *properties,
+                                            const char *const *topics, size_t count,
+                                            const struct kafka_reader_place *places,
+                                            size_t place_count, struct fault *fault);
 /* Only those partitions of one topic to which a producer puts records with one of these keys. */
 struct kafka_reader *kafka_reader_create_keys(const struct kafka_properties *properties,
                                               const char *topic, const struct slice *keys,

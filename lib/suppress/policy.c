@@ -51,10 +51,14 @@ static enum suppress_cause cause_of_class(enum bounce_class class,
 static enum suppress_cause cause_of_attempt(const struct event_attempt *attempt)
 {
     enum bounce_class class;
+    enum bounce_disposition disposition;
     if (!bounce_class_parse(attempt->bounce_class, &class)) {
         return SUPPRESS_CAUSE_NONE;
     }
-    return cause_of_class(class, bounce_class_disposition(class, attempt->code / 100 == 4));
+    if (!bounce_disposition_parse(attempt->disposition, &disposition)) { /* of an older worker */
+        disposition = bounce_class_disposition(class, attempt->code / 100 == 4);
+    }
+    return cause_of_class(class, disposition);
 }
 
 /* An expired event tells the last reply as "452 4.2.2 text" (worker/settle.c): the mailbox was full

@@ -131,7 +131,7 @@ static int64_t import_rows(struct suppression_change *change, struct slice text)
     char room[SUPPRESS_ADDRESS_MAX + 1];
     struct suppress_key key;
     struct suppression entry;
-    struct columns columns;
+    struct columns columns = {{0}};
     struct csv csv;
     struct csv_row row;
     struct fault why = {0};

@@ -52,6 +52,11 @@ static void test_reader(void **state)
     assert_non_null(reader);
     assert_int_equal(read_all(reader, &sum), 0);
     kafka_reader_free(&reader);
+    const struct kafka_reader_place places[] = {{topics[1], 0, 4}, {"not.read", 0, 1}};
+    reader = kafka_reader_create_at(live_properties(), topics, 2, places, 2, &fault);
+    assert_non_null(reader); /* from the fifth of ten; the other topic from its beginning */
+    assert_int_equal(read_all(reader, &sum), N + 6);
+    kafka_reader_free(&reader);
     const char *absent = "nobody.made.this";
     assert_null(kafka_reader_create(live_properties(), &absent, 1, -2, &fault));
     assert_int_equal(fault.kind, FAULT_NOT_FOUND);

@@ -211,6 +211,12 @@ static void test_facts_of_bounces(void **state)
     assert_key(&fact, "//bob.smith@example.com");
     event.tenant = SLICE("");
     assert_false(suppress_fact_read(&event, &config, &fact));
+    event.tenant = SLICE("shop");
+    event.attempt.disposition = SLICE("hard-after-n"); /* a rule's word comes before the class's */
+    assert_true(suppress_fact_read(&event, &config, &fact));
+    assert_int_equal(fact.cause, SUPPRESS_CAUSE_STRIKE);
+    event.attempt.disposition = SLICE("soft");
+    assert_false(suppress_fact_read(&event, &config, &fact));
     event = bounce("user-unknown", 550);
     event.recipient = SLICE("not an address");
     assert_false(suppress_fact_read(&event, &config, &fact));
