@@ -1,6 +1,7 @@
 #include "worker/report.h"
 
 #include "worker/classify.h"
+#include "worker/sender_report.h"
 #include "worker/worker.h"
 
 #include "base/log.h"
@@ -288,7 +289,14 @@ void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t ind
         make_expired(&event.attempt);
     }
     struct uuid id = outcome_id(mail, type, index);
-    emit(reporter, mail, &event, &id, type == EVENT_BOUNCED || type == EVENT_EXPIRED);
+    bool failed = type == EVENT_BOUNCED || type == EVENT_EXPIRED;
+    emit(reporter, mail, &event, &id, failed);
+    if (failed && sender_report_is_due(mail, index)) {
+        char id_text[UUID_TEXT_LEN + 1];
+        uuid_format(&id, id_text);
+        sender_report_send(reporter->outbox, mail, index, outcome, facts,
+                           slice_of(id_text, UUID_TEXT_LEN), type == EVENT_EXPIRED);
+    }
     worker_count(reporter->worker, counter_of(type), 1);
 }
 

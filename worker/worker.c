@@ -33,6 +33,17 @@ struct kafka_property *worker_properties(const struct config *config,
     return items;
 }
 
+/* The first transactional stream: somebody waits for it. */
+static const char *stream_of_reports(const struct config *config)
+{
+    for (size_t i = 0; i < config->stream_count; i++) {
+        if (config->streams[i].class_ == CONFIG_CLASS_TRANSACTIONAL) {
+            return config->streams[i].name;
+        }
+    }
+    return config->stream_count > 0 ? config->streams[0].name : "tx";
+}
+
 void worker_name_topics(struct worker *worker)
 {
     const char *prefix = worker->config->kafka.prefix;
@@ -42,6 +53,8 @@ void worker_name_topics(struct worker *worker)
     snprintf(topics->facts, sizeof(topics->facts), "%sfacts", prefix);
     snprintf(topics->dlq, sizeof(topics->dlq), "%sdlq", prefix);
     snprintf(topics->suppression, sizeof(topics->suppression), "%ssuppression", prefix);
+    snprintf(topics->reports, sizeof(topics->reports), "%sq.%s", prefix,
+             stream_of_reports(worker->config));
     snprintf(topics->done, sizeof(topics->done), "%sdone", prefix);
     snprintf(topics->moved, sizeof(topics->moved), "%smoved", prefix);
     snprintf(topics->uncertain, sizeof(topics->uncertain), "%suncertain", prefix);

@@ -33,6 +33,7 @@ struct worker_topics {
     char moved[KAFKA_TOPIC_NAME_MAX + 1];
     char uncertain[KAFKA_TOPIC_NAME_MAX + 1];
     char suppression[KAFKA_TOPIC_NAME_MAX + 1];
+    char reports[KAFKA_TOPIC_NAME_MAX + 1]; /* the queue for what senders are told */
     char tiers[KAFKA_TIERS][KAFKA_TOPIC_NAME_MAX + 1];
 };
 

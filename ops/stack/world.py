@@ -115,6 +115,7 @@ vips:
 {_indent(default_site, 4)}\
 tenants:
   - {{name: demo, rate: 1000000/h, pools: [shared]}}
+  - {{name: careful, pools: [shared], bounce-to-sender: true}}
 streams:
   - {{name: tx, class: transactional, pool: shared, on-uncertain: hold}}   # what broke at the last moment is kept, not sent again
   - {{name: bulk, class: bulk, pool: shared, on-uncertain: hold{", verp: true" if bouncer_port else ""}}}

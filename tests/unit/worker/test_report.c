@@ -11,7 +11,8 @@
 static struct {
     struct arena *arena;
     struct event event;
-    size_t events, bounces;
+    size_t events, bounces, reports;
+    struct message report; /* to a sender */
 } seen;
 
 static struct kafka_delivery *to_acknowledge[4];
@@ -25,6 +26,12 @@ bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_rec
     if (strcmp(record->topic, "sluice.bounces") == 0) {
         seen.bounces++;
         return true;
+    }
+    if (strcmp(record->topic, "sluice.q.fast") == 0) {
+        const struct message_origin origin = {SLICE("q.fast"), 0, 0};
+        seen.reports++;
+        return message_decode(arena_copy(seen.arena, record->value), &origin, seen.arena,
+                              &seen.report, fault);
     }
     seen.events++;
     return event_decode(arena_copy(seen.arena, record->value), seen.arena, &seen.event, fault);
@@ -61,7 +68,17 @@ static void acknowledge_all(void)
 
 static struct message_recipient recipients[] = {{.address = {"jo@example.org", 14}},
                                                 {.address = {"ann.smith7@example.org", 22}}};
-static struct config config = {.kafka = {.prefix = "sluice."}};
+static const char *verp_domain = "back.test";
+static struct config_tenant tenants[] = {{.name = "quiet"},
+                                         {.name = "told", .bounce_to_sender = true}};
+static struct config_stream streams[] = {{.name = "slow", .class_ = CONFIG_CLASS_BULK},
+                                         {.name = "fast", .class_ = CONFIG_CLASS_TRANSACTIONAL}};
+static struct config config = {.kafka = {.prefix = "sluice."},
+                               .tenants = tenants,
+                               .tenant_count = ARRAY_LEN(tenants),
+                               .streams = streams,
+                               .stream_count = ARRAY_LEN(streams),
+                               .verp = {.domains = &verp_domain, .domain_count = 1}};
 static struct worker worker = {.config = &config, .name = "w", .node = "n"};
 static struct mail mail = {.magic = MAIL_MAGIC,
                            .message = {.mail_from = {"news@sender.test", 16},
@@ -89,6 +106,11 @@ static int set_up(void **state)
     assert_non_null(loop);
     outbox = outbox_create(&worker, loop);
     atomic_store(&mail.holds, 1);
+    mail.arena = seen.arena;
+    mail.message.tenant = SLICE_NULL;
+    mail.message.mail_from = SLICE("news@sender.test");
+    mail.message.content = SLICE("Subject: Hello\r\n\r\nbody\r\n");
+    recipients[0].dsn_notify = SLICE_NULL;
     reporter = reporter_create(&worker, outbox);
     return 0;
 }
@@ -189,6 +211,58 @@ static void a_permanent_reply_that_asks_for_patience_may_pass(void **state)
     assert_false(may_pass(SLICE("no")));
 }
 
+static void a_final_failure_is_told_to_the_sender(void **state)
+{
+    (void)state;
+    mail.message.tenant = SLICE("told");
+    tell(EVENT_BOUNCED, 0, 550, SLICE("User unknown"));
+    assert_int_equal(seen.reports, 1);
+    assert_int_equal(seen.report.mail_from.len, 0);
+    assert_int_equal(seen.report.recipient_count, 1);
+    check(seen.report.recipients[0].address, "news@sender.test");
+    check(seen.report.tenant, "told");
+    assert_true(slice_find(seen.report.content, SLICE("Final-Recipient: rfc822; jo@example.org")) >
+                0);
+    assert_true(slice_find(seen.report.content, SLICE("Diagnostic-Code: smtp; 550 User unknown")) >
+                0);
+    assert_true(slice_find(seen.report.content, SLICE("Subject: Hello")) > 0);
+    struct slice first = seen.report.id;
+    tell(EVENT_BOUNCED, 0, 550, SLICE("User unknown"));
+    assert_true(slice_eq(first, seen.report.id)); /* told again: the same message */
+    tell(EVENT_EXPIRED, 1, 0, SLICE("450 4.2.1 Later"));
+    assert_int_equal(seen.reports, 3);
+    assert_false(slice_eq(first, seen.report.id));
+    assert_true(slice_find(seen.report.content, SLICE("ann.smith7@example.org")) > 0);
+    tell(EVENT_DEFERRED, 1, 450, SLICE("Later"));
+    tell(EVENT_DELIVERED, 1, 250, SLICE("Ok"));
+    assert_int_equal(seen.reports, 3);
+}
+
+static void who_is_not_told(void **state)
+{
+    static const char *const silent[] = {"NEVER", "SUCCESS,DELAY"};
+    static const char *const nobody[] = {"", "token@back.test"};
+    (void)state;
+    mail.message.tenant = SLICE("quiet");
+    tell(EVENT_BOUNCED, 0, 550, SLICE("User unknown"));
+    mail.message.tenant = SLICE("other");
+    tell(EVENT_BOUNCED, 0, 550, SLICE("User unknown"));
+    mail.message.tenant = SLICE("told");
+    for (size_t i = 0; i < ARRAY_LEN(silent); i++) {
+        recipients[0].dsn_notify = slice_cstr(silent[i]);
+        tell(EVENT_BOUNCED, 0, 550, SLICE("User unknown"));
+    }
+    recipients[0].dsn_notify = SLICE("DELAY,failure");
+    for (size_t i = 0; i < ARRAY_LEN(nobody); i++) {
+        mail.message.mail_from = slice_cstr(nobody[i]);
+        tell(EVENT_BOUNCED, 0, 550, SLICE("User unknown"));
+    }
+    assert_int_equal(seen.reports, 0);
+    mail.message.mail_from = SLICE("news@sender.test");
+    tell(EVENT_BOUNCED, 0, 550, SLICE("User unknown"));
+    assert_int_equal(seen.reports, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +272,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(equal_causes_have_equal_keys, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_expired_tells_the_cause_of_its_last_reply, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_final_failure_is_told_to_the_sender, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_not_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_permanent_reply_that_asks_for_patience_may_pass, set_up,
                                         tear_down),
     };
