@@ -208,6 +208,7 @@ static void add_given(struct claims *claims, const struct kafka_given *given, si
             .partition = kafka_partition_id(given[i].partition),
             .committed = given[i].committed,
             .lowest = given[i].lowest,
+            .highest = given[i].highest,
             .metadata = slice_cstr(given[i].metadata),
             .mine = given[i].mine,
         };

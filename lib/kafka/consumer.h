@@ -69,6 +69,7 @@ struct kafka_given {
     bool mine;            /* given to us; the others are told for their metadata */
     int64_t committed;    /* -1: never */
     int64_t lowest;       /* the lowest offset there is; only of `mine` */
+    int64_t highest;      /* behind the last one that can be read; only of `mine` */
     const char *metadata; /* of the commit, "" none; valid during the call */
 };
 

@@ -283,10 +283,11 @@ static void add_given(struct kafka_consumer *consumer, struct kafka_given *given
     };
 }
 
-/* Those that are ours, then the others; all three lists are sorted. */
+/* Those that are ours, then the others; all lists are sorted. */
 static void tell_given(struct kafka_consumer *consumer,
                        const rd_kafka_topic_partition_list_t *committed,
-                       const rd_kafka_topic_partition_list_t *lowest)
+                       const rd_kafka_topic_partition_list_t *lowest,
+                       const rd_kafka_topic_partition_list_t *highest)
 {
     const rd_kafka_topic_partition_list_t *mine = consumer->pending;
     struct kafka_given *given =
@@ -299,6 +300,7 @@ static void tell_given(struct kafka_consumer *consumer,
         CHECK(count == (size_t)i + 1);
         given[i].mine = true;
         given[i].lowest = find(lowest, one->topic, one->partition)->offset;
+        given[i].highest = find(highest, one->topic, one->partition)->offset;
     }
     for (int i = 0; i < committed->cnt; i++) {
         const rd_kafka_topic_partition_t *one = &committed->elems[i];
@@ -315,10 +317,41 @@ static void tell_given(struct kafka_consumer *consumer,
     mem_free(given);
 }
 
+/* RD_KAFKA_OFFSET_BEGINNING or _END of all that is pending, sorted; NULL: later. */
+static rd_kafka_topic_partition_list_t *ends_of(struct kafka_consumer *consumer, int64_t which)
+{
+    struct fault fault;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_copy(consumer->pending);
+    for (int i = 0; i < list->cnt; i++) {
+        list->elems[i].offset = which;
+    }
+    if (!kafka_list_offsets(consumer->rk, list, LOWEST_TIMEOUT_MS, &fault)) {
+        ask_later(consumer, fault.text);
+        rd_kafka_topic_partition_list_destroy(list);
+        return NULL;
+    }
+    rd_kafka_topic_partition_list_sort(list, NULL, NULL);
+    return list;
+}
+
+/* False: the brokers would not say of one of them. */
+static bool all_told(struct kafka_consumer *consumer,
+                     const rd_kafka_topic_partition_list_t *committed)
+{
+    for (int i = 0; i < consumer->pending->cnt; i++) {
+        const rd_kafka_topic_partition_t *one = &consumer->pending->elems[i];
+        const rd_kafka_topic_partition_t *told = find(committed, one->topic, one->partition);
+        if (told != NULL && told->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            ask_later(consumer, rd_kafka_err2str(told->err));
+            return false;
+        }
+    }
+    return true;
+}
+
 static void answered(struct kafka_consumer *consumer, rd_kafka_event_t *event)
 {
     struct consumer_claim *claim = &consumer->claim;
-    struct fault fault;
     if (claim->phase != CLAIM_ASKED || (uintptr_t)rd_kafka_event_opaque(event) != claim->asking) {
         return;
     }
@@ -338,24 +371,20 @@ static void answered(struct kafka_consumer *consumer, rd_kafka_event_t *event)
     rd_kafka_topic_partition_list_t *committed =
         rd_kafka_topic_partition_list_copy(rd_kafka_group_result_partitions(groups[0]));
     rd_kafka_topic_partition_list_sort(committed, NULL, NULL);
-    rd_kafka_topic_partition_list_t *lowest = rd_kafka_topic_partition_list_copy(consumer->pending);
-    rd_kafka_resp_err_t refused = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (int i = 0; i < lowest->cnt; i++) {
-        const rd_kafka_topic_partition_t *one =
-            find(committed, lowest->elems[i].topic, lowest->elems[i].partition);
-        refused = one != NULL && one->err != RD_KAFKA_RESP_ERR_NO_ERROR ? one->err : refused;
-        lowest->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_topic_partition_list_t *lowest = NULL;
+    rd_kafka_topic_partition_list_t *highest = NULL;
+    if (all_told(consumer, committed)) {
+        lowest = ends_of(consumer, RD_KAFKA_OFFSET_BEGINNING);
+        highest = lowest == NULL ? NULL : ends_of(consumer, RD_KAFKA_OFFSET_END);
     }
-    if (refused != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        ask_later(consumer, rd_kafka_err2str(refused));
-    } else if (!kafka_list_offsets(consumer->rk, lowest, LOWEST_TIMEOUT_MS, &fault)) {
-        ask_later(consumer, fault.text);
-    } else {
-        rd_kafka_topic_partition_list_sort(lowest, NULL, NULL);
-        tell_given(consumer, committed, lowest);
+    if (highest != NULL) {
+        tell_given(consumer, committed, lowest, highest);
+        rd_kafka_topic_partition_list_destroy(highest);
+    }
+    if (lowest != NULL) {
+        rd_kafka_topic_partition_list_destroy(lowest);
     }
     rd_kafka_topic_partition_list_destroy(committed);
-    rd_kafka_topic_partition_list_destroy(lowest);
 }
 
 void claim_given(struct kafka_consumer *consumer)
