@@ -180,7 +180,7 @@ struct limit *redis_limit_get(struct redis_limiter *limiter, struct slice key,
     struct limit *limit = limit_named(name);
     if (limit == NULL) {
         limit = limit_named("");
-        assert_non_null(limit);
+        CHECK(limit != NULL);
         *limit = (struct limit){
             .slots = rule->kind == LIMIT_SLOTS, .amount = rule->amount, .wake.run = wake};
         memcpy(limit->key, name, sizeof(name));
