@@ -25,6 +25,7 @@ struct publish_options {
     const char *config, *from, *recipients, *message, *tenant, *campaign, *klass, *stream, *pool;
     uint64_t rate; /* recipients per second; 0: as fast as it goes */
     uint64_t group;
+    int64_t not_before_ms; /* from now; 0: at once */
     bool json;
 };
 
@@ -198,6 +199,8 @@ static bool prepare_message(struct publish_run *run, struct slice content,
     message.campaign = options->campaign;
     message.mail_from = options->from;
     message.pool = options->pool;
+    message.not_before_ms =
+        options->not_before_ms == 0 ? 0 : wall_now().ms + options->not_before_ms;
     message.content = content.ptr;
     message.content_bytes = content.len;
     message.recipients = &somebody;
@@ -272,13 +275,15 @@ static int usage(void)
         "usage: sluicectl publish --config FILE --from ADDRESS --recipients LIST.csv --message "
         "FILE --tenant NAME\n"
         "         [--campaign NAME] [--class bulk|transactional] [--stream NAME] [--pool NAME]\n"
-        "         [--rate RECIPIENTS-PER-SECOND] [--group N] [--json]\n"
+        "         [--rate RECIPIENTS-PER-SECOND] [--group N] [--not-before DURATION] [--json]\n"
         "\n"
         "LIST.csv has a header line; the column \"email\" (or the first) is the address, the "
         "others become metadata\n"
         "of the recipient. --from \"\" is the null sender. --group N puts up to N recipients of a "
         "domain into one\n"
-        "message (default 1). Exit status: 0 all published, 1 some were not, 2 wrong usage.\n",
+        "message (default 1). --not-before 2h: nothing is tried before that time from now. Exit "
+        "status:\n"
+        "0 all published, 1 some were not, 2 wrong usage.\n",
         stderr);
     return 2;
 }
@@ -302,6 +307,7 @@ int cmd_publish(int argc, char **argv)
         {"pool", required_argument, NULL, 'p'},
         {"rate", required_argument, NULL, 'R'},
         {"group", required_argument, NULL, 'g'},
+        {"not-before", required_argument, NULL, 'b'},
         {"json", no_argument, NULL, 'j'},
         {NULL, 0, NULL, 0},
     };
@@ -322,6 +328,9 @@ int cmd_publish(int argc, char **argv)
         case 'p': options.pool = optarg; break;
         case 'R': good = good && parse_number(optarg, 1, 1000000, &options.rate); break;
         case 'g': good = good && parse_number(optarg, 1, GROUP_MOST, &options.group); break;
+        case 'b':
+            good = good && duration_parse_ms(slice_cstr(optarg), &options.not_before_ms);
+            break;
         case 'j': options.json = true; break;
         default: good = false; break;
         }
