@@ -160,7 +160,7 @@ static inline void wake(struct io_task *task)
     pump(limit);
 }
 
-static inline struct limit *limit_named(const char *key)
+static inline struct limit *limit_find(const char *key)
 {
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
         if (strcmp(limits[i].key, key) == 0) {
@@ -170,6 +170,13 @@ static inline struct limit *limit_named(const char *key)
     return NULL;
 }
 
+static inline struct limit *limit_named(const char *key)
+{
+    struct limit *limit = limit_find(key);
+    CHECK(limit != NULL);
+    return limit;
+}
+
 struct limit *redis_limit_get(struct redis_limiter *limiter, struct slice key,
                               const struct limit_rule *rule)
 {
@@ -177,10 +184,9 @@ struct limit *redis_limit_get(struct redis_limiter *limiter, struct slice key,
     (void)limiter;
     assert_true(key.len < sizeof(name));
     snprintf(name, sizeof(name), "%.*s", SLICE_FMT(key));
-    struct limit *limit = limit_named(name);
+    struct limit *limit = limit_find(name);
     if (limit == NULL) {
-        limit = limit_named("");
-        CHECK(limit != NULL);
+        limit = limit_named(""); /* a free one */
         *limit = (struct limit){
             .slots = rule->kind == LIMIT_SLOTS, .amount = rule->amount, .wake.run = wake};
         memcpy(limit->key, name, sizeof(name));
