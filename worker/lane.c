@@ -11,15 +11,22 @@
 #define LANE_MIN_CAPACITY 64
 #define LANE_MAX_CAPACITY 1000000000 /* more is no bound */
 #define LANE_CAPACITY_SECONDS 60
-/* No mail waits longer in memory, so that what is committed keeps moving. */
+/* No mail waits longer in memory, so that what is committed keeps moving; but what is next in turn
+ * waits twice as long, so that the lane has something to send until what was spilled comes back. */
 #define LANE_MAX_WAIT_MS 60000
 #define SPILL_STEP_MAX_MS 3600000.0
 /* A rate that was only measured is not believed for longer than that. */
 #define SPILL_MEASURED_MAX_MS 3600000
 /* A lane that waits for a slot is judged nevertheless after so long: its mail must not pile up. */
 #define LANE_SLOT_PATIENCE_MS 30000
-/* A lane is not judged by its speed before it has been busy for that long. */
-#define LANE_JUDGE_AFTER_MS 5000
+/* A lane is not judged by its speed before it has been busy for that long: connections, slots and
+ * shares of rates take their time. When memory is half full it is judged sooner. */
+#define LANE_JUDGE_AFTER_MS 30000
+#define LANE_JUDGE_SOONER_MS 5000
+#define LANE_JUDGE_SOONER_PERCENT 50
+/* When memory is so full a lane holds this many seconds of its rate. */
+#define LANE_TIGHT_PERCENT 80
+#define LANE_TIGHT_SECONDS 15
 #define LANE_DETACH_AFTER_MS 3000
 #define LANE_DETACH_PER_TICK 20000
 
@@ -58,8 +65,9 @@ static double measured_rate(const struct lane *lane, struct mono_time now)
         mono_since_us(now, lane->slotless_since) < (int64_t)LANE_SLOT_PATIENCE_MS * 1000) {
         now = lane->slotless_since;
     }
-    if (lane->busy_since.us == 0 ||
-        mono_since_us(now, lane->busy_since) < (int64_t)LANE_JUDGE_AFTER_MS * 1000) {
+    bool soon = worker_pressure_percent(lane->shard->worker) >= LANE_JUDGE_SOONER_PERCENT;
+    int64_t after_ms = soon ? LANE_JUDGE_SOONER_MS : LANE_JUDGE_AFTER_MS;
+    if (lane->busy_since.us == 0 || mono_since_us(now, lane->busy_since) < after_ms * 1000) {
         return 0;
     }
     double rate = (double)lane->busy_taken * 1e6 / (double)mono_since_us(now, lane->busy_since);
@@ -75,9 +83,10 @@ static double expected_rate(const struct lane *lane, struct mono_time now)
 }
 
 /* Mails that are held at that rate. */
-static size_t capacity_at(double rate)
+static size_t capacity_at(const struct lane *lane, double rate)
 {
-    double capacity = rate * LANE_CAPACITY_SECONDS;
+    bool tight = worker_pressure_percent(lane->shard->worker) >= LANE_TIGHT_PERCENT;
+    double capacity = rate * (tight ? LANE_TIGHT_SECONDS : LANE_CAPACITY_SECONDS);
     if (capacity == 0 || capacity >= (double)LANE_MAX_CAPACITY) {
         return SIZE_MAX;
     }
@@ -86,14 +95,28 @@ static size_t capacity_at(double rate)
 
 size_t lane_capacity(const struct lane *lane, struct mono_time now)
 {
-    return capacity_at(expected_rate(lane, now));
+    return capacity_at(lane, expected_rate(lane, now));
 }
 
-/* To a tier, with the time at which its turn will have come: V = max(V, now + 60 s) + 1/rate
- * (design.md section 4). */
-static void spill_at(struct lane *lane, struct mail *mail, double rate, int64_t *until_ms)
+/* Mails that are sent at that rate until what is spilled now can come back. */
+static size_t lane_keep(const struct lane *lane, double rate)
 {
-    int64_t earliest = wall_now().ms + LANE_CAPACITY_SECONDS * 1000;
+    double seconds = (double)lane->shard->worker->config->kafka.tier_unit_ms / 1000.0;
+    double keep = rate * seconds + 1;
+    return keep < (double)LANE_MAX_CAPACITY ? (size_t)keep : LANE_MAX_CAPACITY;
+}
+
+/* To a tier, with the time at which its turn will have come: when the `ahead` mails that stay are
+ * gone, which is held to be within 60 s, and then one after the other: V = max(V, now + that) +
+ * 1/rate (design.md section 4). */
+static void spill_at(struct lane *lane, struct mail *mail, double rate, size_t ahead,
+                     int64_t *until_ms)
+{
+    double wait_ms = rate > 0 ? (double)ahead * 1000.0 / rate : 0;
+    int64_t longest = LANE_CAPACITY_SECONDS * 1000;
+    int64_t wait = wait_ms < (double)longest ? (int64_t)wait_ms : longest;
+    int64_t unit = lane->shard->worker->config->kafka.tier_unit_ms;
+    int64_t earliest = wall_now().ms + (wait > unit ? wait : unit);
     double step_ms = rate > 0 ? 1000.0 / rate : 1;
     step_ms = step_ms < 1 ? 1 : step_ms > SPILL_STEP_MAX_MS ? SPILL_STEP_MAX_MS : step_ms;
     *until_ms = (*until_ms > earliest ? *until_ms : earliest) + (int64_t)step_ms;
@@ -110,23 +133,26 @@ static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
     if (!certain && lane->spill_until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
         lane->spill_until_ms = 0;
     }
-    spill_at(lane, mail, rate, &lane->spill_until_ms);
+    spill_at(lane, mail, rate, lane->queue.ready, &lane->spill_until_ms);
 }
 
 /* What a parked flow holds beyond 60 s of its own limits, or has held for so long. */
 static void spill_parked(struct lane *lane, struct queue_flow *flow, struct mono_time now)
 {
     struct flow_limits *limits = flow->limits;
-    size_t capacity = capacity_at(limits->bounds.rate);
+    size_t capacity = capacity_at(lane, limits->bounds.rate);
     size_t length = flow->length; /* the flow goes with its last mail */
-    for (; length > LANE_MIN_CAPACITY && length > capacity; length--) {
-        spill_at(lane, queue_take_last_of(&lane->queue, flow), limits->bounds.rate,
+    double rate = limits->bounds.rate;
+    if (mono_since_us(now, queue_first(flow)->queued) > (int64_t)LANE_MAX_WAIT_MS * 1000) {
+        capacity = lane_keep(lane, rate);
+    }
+    for (; length > capacity; length--) {
+        spill_at(lane, queue_take_last_of(&lane->queue, flow), rate, length,
                  &limits->spill_until_ms);
     }
-    struct mono_time oldest = mono_add_ms(now, -LANE_MAX_WAIT_MS);
+    struct mono_time oldest = mono_add_ms(now, -2 * LANE_MAX_WAIT_MS);
     for (; length > 0 && mono_before(queue_first(flow)->queued, oldest); length--) {
-        spill_at(lane, queue_take_of(&lane->queue, flow), limits->bounds.rate,
-                 &limits->spill_until_ms);
+        spill_at(lane, queue_take_of(&lane->queue, flow), rate, length, &limits->spill_until_ms);
     }
 }
 
@@ -263,7 +289,7 @@ void lane_suspend(struct lane *lane, const struct smtp_outcome *outcome)
              SLICE_FMT(lane->site_name), SLICE_FMT(lane->route), lane->queue.length,
              log_quote(quoted, sizeof(quoted), lane->trouble.text));
     list_init(&waiting);
-    queue_extract_before(&lane->queue, MONO_NEVER, &waiting);
+    queue_extract_all(&lane->queue, &waiting);
     while ((node = list_pop_front(&waiting)) != NULL) {
         defer_for_trouble(lane, CONTAINER_OF(node, struct mail, node));
     }
@@ -312,7 +338,9 @@ static void spill_older(struct lane *lane, struct mono_time now)
     struct list older;
     struct list *node;
     list_init(&older);
-    queue_extract_before(&lane->queue, mono_add_ms(now, -LANE_MAX_WAIT_MS), &older);
+    queue_extract_before(&lane->queue, mono_add_ms(now, -2 * LANE_MAX_WAIT_MS), 0, &older);
+    queue_extract_before(&lane->queue, mono_add_ms(now, -LANE_MAX_WAIT_MS),
+                         lane_keep(lane, expected_rate(lane, now)), &older);
     while ((node = list_pop_front(&older)) != NULL) {
         spill(lane, CONTAINER_OF(node, struct mail, node), now);
     }

@@ -167,7 +167,7 @@ void lane_free(struct lane **handle)
         session_close(CONTAINER_OF(session_node, struct session, node));
     }
     list_init(&left);
-    queue_extract_before(&lane->queue, MONO_NEVER, &left);
+    queue_extract_all(&lane->queue, &left);
     while ((node = list_pop_front(&left)) != NULL) {
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
         dns_site_unref(&mail->site);

@@ -339,15 +339,19 @@ struct sweep {
     bool (*wanted)(const struct mail *mail, const void *context);
     const void *context;
     bool up_to_first; /* behind the first that is not wanted there is none either */
+    size_t keep;      /* so many of the wanted stay */
     struct list *out;
 };
 
-static void sweep_flow(struct queue *queue, struct queue_flow *flow, const struct sweep *sweep)
+static void sweep_flow(struct queue *queue, struct queue_flow *flow, struct sweep *sweep)
 {
     size_t gone = 0;
     list_foreach_safe (node, after, &flow->mails) {
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
-        if (sweep->wanted(mail, sweep->context)) {
+        bool wanted = sweep->wanted(mail, sweep->context);
+        if (wanted && sweep->keep > 0) {
+            sweep->keep--;
+        } else if (wanted) {
             list_remove(&mail->node);
             list_push_back(sweep->out, &mail->node);
             gone++;
@@ -359,7 +363,7 @@ static void sweep_flow(struct queue *queue, struct queue_flow *flow, const struc
     flow_drop_empty(queue, flow);
 }
 
-static void sweep_all(struct queue *queue, const struct sweep *sweep)
+static void sweep_ready(struct queue *queue, struct sweep *sweep)
 {
     for (size_t i = 0; i < QUEUE_CLASSES; i++) {
         list_foreach_safe (node, after, &queue->classes[i].active) {
@@ -370,6 +374,10 @@ static void sweep_all(struct queue *queue, const struct sweep *sweep)
             tenant_drop_empty(tenant);
         }
     }
+}
+
+static void sweep_parked(struct queue *queue, struct sweep *sweep)
+{
     list_foreach_safe (node, after, &queue->parked) {
         struct queue_flow *flow = CONTAINER_OF(node, struct queue_flow, node);
         struct queue_tenant *tenant = flow->tenant;
@@ -382,7 +390,21 @@ void queue_extract(struct queue *queue,
                    bool (*wanted)(const struct mail *mail, const void *context),
                    const void *context, struct list *out)
 {
-    sweep_all(queue, &(struct sweep){wanted, context, false, out});
+    struct sweep sweep = {wanted, context, false, 0, out};
+    sweep_ready(queue, &sweep);
+    sweep_parked(queue, &sweep);
+}
+
+static bool is_any(const struct mail *mail, const void *context)
+{
+    (void)mail;
+    (void)context;
+    return true;
+}
+
+void queue_extract_all(struct queue *queue, struct list *out)
+{
+    queue_extract(queue, is_any, NULL, out);
 }
 
 static bool is_older(const struct mail *mail, const void *context)
@@ -391,9 +413,10 @@ static bool is_older(const struct mail *mail, const void *context)
     return mono_before(mail->queued, *before);
 }
 
-void queue_extract_before(struct queue *queue, struct mono_time before, struct list *out)
+void queue_extract_before(struct queue *queue, struct mono_time before, size_t keep,
+                          struct list *out)
 {
-    sweep_all(queue, &(struct sweep){is_older, &before, true, out});
+    sweep_ready(queue, &(struct sweep){is_older, &before, true, keep, out});
 }
 
 /* False: enough. */

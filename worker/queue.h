@@ -85,7 +85,9 @@ void queue_foreach_before(struct queue *queue, struct mono_time before, size_t m
 void queue_extract(struct queue *queue,
                    bool (*wanted)(const struct mail *mail, const void *context),
                    const void *context, struct list *out);
-/* The same for the mails that joined the lane before that time. */
-void queue_extract_before(struct queue *queue, struct mono_time before, struct list *out);
+void queue_extract_all(struct queue *queue, struct list *out);
+/* Those that are ready and joined the lane before that time, but for `keep` of the oldest. */
+void queue_extract_before(struct queue *queue, struct mono_time before, size_t keep,
+                          struct list *out);
 
 #endif

@@ -115,6 +115,10 @@ static int64_t period_of(struct slice unit)
         {"s", 1000},    {"sec", 1000},     {"m", 60000},    {"min", 60000},
         {"h", 3600000}, {"hour", 3600000}, {"d", 86400000}, {"day", 86400000},
     };
+    int64_t ms;
+    if (unit.len > 0 && unit.ptr[0] >= '0' && unit.ptr[0] <= '9') {
+        return duration_parse_ms(unit, &ms) ? ms : 0;
+    }
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         if (slice_eq(unit, slice_cstr(units[i].word))) {
             return units[i].ms;
@@ -137,7 +141,7 @@ static void parse_rate(struct yaml_reader *reader, const yaml_node_t *node, void
     if (!number || count == 0 || count > SIM_RATE_MAX || period_ms == 0) {
         yaml_problem(
             reader, node,
-            "\"%.*s\": expected a rate such as 1000/s, 30/min, 300/h, up to %u in a window",
+            "\"%.*s\": expected a rate such as 1000/s, 30/min, 40/10s, up to %u in a window",
             SLICE_FMT(text), SIM_RATE_MAX);
         return;
     }

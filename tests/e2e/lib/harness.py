@@ -303,6 +303,11 @@ def run(arena_of, tests):
             arena.print_logs()
         arena.close()
     left = processes_of(arena.folder)
+    for _ in range(30):  # one that is just ending has no command line any more
+        if not left:
+            break
+        time.sleep(0.1)
+        left = processes_of(arena.folder)
     if left:
         print(f"{arena.name}: processes are left: {left}")
         failed.append("left processes")

@@ -32,7 +32,7 @@ static void test_everything(void **state)
               "    starttls: ok\n"
               "    max-connections: 20\n"
               "    max-rate: 30/min\n"
-              "    max-connection-rate: 7 / h\n"
+              "    max-connection-rate: 7 / 10s\n"
               "    rate-counts: recipients\n"
               "    burst: 3\n"
               "    greylist: 3s\n"
@@ -63,7 +63,7 @@ static void test_everything(void **state)
     assert_string_equal(big->key, "/y.pem");
     assert_int_equal(big->max_rate.count, 30);
     assert_int_equal(big->max_rate.period_ms, 60000);
-    assert_int_equal(big->max_connection_rate.period_ms, 3600000);
+    assert_int_equal(big->max_connection_rate.period_ms, 10000);
     assert_int_equal(big->rate_counts, SIM_RATE_RECIPIENTS);
     assert_true(big->greylist && big->greylist_ms == 3000);
     assert_int_equal(big->unknown, 50000);
@@ -104,6 +104,8 @@ static void test_mistakes(void **state)
         {"unknown: -1%", ":4: \"-1%\": expected a share"},
         {"unknown: 0.00001%", ":4: "},
         {"max-rate: 0/s", ":4: \"0/s\": expected a rate"},
+        {"max-rate: 10/0s", ":4: \"10/0s\": expected a rate"},
+        {"max-rate: 10/10x", ":4: \"10/10x\": expected a rate"},
         {"max-rate: 10/week", ":4: \"10/week\": expected a rate"},
         {"max-rate: 99999999/s", ":4: "},
         {"max-connections: 0", ":4: \"0\": expected a number above 0"},

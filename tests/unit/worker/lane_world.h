@@ -415,6 +415,8 @@ static inline int set_up(void **state)
     config.kafka.prefix = "sluice.";
     config.kafka.tier_unit_ms = 30000;
     config.worker.max_connections = 100;
+    config.worker.max_messages = 1000;
+    config.worker.memory_max_bytes = 1 << 30;
     site = (struct config_site){.name = "s",
                                 .smtp_hosts = hosts,
                                 .smtp_host_count = 1,

@@ -69,7 +69,7 @@ static void a_slow_lane_is_spilled_to_the_times_of_its_rate(void **state)
 static void capacity_is_sixty_seconds_of_the_rate(void **state)
 {
     struct lane_vip two[2] = {{.weight = 1}, {.weight = 1}};
-    struct lane lane = {.config = &site, .vips = two, .vip_count = 2};
+    struct lane lane = {.config = &site, .vips = two, .vip_count = 2, .shard = &shard};
     struct mono_time now = {.us = 1000000000};
     (void)state;
     assert_true(lane_capacity(&lane, now) == SIZE_MAX);
@@ -87,7 +87,14 @@ static void capacity_is_sixty_seconds_of_the_rate(void **state)
     lane.bounds.rate = 0;
     lane.busy_since.us = now.us - 10000000; /* 30 mails in ten seconds */
     lane.busy_taken = 30;
-    assert_int_equal(lane_capacity(&lane, now), 180);
+    assert_true(lane_capacity(&lane, now) == SIZE_MAX); /* too soon to tell … */
+    atomic_store(&worker.messages, 600);
+    assert_int_equal(lane_capacity(&lane, now), 180); /* … but for memory that is half full */
+    atomic_store(&worker.messages, 900);
+    lane.busy_taken = 300;
+    assert_int_equal(lane_capacity(&lane, now), 450); /* and when it is nearly full: 15 s */
+    atomic_store(&worker.messages, 600);
+    lane.busy_taken = 30;
     /* What it waits for its slot does not count, up to half a minute. */
     lane.busy_since.us = now.us - 30000000;
     lane.slotless_since.us = now.us - 20000000;
@@ -97,6 +104,7 @@ static void capacity_is_sixty_seconds_of_the_rate(void **state)
     lane.slotless_since = lane.busy_since;
     lane.busy_taken = 0;
     assert_int_equal(lane_capacity(&lane, now), 64);
+    atomic_store(&worker.messages, 0);
 }
 
 /* 100 s each by a rate that was only measured: not four hours for the last one. */
@@ -109,7 +117,7 @@ static void a_measured_rate_is_not_believed_for_longer_than_an_hour(void **state
     for (int i = 0; i < 63; i++) {
         push("v1");
     }
-    lane->busy_since = mono_add_ms(mono_now(), -20000);
+    lane->busy_since = mono_add_ms(mono_now(), -31000);
     lane->busy_taken = 0;
     for (int i = 0; i < 100; i++) {
         push("v1");
@@ -134,6 +142,11 @@ static void what_waited_for_a_minute_is_spilled(void **state)
     assert_int_equal(lane->queue.length, 4);
     assert_int_equal(world.due_count, 0);
     lane_tick(lane, mono_add_ms(now, 61000));
+    assert_int_equal(lane->queue.length, 1); /* the next in turn, but not for ever */
+    assert_int_equal(world.due_count, 3);
+    lane_tick(lane, mono_add_ms(now, 119000));
+    assert_int_equal(lane->queue.length, 1);
+    lane_tick(lane, mono_add_ms(now, 121000));
     assert_int_equal(lane->queue.length, 0);
     assert_int_equal(world.due_count, 4);
 }

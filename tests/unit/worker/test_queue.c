@@ -221,11 +221,16 @@ static void what_is_parked_keeps_nobody_back(void **state)
     struct mail *older = queue_first(flow);
     struct mail *younger = CONTAINER_OF(older->node.next, struct mail, node);
     younger->queued = (struct mono_time){5};
-    queue_extract_before(&queue, (struct mono_time){1}, &out);
-    assert_int_equal(queue.length, 1);
-    assert_ptr_equal(list_pop_front(&out), &older->node);
-    queue_extract_before(&queue, MONO_NEVER, &out);
+    queue_extract_before(&queue, (struct mono_time){1}, 0, &out);
+    assert_true(list_empty(&out)); /* parked ones stay */
+    queue_unpark(&queue, flow);
+    queue_extract_before(&queue, (struct mono_time){9}, 2, &out);
+    assert_true(list_empty(&out));
+    queue_extract_before(&queue, (struct mono_time){9}, 1, &out);
     assert_ptr_equal(list_pop_front(&out), &younger->node);
+    queue_park(&queue, flow);
+    queue_extract_all(&queue, &out);
+    assert_ptr_equal(list_pop_front(&out), &older->node);
     assert_int_equal(flows_gone, 3);
     mem_free(older);
     mem_free(younger);
