@@ -1,0 +1,680 @@
+/* A mail's way: worker/intake.c, worker/shard.c, worker/inherited.c, worker/session_txn.c,
+ * worker/settle.c, worker/outbox.c. */
+#include "simulation/process.h"
+
+#define MAILS_MOST (MAILS * 3 / 4)
+#define SESSIONS_LOST_MAX 3
+#define ATTEMPTS_MAX 10
+
+/* An event about a mail carries its place in the array, and the serial that it had. */
+static int64_t id_of(const struct process *process, const struct mail *mail)
+{
+    return (int64_t)mail->serial << 16 | (mail - process->mails);
+}
+
+/* NULL: it is gone. */
+static struct mail *mail_of(struct process *process, int64_t id)
+{
+    struct mail *mail = &process->mails[id & 0xffff];
+    return mail->where != WHERE_FREE && mail->serial == (uint32_t)(id >> 16) ? mail : NULL;
+}
+
+static uint32_t in_state(const struct mail *mail, enum rcpt state)
+{
+    uint32_t mask = 0;
+    for (int i = 0; i < RCPTS; i++) {
+        mask |= mail->rcpts[i] == state ? 1u << i : 0;
+    }
+    return mask;
+}
+
+static bool has_copies(const struct mail *mail)
+{
+    return (in_state(mail, RCPT_DEFERRED) | in_state(mail, RCPT_KEPT)) != 0;
+}
+
+bool ticket_is_valid(const struct process *process, const struct mail *mail)
+{
+    return mail->tenure == process->tenure && process->owned[mail->partition].ready;
+}
+
+void mail_free(struct world *world, const struct process *process, struct mail *mail)
+{
+    pardon_mail(world, process, mail); /* a crash at this moment would forget it */
+    mail->where = WHERE_FREE;
+}
+
+static void trace(const struct world *world, const struct process *process, const struct mail *mail,
+                  const char *what)
+{
+    tell(world, "%s message %d attempt %u at %d/%lld claim %llu: %s, to do %x, turn %u",
+         process->name, mail->record.message, mail->record.attempt, mail->partition,
+         (long long)mail->offset, (unsigned long long)mail->claim, what,
+         in_state(mail, RCPT_PENDING), mail->state.turn);
+}
+
+/* ---- events: worker/outbox.c ---- */
+
+enum told { TOLD_DELIVERED, TOLD_DEFERRED, TOLD_BOUNCED, TOLD_UNCERTAIN };
+
+static void close_mail(struct world *world, struct process *process, struct mail *mail);
+
+static void event_is_safe(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    struct mail *mail = mail_of(process, event->a);
+    if (mail != NULL) {
+        mail->events--;
+        if (mail->where == WHERE_HOME && mail->events == 0) {
+            close_mail(world, process, mail);
+        }
+    }
+}
+
+static void event_at_broker(struct world *world, struct event *event)
+{
+    int message = (int)(event->b >> 8);
+    int index = (int)(event->b >> 4 & 15);
+    struct recipient *recipient = &world->recipients[message][index];
+    uint32_t bit = 1u << (event->c % 32);
+    switch ((enum told)(event->b & 15)) {
+    case TOLD_DELIVERED:
+        recipient->delivered = true;
+        if (recipient->accepted == 0) {
+            violated(world, "message %d recipient %d: told as delivered, never accepted", message,
+                     index);
+        }
+        break;
+    case TOLD_DEFERRED: break;
+    case TOLD_BOUNCED: recipient->bounced = true; break;
+    case TOLD_UNCERTAIN: /* told again it has the same id */
+        recipient->uncertain += (recipient->uncertain_attempts & bit) == 0;
+        recipient->uncertain_attempts |= bit;
+        if (world->gentle) {
+            violated(world, "message %d recipient %d: uncertain, though all stops were planned",
+                     message, index);
+        }
+        break;
+    }
+    answer_from_broker(world, event, event_is_safe, event->a, 0, NULL);
+}
+
+static void tell_event(struct world *world, struct process *process, struct mail *mail, int index,
+                       enum told what)
+{
+    mail->events++;
+    ask_broker(world, process, event_at_broker, id_of(process, mail),
+               (int64_t)mail->record.message << 8 | index << 4 | (int)what, mail->record.attempt,
+               NULL);
+}
+
+/* ---- settling: worker/settle.c ---- */
+
+static bool is_leaving(const struct process *process, const struct mail *mail)
+{
+    return process->draining || tenure_of(process, mail->tenure) != TENURE_OWNED;
+}
+
+static void settle(struct world *world, struct process *process, struct mail *mail, int index,
+                   enum ledger_result result, int64_t due)
+{
+    struct state *state = &mail->state;
+    if (result == LEDGER_DEFERRED && mail->record.attempt >= ATTEMPTS_MAX) {
+        result = LEDGER_EXPIRED;
+    }
+    state->result[index] = result;
+    state->due[index] = 0;
+    switch (result) {
+    case LEDGER_UNTRIED: return;
+    case LEDGER_DELIVERED:
+        tell_event(world, process, mail, index, TOLD_DELIVERED);
+        mail->rcpts[index] = RCPT_SETTLED;
+        return;
+    case LEDGER_BOUNCED:
+    case LEDGER_EXPIRED:
+    case LEDGER_DROPPED:
+        tell_event(world, process, mail, index, TOLD_BOUNCED);
+        mail->rcpts[index] = RCPT_SETTLED;
+        return;
+    case LEDGER_UNCERTAIN:
+        tell_event(world, process, mail, index, TOLD_UNCERTAIN);
+        mail->rcpts[index] = world->hold ? RCPT_KEPT : RCPT_DEFERRED;
+        break;
+    case LEDGER_DEFERRED:
+        tell_event(world, process, mail, index, TOLD_DEFERRED);
+        mail->rcpts[index] = RCPT_DEFERRED;
+        break;
+    }
+    mail->due = due > 0 ? due : world->now + pick(world, 6 * SECOND);
+    state->due[index] = mail->rcpts[index] == RCPT_DEFERRED ? mail->due : 0;
+}
+
+static void came_home(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    struct mail *mail = &process->mails[event->a & 0xffff];
+    mail->where = WHERE_HOME;
+    if (mail->events == 0 || world->broken == BREAK_EVENTS_FIRST) {
+        close_mail(world, process, mail);
+    }
+}
+
+/* settle_round(), let_go(): its shard is through with it. */
+static void send_home(struct world *world, struct process *process, struct mail *mail)
+{
+    if (mail->in_flight && has_copies(mail)) {
+        write_left(world, process, mail);
+    }
+    mail->where = WHERE_BOX;
+    post(world, process, INTAKE, came_home, id_of(process, mail), 0);
+}
+
+static void came_back(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    mail_free(world, process, &process->mails[event->a & 0xffff]);
+}
+
+static void shard_return(struct world *world, struct process *process, struct mail *mail)
+{
+    trace(world, process, mail, "given back");
+    if (mail->in_flight) {
+        write_left(world, process, mail);
+    }
+    mail->where = WHERE_BOX;
+    mail->forget = true;
+    post(world, process, INTAKE, came_back, id_of(process, mail), 0);
+}
+
+/* ---- closing: worker/intake.c ---- */
+
+static void complete(struct world *world, struct process *process, struct mail *mail)
+{
+    bool was_open = offsets_complete(&process->owned[mail->partition].offsets, mail->offset);
+    CHECK(was_open);
+    process->burst.changed = true;
+    write_closed(world, process, mail);
+    trace(world, process, mail, "complete");
+}
+
+static void close_mail(struct world *world, struct process *process, struct mail *mail)
+{
+    bool ours = ticket_is_valid(process, mail);
+    if (ours && has_copies(mail)) {
+        mail->where = WHERE_WAITS;
+        if (world->broken == BREAK_BURST_FIRST) {
+            complete(world, process, mail);
+        }
+        return;
+    }
+    if (ours) {
+        complete(world, process, mail);
+    } else if (mail->in_flight && !has_copies(mail)) {
+        write_closed(world, process, mail);
+    }
+    mail_free(world, process, mail);
+}
+
+void mail_moved(struct world *world, struct process *process, struct mail *mail)
+{
+    if (ticket_is_valid(process, mail) && world->broken != BREAK_BURST_FIRST) {
+        complete(world, process, mail);
+    }
+    mail_free(world, process, mail);
+}
+
+void state_home(struct world *world, struct process *process)
+{
+    for (int i = 0; i < MAILS; i++) {
+        enum where where = process->mails[i].where;
+        if ((where == WHERE_HOME || where == WHERE_WAITS || where == WHERE_BURST) &&
+            world->broken != BREAK_RESTATING) {
+            restate_mail(world, process, INTAKE, &process->mails[i]);
+        }
+    }
+}
+
+/* ---- sessions: worker/session_txn.c ---- */
+
+static void into_queue(struct world *world, struct process *process, struct mail *mail);
+
+enum ended { ENDED_ANSWERED, ENDED_BROKEN, ENDED_WITHHELD };
+
+static enum ledger_result result_of(enum answer answer)
+{
+    switch (answer) {
+    case ANSWER_OK: return LEDGER_DELIVERED;
+    case ANSWER_LATER: return LEDGER_DEFERRED;
+    case ANSWER_NO: return LEDGER_BOUNCED;
+    case ANSWER_NONE: break;
+    }
+    return LEDGER_UNCERTAIN;
+}
+
+static void session_ends(struct world *world, struct process *process, struct mail *mail,
+                         enum ended ended, enum answer answer)
+{
+    enum ledger_result result = ended == ENDED_ANSWERED ? result_of(answer) : LEDGER_UNTRIED;
+    mail->session++;
+    mail->waits_for_intent = false;
+    if (ended == ENDED_BROKEN && ++mail->sessions_lost >= SESSIONS_LOST_MAX) {
+        result = LEDGER_DEFERRED;
+    }
+    for (int i = 0; i < RCPTS; i++) {
+        if (in_mask(mail->sends, i)) {
+            settle(world, process, mail, i, result, 0);
+        }
+    }
+    write_done(world, process, mail, mail->sends);
+    trace(world, process, mail,
+          ended == ENDED_ANSWERED ? "answered"
+          : ended == ENDED_BROKEN ? "broken"
+                                  : "withheld");
+    if (in_state(mail, RCPT_PENDING) == 0) {
+        send_home(world, process, mail);
+    } else if (is_leaving(process, mail)) {
+        shard_return(world, process, mail);
+    } else {
+        into_queue(world, process, mail);
+    }
+}
+
+/* Events about a session: the mail and the number of its transaction. */
+static struct mail *session_of(struct process *process, const struct event *event)
+{
+    struct mail *mail = mail_of(process, event->a);
+    return mail != NULL && mail->where == WHERE_SESSION && mail->session == (uint32_t)event->b
+               ? mail
+               : NULL;
+}
+
+static void replied(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    struct mail *mail = session_of(process, event);
+    if (mail != NULL) {
+        session_ends(world, process, mail, ENDED_ANSWERED, (enum answer)event->c);
+    }
+}
+
+/* Less than half of what a drain waits, where nothing may be cut. */
+static int64_t slow(const struct world *world)
+{
+    return world->gentle ? 2 * SECOND : 6 * SECOND;
+}
+
+/* At the provider, whatever became of the worker. */
+static void dot_arrives(struct world *world, struct event *event)
+{
+    int64_t delay = perhaps(world, 10) ? pick(world, slow(world)) : pick(world, 40 * MS);
+    struct event reply = *event;
+    reply.run = replied;
+    reply.process = (int)(event->c & 15);
+    reply.c = provider_takes(world, (int)(event->c >> 8), (uint32_t)(event->c >> 4 & 15));
+    reply.data = NULL;
+    later(world, delay, reply);
+}
+
+/* The gate is asked right before. */
+static void dot(struct world *world, struct process *process, struct mail *mail)
+{
+    mail->waits_for_intent = false;
+    if (!tenure_may_end(world, process, mail)) {
+        session_ends(world, process, mail, ENDED_WITHHELD, ANSWER_NONE);
+        return;
+    }
+    for (int i = 0; i < RCPTS; i++) {
+        mail->intents[i] = in_mask(mail->sends, i) ? mail->intent : mail->intents[i];
+    }
+    mail->dots |= mail->sends;
+    mail->past_dot = true;
+    trace(world, process, mail, "dot");
+    int64_t delay = perhaps(world, 2) ? pick(world, 1200 * MS) : pick(world, 15 * MS);
+    later(world, delay,
+          (struct event){.run = dot_arrives,
+                         .process = -1,
+                         .incarnation = process->incarnation,
+                         .a = id_of(process, mail),
+                         .b = mail->session,
+                         .c = (int64_t)mail->record.message << 8 | (int64_t)mail->sends << 4 |
+                              process->index});
+}
+
+static void envelope_is_over(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    struct mail *mail = session_of(process, event);
+    if (mail == NULL) {
+        return;
+    }
+    if (perhaps(world, 4)) {
+        session_ends(world, process, mail, ENDED_BROKEN, ANSWER_NONE);
+    } else if (world->never && world->broken != BREAK_INTENT &&
+               !writer_is_safe(process, mail->shard, mail->intent)) {
+        mail->waits_for_intent = true;
+    } else {
+        dot(world, process, mail);
+    }
+}
+
+void dots_released(struct world *world, struct process *process, int shard)
+{
+    for (int i = 0; i < MAILS; i++) {
+        struct mail *mail = &process->mails[i];
+        if (mail->where == WHERE_SESSION && mail->shard == shard && mail->waits_for_intent &&
+            writer_is_safe(process, shard, mail->intent)) {
+            dot(world, process, mail);
+        }
+    }
+}
+
+static void begin(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    struct mail *mail = mail_of(process, event->a);
+    if (mail == NULL || mail->where != WHERE_QUEUE) {
+        return;
+    }
+    if (is_leaving(process, mail)) {
+        shard_return(world, process, mail);
+        return;
+    }
+    if (writer_is_stuck(world, process, mail->shard) || !contact_is_fresh(world, process)) {
+        at_thread(world, process, 200 * MS, begin, event->a, 0);
+        return;
+    }
+    uint32_t pending = in_state(mail, RCPT_PENDING);
+    mail->sends = perhaps(world, 30) ? pending & (~pending + 1) : pending;
+    mail->where = WHERE_SESSION;
+    mail->past_dot = false;
+    write_intent(world, process, mail, mail->sends);
+    trace(world, process, mail, "intent");
+    int64_t delay = perhaps(world, 10) ? pick(world, slow(world)) : pick(world, 60 * MS);
+    at_thread(world, process, delay, envelope_is_over, id_of(process, mail), mail->session);
+}
+
+/* ---- lanes ---- */
+
+static void spill(struct world *world, struct process *process, struct mail *mail)
+{
+    for (int i = 0; i < RCPTS; i++) { /* untried: nothing is told, nothing is in the journal */
+        if (mail->rcpts[i] == RCPT_PENDING) {
+            mail->rcpts[i] = RCPT_DEFERRED;
+        }
+    }
+    mail->due = world->now + pick(world, 6 * SECOND);
+    send_home(world, process, mail);
+}
+
+static void into_queue(struct world *world, struct process *process, struct mail *mail)
+{
+    mail->where = WHERE_QUEUE;
+    if (perhaps(world, 4)) {
+        spill(world, process, mail);
+        return;
+    }
+    int64_t delay = perhaps(world, 25) ? pick(world, 2 * SECOND) : pick(world, 80 * MS);
+    at_thread(world, process, delay, begin, id_of(process, mail), 0);
+}
+
+/* worker/inherited.c, inherited_apply(). */
+static void apply_inherited(struct world *world, struct process *process, struct mail *mail)
+{
+    for (int i = 0; i < RCPTS; i++) {
+        if (mail->rcpts[i] != RCPT_PENDING) {
+            continue;
+        }
+        const struct state *state = &mail->inherited;
+        if (mail->has_inherited && state->known[i] == KNOWN_OUTCOME) {
+            settle(world, process, mail, i, state->result[i], state->due[i]);
+        } else if ((mail->has_inherited && state->known[i] == KNOWN_DOUBT) || mail->suspect) {
+            world->doubts++;
+            settle(world, process, mail, i, LEDGER_UNCERTAIN, 0);
+        } else {
+            continue;
+        }
+        mail->state.known[i] = KNOWN_OUTCOME;
+    }
+    mail->state.turn = mail->has_inherited ? mail->inherited.turn : 0;
+    mail->has_inherited = false;
+}
+
+static void arrives_in_lane(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    struct mail *mail = &process->mails[event->a & 0xffff];
+    if (is_leaving(process, mail)) {
+        shard_return(world, process, mail);
+    } else {
+        into_queue(world, process, mail);
+    }
+}
+
+/* worker/shard.c, shard_hand_over(). */
+static void hand_over(struct world *world, struct process *process, struct mail *mail, int to)
+{
+    if (mail->journaled && world->broken != BREAK_HAND_OVER) {
+        restate_mail(world, process, mail->shard, mail);
+        writer_flush(world, process, mail->shard);
+    }
+    mail->shard = to;
+    mail->where = WHERE_BOX;
+    post(world, process, to, arrives_in_lane, id_of(process, mail), 0);
+}
+
+static void resolved(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    struct mail *mail = mail_of(process, event->a);
+    int lane;
+    if (mail == NULL || mail->where != WHERE_QUEUE) {
+        return;
+    }
+    lane = mail->record.message % SHARDS;
+    if (is_leaving(process, mail)) {
+        shard_return(world, process, mail);
+    } else if (lane != mail->shard) {
+        hand_over(world, process, mail, lane);
+    } else {
+        into_queue(world, process, mail);
+    }
+}
+
+/* Decoded, and its site asked for. */
+static void arrives_at_shard(struct world *world, struct event *event)
+{
+    struct process *process = running(world, event);
+    struct mail *mail = &process->mails[event->a & 0xffff];
+    if (is_leaving(process, mail)) {
+        shard_return(world, process, mail);
+        return;
+    }
+    apply_inherited(world, process, mail);
+    trace(world, process, mail, "at its shard");
+    if (in_state(mail, RCPT_PENDING) == 0) {
+        send_home(world, process, mail);
+        return;
+    }
+    mail->where = WHERE_QUEUE;
+    at_thread(world, process, perhaps(world, 10) ? pick(world, 2 * SECOND) : 0, resolved,
+              id_of(process, mail), 0);
+}
+
+/* ---- taking: worker/intake.c ---- */
+
+static void to_shard(struct world *world, struct process *process, struct mail *mail)
+{
+    mail->journaled = mail->has_inherited || mail->suspect;
+    mail->shard = mail->partition % SHARDS;
+    mail->where = WHERE_BOX;
+    post(world, process, mail->shard, arrives_at_shard, id_of(process, mail), 0);
+}
+
+static void take_inherited(struct world *world, struct process *process, struct mail *mail,
+                           struct inherited *record)
+{
+    world->inherited++;
+    if (record->closed) {
+        bool was_open = offsets_complete(&process->owned[mail->partition].offsets, mail->offset);
+        CHECK(was_open);
+        process->burst.changed = true;
+        claims_complete(process, record);
+        record->used = false;
+        mail_free(world, process, mail);
+    } else if (record->awaited) {
+        record->held = (int)(mail - process->mails);
+        mail->where = WHERE_HELD;
+    } else {
+        mail->has_inherited = record->has_state;
+        mail->inherited = record->state;
+        mail->suspect = mail->suspect || record->suspect;
+        record->used = false;
+        to_shard(world, process, mail);
+    }
+}
+
+void awaited_is_settled(struct world *world, struct process *process, struct inherited *record)
+{
+    if (record->held >= 0) {
+        take_inherited(world, process, &process->mails[record->held], record);
+    }
+}
+
+void state_inherited(struct world *world, struct process *process)
+{
+    for (int i = 0; i < MAILS; i++) {
+        const struct inherited *record = &process->inherited[i];
+        if (record->used && record->has_state && world->broken != BREAK_STATE_INHERITED) {
+            write_state(world, process, INTAKE, record->partition, record->offset, record->claim,
+                        &record->state);
+        }
+    }
+}
+
+static struct inherited *inherited_at(struct process *process, int partition, int64_t offset)
+{
+    for (int i = 0; i < MAILS; i++) {
+        struct inherited *record = &process->inherited[i];
+        if (record->used && record->partition == partition && record->offset == offset) {
+            return record;
+        }
+    }
+    return NULL;
+}
+
+static struct mail *mail_create(struct process *process)
+{
+    struct mail *mail = NULL;
+    int used = 0;
+    for (int i = 0; i < MAILS; i++) {
+        if (process->mails[i].where != WHERE_FREE) {
+            used++;
+        } else if (mail == NULL) {
+            mail = &process->mails[i];
+        }
+    }
+    if (used >= MAILS_MOST || mail == NULL) {
+        return NULL;
+    }
+    *mail = (struct mail){.serial = ++process->last_serial, .where = WHERE_BOX};
+    return mail;
+}
+
+/* False: not now. */
+static bool take(struct world *world, struct process *process, int partition, int64_t offset,
+                 const struct entry *entry)
+{
+    struct inherited *record = inherited_at(process, partition, offset);
+    if (record == NULL && partition >= STREAM_PARTITIONS && entry->record.due > world->now) {
+        return false; /* a tier's head is held */
+    }
+    struct mail *mail = mail_create(process);
+    if (mail == NULL) {
+        return false;
+    }
+    enum offsets_opened opened = offsets_open(&process->owned[partition].offsets, offset);
+    CHECK(opened != OFFSETS_BEHIND);
+    if (opened == OFFSETS_COMPLETE) {
+        mail->where = WHERE_FREE;
+        return true;
+    }
+    mail->partition = partition;
+    mail->offset = offset;
+    mail->claim = process->owned[partition].claim;
+    mail->tenure = process->tenure;
+    mail->record = entry->record;
+    mail->suspect = offset < process->suspect_below[partition];
+    for (int i = 0; i < RCPTS; i++) {
+        mail->rcpts[i] = in_mask(entry->record.mask, i) ? RCPT_PENDING : RCPT_NONE;
+    }
+    trace(world, process, mail,
+          record == NULL      ? "taken"
+          : record->closed    ? "taken, closed"
+          : record->awaited   ? "taken, awaited"
+          : record->has_state ? "taken, inherited"
+                              : "taken, nothing known");
+    if (record != NULL) {
+        take_inherited(world, process, mail, record);
+    } else {
+        to_shard(world, process, mail);
+    }
+    return true;
+}
+
+void take_records(struct world *world, struct process *process)
+{
+    for (int i = 0; i < PARTITIONS; i++) {
+        struct owned *owned = &process->owned[i];
+        if (!owned->ready || world->now < world->broker->down_until) {
+            continue;
+        }
+        int64_t end = broker_stable_end(world->broker, i);
+        while (owned->next < end) {
+            const struct entry *entry = broker_read(world->broker, i, owned->next);
+            if (entry != NULL && !take(world, process, i, owned->next, entry)) {
+                break;
+            }
+            owned->next++;
+        }
+    }
+}
+
+/* ---- what goes with a tenure: worker/shard.c ---- */
+
+void shard_returns(struct world *world, struct process *process, int shard)
+{
+    for (int i = 0; i < MAILS; i++) {
+        struct mail *mail = &process->mails[i];
+        if (mail->shard != shard || !is_leaving(process, mail)) {
+            continue;
+        }
+        if (mail->where == WHERE_QUEUE) {
+            shard_return(world, process, mail);
+        } else if (mail->where == WHERE_SESSION) {
+            mail->in_flight = true;
+        }
+    }
+}
+
+void shard_cuts(struct world *world, struct process *process, int shard)
+{
+    for (int i = 0; i < MAILS; i++) {
+        struct mail *mail = &process->mails[i];
+        if (mail->where == WHERE_SESSION && mail->shard == shard) {
+            session_ends(world, process, mail, mail->past_dot ? ENDED_ANSWERED : ENDED_WITHHELD,
+                         ANSWER_NONE);
+        }
+    }
+}
+
+void free_held(struct world *world, struct process *process)
+{
+    for (int i = 0; i < MAILS; i++) {
+        if (process->mails[i].where == WHERE_HELD) {
+            mail_free(world, process, &process->mails[i]);
+        }
+    }
+    for (int i = 0; i < MAILS; i++) {
+        process->inherited[i].held = -1;
+    }
+}
