@@ -245,7 +245,10 @@ static void work(struct intake *intake)
         return;
     }
     claims_serve(intake->claims, now);
-    restate_serve(intake->restate, now);
+    if (!intake
+             ->draining) { /* nobody states what was given back, and it counts until the release */
+        restate_serve(intake->restate, now);
+    }
     intake_burst(intake, now);
     if (intake->draining) {
         return;

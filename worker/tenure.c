@@ -26,7 +26,7 @@ uint32_t tenure_begin(struct tenures *tenures)
 
 void tenure_leave(struct tenures *tenures)
 {
-    if (tenures->last > 0) {
+    if (tenures->last > 0 && state_of(tenures, tenures->last) == TENURE_OWNED) {
         atomic_store(&tenures->kept[tenures->last % TENURES_KEPT].left_us, mono_now().us);
         set_state(tenures, TENURE_LEAVING);
     }

@@ -44,7 +44,8 @@ struct tenures {
 /* Partitions were assigned: returns the number for what is taken of them. */
 uint32_t tenure_begin(struct tenures *tenures);
 /* They go, or the worker drains: to be called before SHARD_RETURN and SHARD_DRAIN. The time from
- * which the next owner's waiting is reckoned starts here. */
+ * which the next owner's waiting is reckoned starts here. Nothing if it is not owned any more: what
+ * was released has its time already. */
 void tenure_leave(struct tenures *tenures);
 /* The burst that releases them, with all that the shards named as in flight, is committed. */
 void tenure_released(struct tenures *tenures);

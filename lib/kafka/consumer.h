@@ -155,9 +155,9 @@ bool kafka_consumer_begin(struct kafka_consumer *consumer, const struct kafka_st
                           size_t count);
 /* Claim mode, between given and begin: fetches again what is committed. */
 void kafka_consumer_look(struct kafka_consumer *consumer);
-/* Claim mode: when the brokers were last asked something that they answered to a living member of
- * our generation (CLOCK_BOOTTIME, µs, before the sending); 0: never, or the group said that we are
- * no member. Any thread. */
+/* Claim mode: when a commit was sent that the brokers took from a member of our generation, by
+ * which they also prolonged the membership (CLOCK_BOOTTIME, µs, before the sending); 0: never, or
+ * the group said that we are no member. Any thread. */
 int64_t kafka_consumer_contact_us(const struct kafka_consumer *consumer);
 
 /* True while the partition is still ours under that ticket's epoch. Only on the Kafka thread. */

@@ -119,7 +119,10 @@ rd_kafka_consumer_group_metadata_t *claim_generation(const struct kafka_consumer
     return copy;
 }
 
-void claim_contact(struct kafka_consumer *consumer, uint64_t generation_number, int64_t sent_us)
+/* Only these commits are contact: they prolong the membership at the broker, which a commit in a
+ * transaction does not. */
+static void keep_contact(struct kafka_consumer *consumer, uint64_t generation_number,
+                         int64_t sent_us)
 {
     struct consumer_claim *claim = &consumer->claim;
     if (claim->generation != NULL && claim->generation_number == generation_number &&
@@ -190,7 +193,7 @@ static void pulse_answered(struct kafka_consumer *consumer, rd_kafka_event_t *ev
     }
     switch ((int)error) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
-        claim_contact(consumer, generation_number, claim->pulses[number % CONTACT_PULSES].sent_us);
+        keep_contact(consumer, generation_number, claim->pulses[number % CONTACT_PULSES].sent_us);
         break;
     case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
     case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:

@@ -163,8 +163,6 @@ void claim_serve(struct kafka_consumer *consumer, struct mono_time now);
 /* For bursts; NULL: we are no member. The caller's. */
 rd_kafka_consumer_group_metadata_t *claim_generation(const struct kafka_consumer *consumer,
                                                      uint64_t *number);
-/* What a burst under that generation, sent then, has shown. */
-void claim_contact(struct kafka_consumer *consumer, uint64_t generation_number, int64_t sent_us);
 void claim_generation_gone(struct kafka_consumer *consumer, uint64_t generation_number);
 
 /* consumer_take.c */

@@ -195,7 +195,6 @@ bool kafka_txn_submit(struct kafka_txn *txn, struct kafka_consumer *consumer,
     work->consumer = consumer;
     work->generation = generation;
     work->generation_number = number;
-    work->submitted_us = mono_now().us;
     work->epochs = mem_calloc(burst->offset_count, sizeof(*work->epochs));
     work->offsets = rd_kafka_topic_partition_list_new((int)burst->offset_count);
     for (size_t i = 0; i < burst->offset_count; i++) {
@@ -225,7 +224,6 @@ static void tell_burst(struct kafka_txn *txn, struct txn_work *work)
 {
     struct kafka_burst *burst = work->burst;
     if (work->result == KAFKA_BURST_COMMITTED) {
-        claim_contact(work->consumer, work->generation_number, work->submitted_us);
         for (size_t i = 0; i < burst->offset_count; i++) {
             struct kafka_partition *partition = burst->offsets[i].partition;
             if (partition->assigned && partition->epoch == work->epochs[i]) {

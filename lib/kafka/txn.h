@@ -72,8 +72,8 @@ bool kafka_txn_ready(const struct kafka_txn *txn);
 
 /* Takes the generation that the consumer's present assignment came with. False: FAULT_LIMIT a burst
  * is under way, FAULT_CLOSED the consumer is no member (any more) of its group, FAULT_INVALID.
- * done() is not called then. When it is COMMITTED, the partitions' committed offsets and the
- * consumer's contact follow. */
+ * done() is not called then. When it is COMMITTED, the partitions' committed offsets follow;
+ * contact with the group it is not: a commit in a transaction does not prolong the membership. */
 bool kafka_txn_submit(struct kafka_txn *txn, struct kafka_consumer *consumer,
                       struct kafka_burst *burst, struct fault *fault);
 bool kafka_txn_busy(const struct kafka_txn *txn);

@@ -20,7 +20,6 @@ struct txn_work {
     struct kafka_consumer *consumer; /* owner's thread */
     uint64_t generation_number;
     uint32_t *epochs; /* of the offsets' partitions: owner's thread */
-    int64_t submitted_us;
     rd_kafka_consumer_group_metadata_t *generation;
     rd_kafka_topic_partition_list_t *offsets; /* metadata comes later */
     /* thread, told with the result */

@@ -4,10 +4,10 @@
  * out before it does harm.
  *
  * While the partition is ours: a new owner can begin at the earliest when the group has thrown us
- * out, a session time-out after the last heartbeat that it saw. `contact` is the *send* time of the
- * last request that was answered as a member's of our generation; heartbeats are sent each quarter
- * of the session time-out, so the last one may be older than the contact by a quarter; half of the
- * time-out as margin leaves another quarter for the dot to reach its peer.
+ * out, a session time-out after it last prolonged our membership. `contact` is the *send* time of
+ * the last request that did so and was answered: a heartbeat or a commit of our generation, but not
+ * a commit in a transaction, which a group takes from a member without prolonging anything. Half of
+ * the time-out as margin is for the dot to reach its peer.
  *
  * After it was released: the new owner waits for us for wait_ms from when it reads our checkpoint,
  * which is after `released`, the instant before the release burst was begun.

@@ -77,11 +77,19 @@ static void test_release(void **state)
     assert_false(tenure_may_end(&tenures, number, true, in(wait)));
     assert_false(tenure_may_end(&tenures, number, false, now)); /* nobody waits for it */
 
+    /* Its time is not begun anew by a drain. */
+    contact_us = now.us;
+    tenure_leave(&tenures);
+    assert_true(tenure_may_end(&tenures, number, true, now));
+    assert_false(tenure_may_end(&tenures, number, false, now));
+    contact_us = 0;
+
     /* What comes after it has its own state. */
     uint32_t next = tenure_begin(&tenures);
     contact_us = now.us;
     assert_true(tenure_may_end(&tenures, next, false, now));
     tenure_lost(&tenures);
+    tenure_leave(&tenures);
     assert_false(tenure_is_owned(&tenures, next));
     assert_false(tenure_may_end(&tenures, next, true, now));
     assert_true(tenure_may_end(&tenures, number, true, in(SECOND)));
