@@ -86,7 +86,7 @@ static void commit_not_answered(struct world *world, struct event *event)
 static void commit_at_broker(struct world *world, struct event *event)
 {
     enum verdict verdict = broker_end_transaction(world, (int)event->a, (int)event->b, true);
-    if (perhaps(world, 4)) { /* the answer is lost */
+    if (!world->gentle && perhaps(world, 4)) { /* the answer is lost */
         later(world, UNKNOWN_AFTER,
               (struct event){.run = commit_not_answered,
                              .process = event->process,

@@ -39,10 +39,10 @@ bool perhaps(struct world *world, int percent)
 
 void tell(const struct world *world, const char *format, ...)
 {
-    va_list args;
     if (!world->trace) {
         return;
     }
+    va_list args;
     printf("%10.4f ", (double)world->now / (double)SECOND);
     va_start(args, format);
     vprintf(format, args);
@@ -52,10 +52,10 @@ void tell(const struct world *world, const char *format, ...)
 
 void violated(struct world *world, const char *format, ...)
 {
-    va_list args;
     if (world->violation[0] != '\0') {
         return;
     }
+    va_list args;
     va_start(args, format);
     vsnprintf(world->violation, sizeof(world->violation), format, args);
     va_end(args);
