@@ -7,15 +7,6 @@
 #include "worker/session.h"
 #include "worker/worker.h"
 
-/* While Kafka does not take what we already have to say, or the group does not answer, nothing new
- * is begun. */
-static bool is_choked(const struct shard *shard)
-{
-    return outbox_backlog(shard->outbox) > LANE_OUTBOX_MAX ||
-           journal_writer_is_stuck(shard->journal, io_loop_now(shard->loop)) ||
-           !tenure_contact_is_fresh(&shard->worker->tenures, io_loop_now(shard->loop));
-}
-
 /* The oldest mail of the flow that is still to be sent; NULL: none is, and the flow is gone.
  * Settled on the way: what has expired, and recipients who have been put on the suppression list
  * since. */
@@ -152,7 +143,7 @@ static void flow_ready(struct limit_waiter *waiter)
     queue_unpark(&lane->queue, flow);
     lane_note_ready(lane);
     lane_kick(lane);
-    if (list_empty(&lane->idle) || is_choked(lane->shard)) {
+    if (list_empty(&lane->idle) || shard_is_choked(lane->shard)) {
         return;
     }
     struct session *session = CONTAINER_OF(lane->idle.next, struct session, idle_node);
@@ -190,7 +181,7 @@ void lane_feed(struct lane *lane, struct session *session)
     CHECK(session->state == SESSION_IDLE);
     struct queue_flow *flow = NULL;
     list_remove(&session->idle_node);
-    while (!is_choked(lane->shard) && (flow = next_flow(lane)) != NULL) {
+    while (!shard_is_choked(lane->shard) && (flow = next_flow(lane)) != NULL) {
         if (try_flow(session, flow, true) != FLOW_WAITS) {
             return;
         }
@@ -205,17 +196,14 @@ static void kicked(struct io_task *task)
     struct lane *lane = CONTAINER_OF(task, struct lane, kick);
     CHECK_MAGIC(lane, LANE_MAGIC);
     lane->kick_set = false;
-    if (is_choked(lane->shard)) {
-        return; /* the tick tries again */
-    }
-    while (lane->queue.ready > 0 && !list_empty(&lane->idle)) {
+    while (lane->queue.ready > 0 && !list_empty(&lane->idle) && !shard_is_choked(lane->shard)) {
         struct session *session = CONTAINER_OF(lane->idle.next, struct session, idle_node);
         if (!yields(session)) {
             lane_feed(lane, session);
             session_flush(session);
         }
     }
-    if (lane->queue.ready > 0) {
+    if (lane->queue.ready > 0 && !shard_is_choked(lane->shard)) {
         lane_open_sessions(lane);
     }
 }

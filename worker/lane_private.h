@@ -7,9 +7,6 @@
 
 #include "worker/lane.h"
 
-/* Records that Kafka has not taken, beyond which no mail is begun. */
-#define LANE_OUTBOX_MAX 1000
-
 /* The mail's lane; made if it is not there. */
 struct lane *lane_for(struct shard *shard, struct mail *mail, const struct config_site *fixed);
 /* Begins or ends the time in which mail is ready, after each change of the queue. */

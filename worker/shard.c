@@ -11,6 +11,9 @@
 #include "suppress/follow.h"
 
 #define TICK_MS 1000
+#define UNCHOKE_MS 50
+/* Records that Kafka has not taken, beyond which no mail is begun. */
+#define OUTBOX_MAX 1000
 
 struct request {
     struct mail_post post;
@@ -223,6 +226,45 @@ static void letter_arrived(struct letter *letter, void *owner)
     }
 }
 
+/* ---- when nothing may be begun ---- */
+
+static bool is_choked(const struct shard *shard)
+{
+    struct mono_time now = io_loop_now(shard->loop);
+    return outbox_backlog(shard->outbox) > OUTBOX_MAX ||
+           journal_writer_is_stuck(shard->journal, now) ||
+           !tenure_contact_is_fresh(&shard->worker->tenures, now);
+}
+
+static void unchoke(struct timer *timer, struct mono_time now)
+{
+    struct shard *shard = CONTAINER_OF(timer, struct shard, unchoke);
+    struct lane *lane;
+    size_t cursor = 0;
+    CHECK_MAGIC(shard, SHARD_MAGIC);
+    if (is_choked(shard)) {
+        wheel_set(io_loop_wheel(shard->loop), timer, mono_add_ms(now, UNCHOKE_MS), unchoke);
+        return;
+    }
+    while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
+        lane_kick(lane);
+    }
+}
+
+bool shard_is_choked(struct shard *shard)
+{
+    if (timer_is_set(&shard->unchoke)) {
+        return true;
+    }
+    if (!is_choked(shard)) {
+        return false;
+    }
+    unchoke(&shard->unchoke, io_loop_now(shard->loop));
+    return true;
+}
+
+/* ---- housekeeping ---- */
+
 /* Lanes without work go after a while; the others look after their length. */
 static void tick(struct timer *timer, struct mono_time now)
 {
@@ -334,6 +376,7 @@ void shard_close(struct shard *shard)
     CHECK_MAGIC(shard, SHARD_MAGIC);
     shard->draining = true; /* what still comes goes back */
     wheel_cancel(io_loop_wheel(shard->loop), &shard->tick);
+    wheel_cancel(io_loop_wheel(shard->loop), &shard->unchoke);
     while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
         lane_free(&lane);
         cursor = 0;

@@ -39,6 +39,7 @@ struct shard {
     struct list dot_waiting; /* sessions whose message may not end before its INTENT is on Kafka */
     struct list answers;     /* struct shard_answer, until what the journal says is on Kafka */
     struct timer tick;       /* each second: spilling, idle lanes */
+    struct timer unchoke;    /* set while it is choked */
     bool draining;
 };
 
@@ -66,6 +67,9 @@ void shard_run(struct shard *shard);
 void shard_post(struct shard *shard, struct mail *mail);
 /* On the shard's thread: nothing more is to be begun of it. */
 bool shard_is_leaving(const struct shard *shard, const struct mail *mail);
+/* On the shard's thread: nothing at all is to be begun now, because Kafka does not take what we
+ * already have to say, or the group does not answer. All lanes are kicked when that is over. */
+bool shard_is_choked(struct shard *shard);
 /* On the shard's thread: the mail goes back to intake, which decides whether it can be forgotten or
  * must be moved. */
 void shard_return(struct mail *mail);

@@ -33,6 +33,8 @@ static struct {
     char tenants[16]; /* the first letter of whose mail was begun as the n-th */
     struct session *opened[MAILS_MAX];
     size_t opened_count;
+    bool choked;                   /* nothing is begun … */
+    size_t choked_after;           /* … after so many; 0: never so */
     bool hold_sessions;            /* they stay as they are */
     const struct session *surplus; /* its slot is wanted by others */
 } world;
@@ -83,11 +85,10 @@ struct kafka_ticket kafka_record_ticket(const struct kafka_record *record)
     return kafka_record_ticket_of(record->partition, 1, record->offset);
 }
 
-int64_t kafka_consumer_contact_us(const struct kafka_consumer *consumer)
+bool shard_is_choked(struct shard *one)
 {
-    (void)consumer;
-    fail_msg("no partition is claimed here");
-    return 0;
+    (void)one;
+    return world.choked || (world.choked_after > 0 && world.begun >= world.choked_after);
 }
 
 bool shard_is_leaving(const struct shard *one, const struct mail *mail)
@@ -441,8 +442,7 @@ static inline int set_up(void **state)
     worker.rules = classify_rules_load(NULL, &fault);
     assert_non_null(worker.rules);
     shard.reporter = reporter_create(&worker, shard.outbox);
-    shard.journal = journal_writer_create(&worker, loop, JOURNAL_LINGER_MS, NULL, NULL, &fault);
-    shard.settler = (struct settler){&worker, shard.reporter, shard.journal};
+    shard.settler = (struct settler){&worker, shard.reporter, NULL};
     suppressed = suppress_set_create();
     shard.suppress = suppress_checker_open(suppressed, &config);
     return 0;
@@ -465,7 +465,6 @@ static inline int tear_down(void **state)
     suppress_set_free(&suppressed);
     classify_rules_free(&worker.rules);
     outbox_free(&shard.outbox);
-    journal_writer_free(&shard.journal);
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
         if (limits[i].key[0] != '\0') {
             io_task_cancel(&limits[i].wake);

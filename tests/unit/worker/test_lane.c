@@ -43,6 +43,38 @@ static void lanes_take_turns_when_connections_are_scarce(void **state)
     session_close(world.opened[3]);
 }
 
+/* Kafka or the group falls silent in the middle of feeding: mails and sessions wait. */
+static void nothing_is_begun_while_the_shard_is_choked(void **state)
+{
+    (void)state;
+    struct lane *lane = push("v1");
+    for (int i = 0; i < 9; i++) {
+        push("v1");
+    }
+    io_loop_turn(loop);
+    assert_true(world.opened_count > 4);
+    world.choked = true;
+    for (size_t i = 0; i < world.opened_count; i++) {
+        struct session *session = world.opened[i];
+        session->was_ready = true;
+        lane->opening--;
+        session->state = SESSION_IDLE;
+        lane_feed(lane, session);
+    }
+    assert_int_equal(world.begun, 0);
+    world.choked = false;
+    world.choked_after = 4;
+    lane_kick(lane);
+    io_loop_turn(loop);
+    assert_int_equal(world.begun, 4);
+    assert_int_equal(lane->queue.length, 6);
+    world.choked_after = 0;
+    for (size_t i = 4; i < world.opened_count; i++) {
+        lane_feed(lane, CONTAINER_OF(lane->idle.next, struct session, idle_node));
+    }
+    assert_int_equal(world.begun, world.opened_count);
+}
+
 static void a_slow_lane_is_spilled_to_the_times_of_its_rate(void **state)
 {
     (void)state;
@@ -209,6 +241,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(lanes_that_share_slots_all_get_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lanes_take_turns_when_connections_are_scarce, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(nothing_is_begun_while_the_shard_is_choked, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_slow_lane_is_spilled_to_the_times_of_its_rate, set_up,
                                         tear_down),
