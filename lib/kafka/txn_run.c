@@ -267,6 +267,20 @@ static void abort_burst(struct kafka_txn *txn)
     txn->rk = NULL;
 }
 
+/* NULL: closing. The properties were good for the producer, but the system may have no thread to
+ * give, or its clock was set while librdkafka waited for one. */
+static struct kafka_tail *tail_create(struct kafka_txn *txn)
+{
+    struct fault fault;
+    struct kafka_tail *tail = NULL;
+    while (!closing(txn) && (tail = kafka_tail_create(&txn->properties, txn->options.client_id,
+                                                      true, &fault)) == NULL) {
+        log_warn("tail-not-ready", "reason=\"%s\"", fault.text);
+        pause_ms(INIT_RETRY_MS);
+    }
+    return tail;
+}
+
 /* Whether the record at the checkpoint's offset is there for readers of committed records. */
 static enum kafka_burst_result look(struct kafka_txn *txn, const struct txn_work *work)
 {
@@ -274,9 +288,10 @@ static enum kafka_burst_result look(struct kafka_txn *txn, const struct txn_work
     struct fault fault;
     struct kafka_tail_record record;
     enum kafka_burst_result result = KAFKA_BURST_UNKNOWN;
-    struct kafka_tail *tail =
-        kafka_tail_create(&txn->properties, txn->options.client_id, true, &fault);
-    CHECK(tail != NULL); /* the same properties were good for the producer */
+    struct kafka_tail *tail = tail_create(txn);
+    if (tail == NULL) {
+        return KAFKA_BURST_UNKNOWN;
+    }
     bool started = kafka_tail_start(tail, checkpoint->topic, checkpoint->partition,
                                     work->checkpoint_offset, &fault);
     CHECK(started);

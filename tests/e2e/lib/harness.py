@@ -115,10 +115,10 @@ class Arena:
     def path(self, *parts):
         return self.stack.path(*parts)
 
-    def stat(self, worker, name):
-        """Highest value of a counter in the worker's stats lines."""
+    def stat(self, worker, name, event="stats"):
+        """Highest value of a counter in the worker's log lines of that event."""
         with open(self.path(worker + ".log"), encoding="utf-8", errors="replace") as file:
-            return max([int(value) for value in re.findall(rf"event=stats .*?\b{name}=(\d+)", file.read())], default=0)
+            return max([int(value) for value in re.findall(rf"event={event} .*?\b{name}=(\d+)", file.read())], default=0)
 
     def start(self):
         stack = self.stack
