@@ -68,6 +68,10 @@ void address_find(const struct config *config, const struct verp_keys *keys, str
     *match = (struct address_match){.class = ADDRESS_FOREIGN};
     if (entry == NULL && config_verp_domain(config, domain)) {
         match->verdict = verp_read(keys, local, now, config->verp.max_age_ms, &match->token);
+        if (match->verdict == VERP_EXPIRED && match->token.purpose == VERP_UNSUBSCRIBE) {
+            match->verdict =
+                verp_read(keys, local, now, config->unsubscribe.max_age_ms, &match->token);
+        }
         if (match->verdict != VERP_FOREIGN) {
             match->has_token = true;
             match->class =

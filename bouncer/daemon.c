@@ -6,6 +6,7 @@
 #include "bouncer/builder.h"
 #include "bouncer/mail.h"
 #include "bouncer/session.h"
+#include "bouncer/web.h"
 #include "policy/verp_keys.h"
 
 #include <errno.h>
@@ -176,7 +177,8 @@ static void patience_over(struct timer *timer, struct mono_time now)
 
 void bouncer_check_drained(struct bouncer *bouncer)
 {
-    if (bouncer->draining && bouncer->session_count == 0 && list_empty(&bouncer->mails)) {
+    if (bouncer->draining && bouncer->session_count == 0 && list_empty(&bouncer->mails) &&
+        (bouncer->web == NULL || web_is_idle(bouncer->web))) {
         io_loop_stop(bouncer->loop);
     }
 }
@@ -192,6 +194,9 @@ static void drain(struct bouncer *bouncer)
 {
     bouncer->draining = true;
     close_listeners(bouncer);
+    if (bouncer->web != NULL) {
+        web_drain(bouncer->web);
+    }
     wheel_set(io_loop_wheel(bouncer->loop), &bouncer->drain,
               mono_add_ms(io_loop_now(bouncer->loop), DRAIN_MS), patience_over);
     list_foreach_safe (node, after, &bouncer->sessions) {
@@ -291,6 +296,15 @@ static bool open_actions(struct bouncer *bouncer, struct fault *fault)
     return true;
 }
 
+static bool open_web(struct bouncer *bouncer, struct fault *fault)
+{
+    if (bouncer->config->unsubscribe.listener_count > 0) {
+        bouncer->web = web_create(bouncer, fault);
+        return bouncer->web != NULL;
+    }
+    return true;
+}
+
 static void set_name(struct bouncer *bouncer)
 {
     const char *name = bouncer->config->bouncer.host_name;
@@ -323,7 +337,7 @@ bool bouncer_open(struct bouncer *bouncer, const struct config *config, struct f
     bouncer->loop = io_loop_create(fault);
     return bouncer->loop != NULL && load_tls(bouncer, fault) && load_rules(bouncer, fault) &&
            open_signals(bouncer, fault) && open_actions(bouncer, fault) &&
-           open_kafka(bouncer, fault) && open_listeners(bouncer, fault);
+           open_kafka(bouncer, fault) && open_web(bouncer, fault) && open_listeners(bouncer, fault);
 }
 
 void bouncer_run(struct bouncer *bouncer)
@@ -360,7 +374,9 @@ static void close_loop(struct bouncer *bouncer)
         mail_abandon(mail);
     }
     actions_free(&bouncer->actions);
+    web_stop(bouncer->web);
     kafka_producer_free(&bouncer->kafka, FLUSH_MS);
+    web_free(&bouncer->web);
     CHECK(list_empty(&bouncer->mails));
     for (size_t i = 0; i < ARRAY_LEN(bouncer->signals); i++) {
         io_signal_free(&bouncer->signals[i]);

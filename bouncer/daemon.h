@@ -45,6 +45,7 @@ struct bouncer {
     struct builder *builder; /* of the suppression list */
     struct judge judge;
     struct actions *actions; /* NULL: none is configured */
+    struct web *web;         /* NULL: no listeners */
 
     struct bouncer_listener *listeners;
     size_t listener_count;

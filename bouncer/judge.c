@@ -217,9 +217,9 @@ static struct uuid event_id_of(const struct judge_input *input, const struct ori
     char seed[1200];
     int len = 0;
     if (origin->token_good) {
-        len =
-            snprintf(seed, sizeof(seed), "returned/%s/%s/%08x/%.*s", event_type_name(event->type),
-                     origin->id, origin->token.recipient, SLICE_FMT(event->returned.bounce_class));
+        len = snprintf(seed, sizeof(seed), "returned/%s/%s/%08x/%.*s%.*s",
+                       event_type_name(event->type), origin->id, origin->token.recipient,
+                       SLICE_FMT(event->returned.bounce_class), SLICE_FMT(event->returned.list));
     } else {
         len = snprintf(seed, sizeof(seed), "returned/%s/%016llx/%.*s/%.*s/%.*s",
                        event_type_name(event->type), (unsigned long long)input->content_hash,
@@ -366,4 +366,66 @@ enum judge_verdict judge_mail(const struct judge *judge, const struct judge_inpu
         }
     }
     return JUDGE_DONE;
+}
+
+/* ---- by link ---- */
+
+static enum judge_link read_link(const struct judge *judge, const struct judge_leave *leave,
+                                 struct origin *origin)
+{
+    struct verp_token token;
+    enum verp_verdict verdict = verp_read(judge->keys, leave->token, leave->now,
+                                          judge->config->unsubscribe.max_age_ms, &token);
+    *origin = (struct origin){.matched = "", .suspicious = ""};
+    if (verdict != VERP_GOOD || token.purpose != VERP_UNSUBSCRIBE) {
+        return JUDGE_LINK_UNKNOWN;
+    }
+    take_token(origin, &token, true);
+    if (!proves(origin, leave->address)) {
+        return JUDGE_LINK_UNKNOWN;
+    }
+    return table_facts(judge->table, token.facts, &origin->facts) == TABLE_FOUND ? JUDGE_LINK_GOOD
+                                                                                 : JUDGE_LINK_LATER;
+}
+
+enum judge_link judge_link(const struct judge *judge, const struct judge_leave *leave)
+{
+    struct origin origin;
+    return read_link(judge, leave, &origin);
+}
+
+void judge_leave(const struct judge *judge, const struct judge_leave *leave, judge_emit emit,
+                 void *owner)
+{
+    static const enum bounce_class class = BOUNCE_UNSUBSCRIBE;
+    struct origin origin;
+    char id_text[UUID_TEXT_LEN + 1];
+    CHECK(read_link(judge, leave, &origin) == JUDGE_LINK_GOOD);
+    struct event event = {
+        .type = EVENT_UNSUBSCRIBED,
+        .time_ms = leave->now.ms,
+        .node = judge->node,
+        .worker = SLICE("sluice-bouncer"),
+        .recipient = leave->address,
+        .returned =
+            {
+                .bounce_class = slice_cstr(bounce_class_name(class)),
+                .disposition =
+                    slice_cstr(bounce_disposition_name(bounce_class_disposition(class, false))),
+                .confidence = 100,
+                .list = leave->list,
+                .source = SLICE("http"),
+                .peer_address = leave->peer_address,
+                .report_id = leave->report_id,
+                .matched = SLICE("verp"),
+                .sent_ms = origin.token.sent_ms,
+                .age_ms = leave->now.ms - origin.token.sent_ms,
+            },
+    };
+    add_facts(judge, &origin, &event);
+    struct judge_input none = {.now = leave->now};
+    struct uuid id = event_id_of(&none, &origin, &event);
+    uuid_format(&id, id_text);
+    event.event_id = slice_of(id_text, UUID_TEXT_LEN);
+    emit(owner, &event);
 }

@@ -51,4 +51,23 @@ typedef void (*judge_emit)(void *owner, const struct event *event);
 enum judge_verdict judge_mail(const struct judge *judge, const struct judge_input *input,
                               bool wait_for_facts, judge_emit emit, void *owner);
 
+/* Somebody follows the link of a List-Unsubscribe field (mail/unsubscribe.h). */
+struct judge_leave {
+    struct slice token, address, list;
+    struct slice peer_address;
+    struct slice report_id;
+    struct wall_time now;
+};
+
+enum judge_link {
+    JUDGE_LINK_GOOD,
+    JUDGE_LINK_UNKNOWN, /* not signed by us, too old, or not for that address */
+    JUDGE_LINK_LATER,   /* its facts are not here (yet) */
+};
+/* Whether that may be done; any thread. */
+enum judge_link judge_link(const struct judge *judge, const struct judge_leave *leave);
+/* Of a good one: emits its event, which is the same each time. One thread at a time. */
+void judge_leave(const struct judge *judge, const struct judge_leave *leave, judge_emit emit,
+                 void *owner);
+
 #endif

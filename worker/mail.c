@@ -3,7 +3,7 @@
 #include "schema/headers.h"
 #include "worker/copy.h"
 #include "worker/intake.h"
-#include "worker/return_path.h"
+#include "worker/unsubscribe.h"
 #include "worker/worker.h"
 
 #include "base/mem.h"
@@ -170,6 +170,7 @@ bool mail_decode(struct mail *mail, struct fault *fault)
     }
     mail->last = header_copy(mail, HEADER_LAST);
     mail->verp_domain = ok ? return_path_domain(mail) : NULL;
+    mail->unsubscribe = ok && unsubscribe_wanted(mail);
     return ok && read_pending(mail, fault);
 }
 
@@ -197,7 +198,7 @@ bool mail_detach_payload(struct mail *mail)
 
 size_t mail_transaction_size(const struct mail *mail, uint64_t most)
 {
-    most = mail->verp_domain != NULL ? 1 : most;
+    most = mail->verp_domain != NULL || mail->unsubscribe ? 1 : most;
     return mail->pending > most ? (size_t)most : mail->pending;
 }
 

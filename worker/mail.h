@@ -113,6 +113,7 @@ struct mail {
 
     struct mono_time queued; /* when it joined its lane */
     const char *verp_domain; /* of its signed return paths, one for each recipient; NULL: none */
+    bool unsubscribe;        /* it goes out with List-Unsubscribe fields, one set for each */
     struct slice route;      /* name of the VIP or pool it is sent from */
     struct dns_lookup lookup;
     struct dns_site *site; /* referenced while the shard owns it and the site is known */

@@ -125,28 +125,38 @@ static void warn(struct return_paths *paths, struct wall_time now)
 {
     if (now.ms - paths->warned_ms >= WARN_MS) {
         paths->warned_ms = now.ms;
-        log_warn("no-verp-key", "reason=\"no key of verp.keys signs now; mail goes out with its "
-                                "own return path\"");
+        log_warn("no-verp-key", "reason=\"no key of verp.keys signs now; mail goes out "
+                                "unsigned\"");
     }
 }
 
-struct slice return_path_write(struct return_paths *paths, struct mail *mail,
-                               struct slice recipient, struct slice vip, struct slice host)
+bool return_path_token(struct return_paths *paths, struct mail *mail, enum verp_purpose purpose,
+                       struct slice recipient, struct slice vip, struct slice host,
+                       char out[VERP_LOCAL_LEN + 1])
 {
     struct wall_time now = wall_now();
-    char text[VERP_LOCAL_LEN + 1 + 256];
     struct verp_token token = {
-        .purpose = VERP_RETURN_PATH,
+        .purpose = purpose,
         .sent_ms = now.ms,
         .recipient = verp_recipient(recipient),
         .route = verp_route(host),
     };
     CHECK_MAGIC(paths, RETURN_PATHS_MAGIC);
-    CHECK(mail->verp_domain != NULL);
     CHECK(uuid_parse(mail->message.id, &token.message));
     token.facts = publish_facts(paths, mail, vip);
-    if (!verp_sign(paths->keys, &token, now, text)) {
+    if (!verp_sign(paths->keys, &token, now, out)) {
         warn(paths, now);
+        return false;
+    }
+    return true;
+}
+
+struct slice return_path_write(struct return_paths *paths, struct mail *mail,
+                               struct slice recipient, struct slice vip, struct slice host)
+{
+    char text[VERP_LOCAL_LEN + 1 + 256];
+    CHECK(mail->verp_domain != NULL);
+    if (!return_path_token(paths, mail, VERP_RETURN_PATH, recipient, vip, host, text)) {
         return mail->message.mail_from;
     }
     int len =

@@ -8,6 +8,7 @@
 #ifndef SLUICE_WORKER_RETURN_PATH_H
 #define SLUICE_WORKER_RETURN_PATH_H
 
+#include "mail/verp.h"
 #include "worker/outbox.h"
 
 /* The domain of the mail's return paths; NULL: its own MAIL FROM is used. A mail asks by its
@@ -19,6 +20,11 @@ struct return_paths;
 struct return_paths *return_paths_create(struct worker *worker, struct outbox *outbox,
                                          struct fault *fault);
 void return_paths_free(struct return_paths **paths);
+
+/* A token for this recipient by this VIP to this host. False: no key signs now. */
+bool return_path_token(struct return_paths *paths, struct mail *mail, enum verp_purpose purpose,
+                       struct slice recipient, struct slice vip, struct slice host,
+                       char out[VERP_LOCAL_LEN + 1]);
 
 /* MAIL FROM for this recipient by this VIP to this host, in the mail's arena; the mail has a return
  * path domain. The mail's own where no key signs now. */

@@ -55,7 +55,7 @@ struct session {
     struct list waiting_node; /* in shard.dot_waiting: until that is safe */
     bool withheld; /* the gate was shut: the session ended without the end of a message */
     struct smtp_client_transaction transaction;
-    struct slice content;
+    struct slice content[2]; /* fields of ours, or nothing; then the message's */
     struct smtp_client_rcpt *rcpts;
     uint32_t *indexes; /* recipient index in the mail of each rcpt */
     size_t rcpt_room;

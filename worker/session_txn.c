@@ -4,6 +4,7 @@
  */
 #include "worker/session_private.h"
 
+#include "worker/unsubscribe.h"
 #include "worker/worker.h"
 
 #include "base/mem.h"
@@ -73,6 +74,19 @@ static void say_intent(struct session *session, size_t count)
     }
 }
 
+/* The pieces of what goes out, the last ones of session->content; returns how many. */
+static size_t set_content(struct session *session, struct mail *mail)
+{
+    session->content[0] = SLICE_NULL;
+    session->content[1] = mail->message.content;
+    if (mail->unsubscribe) {
+        session->content[0] =
+            unsubscribe_fields(session->lane->shard->return_paths, mail, session->indexes[0],
+                               slice_cstr(session->vip->vip->config->name));
+    }
+    return session->content[0].len > 0 ? 2 : 1;
+}
+
 void session_begin(struct session *session, struct mail *mail, size_t count)
 {
     const struct message *message = &mail->message;
@@ -95,7 +109,7 @@ void session_begin(struct session *session, struct mail *mail, size_t count)
             session->lane->shard->return_paths, mail, session->rcpts[0].address,
             slice_cstr(session->vip->vip->config->name), slice_cstr(session->host));
     }
-    session->content = message->content;
+    size_t pieces = set_content(session, mail);
     session->transaction = (struct smtp_client_transaction){
         .arena = mail->arena,
         .mail_from = mail_from,
@@ -105,8 +119,8 @@ void session_begin(struct session *session, struct mail *mail, size_t count)
         .requiretls = message->requiretls,
         .body_8bit = message->content_8bit,
         .hold_dot = mail_duplicates(mail) == CONFIG_DUPLICATES_NEVER,
-        .content = &session->content,
-        .content_count = 1,
+        .content = &session->content[ARRAY_LEN(session->content) - pieces],
+        .content_count = pieces,
         .rcpts = session->rcpts,
         .rcpt_count = count,
     };

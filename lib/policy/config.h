@@ -135,6 +135,7 @@ struct config_tenant {
     bool verp;                /* its mail gets signed return paths */
     const char *verp_domain;  /* NULL: the first of verp.domains */
     bool bounce_to_sender;    /* final failures are told to the envelope sender (RFC 3464) */
+    bool list_unsubscribe;    /* its mail gets List-Unsubscribe fields */
 };
 
 enum config_class { CONFIG_CLASS_TRANSACTIONAL, CONFIG_CLASS_BULK };
@@ -156,6 +157,7 @@ struct config_stream { /* topic q.<name> */
     enum config_duplicates duplicates;     /* rare */
     enum config_on_uncertain on_uncertain; /* rare: resend; never: hold */
     bool verp;                             /* its mail gets signed return paths */
+    bool list_unsubscribe;                 /* and List-Unsubscribe fields */
 };
 
 struct config_verp_key {
@@ -171,6 +173,16 @@ struct config_verp { /* signed return paths */
     struct config_verp_key *keys;
     size_t key_count;
     int64_t max_age_ms; /* 14d: how long a report is believed */
+};
+
+struct config_unsubscribe {            /* List-Unsubscribe (RFC 2369), with one click (RFC 8058) */
+    const char *url;                   /* "https://leave.example.net/u"; NULL: no link */
+    bool mailto;                       /* also by mail; true */
+    struct config_listener *listeners; /* HTTP, of sluice-bouncer */
+    size_t listener_count;
+    const char *tls_certificate_file, *tls_key_file;    /* NULL: no implicit-tls */
+    int64_t max_age_ms;                                 /* 365d: how long a link works */
+    uint32_t max_connections, max_connections_per_peer; /* 1000, 100 */
 };
 
 /* To whom a suppression applies. */
@@ -311,6 +323,7 @@ struct config {
     struct config_worker worker;
     struct config_producer producer;
     struct config_verp verp;
+    struct config_unsubscribe unsubscribe;
     struct config_bouncer bouncer;
 };
 

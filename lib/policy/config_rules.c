@@ -409,6 +409,54 @@ static void check_verp(struct rules *rules)
     }
 }
 
+static bool wants_list_unsubscribe(const struct config *config, char *where, size_t size)
+{
+    for (size_t i = 0; i < config->tenant_count; i++) {
+        if (config->tenants[i].list_unsubscribe) {
+            snprintf(where, size, "tenants[%zu].list-unsubscribe", i);
+            return true;
+        }
+    }
+    for (size_t i = 0; i < config->stream_count; i++) {
+        if (config->streams[i].list_unsubscribe) {
+            snprintf(where, size, "streams[%zu].list-unsubscribe", i);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_unsubscribe(struct rules *rules)
+{
+    char where[64];
+    const struct config *config = rules->config;
+    const struct config_unsubscribe *unsubscribe = &config->unsubscribe;
+    struct slice url = slice_cstr(unsubscribe->url);
+    if (url.ptr != NULL && (!slice_starts_with(url, SLICE("https://")) ||
+                            slice_find_byte(url, ' ') >= 0 || slice_find_byte(url, '>') >= 0)) {
+        at(rules, "unsubscribe.url");
+        tell(rules, "\"%s\" is not valid; expected https://HOST/PATH (RFC 8058)", unsubscribe->url);
+    }
+    bool has_key = unsubscribe->tls_key_file != NULL;
+    if ((unsubscribe->tls_certificate_file != NULL) != has_key) {
+        at(rules, "unsubscribe.%s", has_key ? "tls-key-file" : "tls-certificate-file");
+        tell(rules, "stands alone; expected unsubscribe.%s with it",
+             has_key ? "tls-certificate-file" : "tls-key-file");
+    }
+    for (size_t i = 0; i < unsubscribe->listener_count; i++) {
+        if (unsubscribe->listeners[i].implicit_tls && !has_key) {
+            at(rules, "unsubscribe.listeners[%zu]", i);
+            tell(rules, "has implicit-tls, but there is no unsubscribe.tls-certificate-file");
+        }
+    }
+    bool way = url.ptr != NULL || (unsubscribe->mailto && config->verp.domain_count > 0);
+    if (wants_list_unsubscribe(config, where, sizeof(where)) &&
+        (!way || config->verp.key_count == 0)) {
+        at(rules, "%s", where);
+        tell(rules, "is true; expected verp.keys, and unsubscribe.url or verp.domains with it");
+    }
+}
+
 static void check_action(struct rules *rules, size_t i)
 {
     const struct config_action *action = &rules->config->bouncer.actions[i];
@@ -473,5 +521,6 @@ void config_rules_check(const struct config *config, const struct config_source 
     check_worker(&rules);
     check_producer(&rules);
     check_verp(&rules);
+    check_unsubscribe(&rules);
     check_bouncer(&rules);
 }

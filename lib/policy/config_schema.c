@@ -157,6 +157,7 @@ static const struct schema_field tenant_fields[] = {
     {"verp", SCHEMA_BOOL, AT(config_tenant, verp), .fallback = "false"},
     {"verp-domain", SCHEMA_HOST, AT(config_tenant, verp_domain), .min = 1, .max = 189},
     {"bounce-to-sender", SCHEMA_BOOL, AT(config_tenant, bounce_to_sender), .fallback = "false"},
+    {"list-unsubscribe", SCHEMA_BOOL, AT(config_tenant, list_unsubscribe), .fallback = "false"},
 };
 static const struct schema_type tenant_type = {TYPE("a tenant", tenant_fields, config_tenant)};
 
@@ -167,6 +168,7 @@ static const struct schema_field stream_fields[] = {
     {"duplicates", SCHEMA_ENUM, AT(config_stream, duplicates), .words = duplicates_words, .fallback = "rare"},
     {"on-uncertain", SCHEMA_ENUM, AT(config_stream, on_uncertain), .words = uncertain_words}, /* absent: config.c, complete() */
     {"verp", SCHEMA_BOOL, AT(config_stream, verp), .fallback = "false"},
+    {"list-unsubscribe", SCHEMA_BOOL, AT(config_stream, list_unsubscribe), .fallback = "false"},
 };
 static const struct schema_type stream_type = {TYPE("a stream", stream_fields, config_stream)};
 
@@ -247,6 +249,19 @@ static const struct schema_field verp_fields[] = {
 };
 static const struct schema_type verp_type = {TYPE("the VERP settings", verp_fields, config_verp)};
 
+static const struct schema_field unsubscribe_fields[] = {
+    {"url", SCHEMA_TEXT, AT(config_unsubscribe, url), .min = 9, .max = 200},
+    {"mailto", SCHEMA_BOOL, AT(config_unsubscribe, mailto), .fallback = "true"},
+    {"listeners", SCHEMA_MAPPING, LIST(config_unsubscribe, listeners, listener_count), .type = &listener_type},
+    {"tls-certificate-file", SCHEMA_PATH, AT(config_unsubscribe, tls_certificate_file), ANY_TEXT},
+    {"tls-key-file", SCHEMA_PATH, AT(config_unsubscribe, tls_key_file), ANY_TEXT},
+    {"max-age", SCHEMA_DURATION, AT(config_unsubscribe, max_age_ms), .min = DAY, .max = 3650 * DAY, .fallback = "365d"},
+    {"max-connections", SCHEMA_COUNT, AT(config_unsubscribe, max_connections), .min = 1, .max = 100000, .fallback = "1000"},
+    {"max-connections-per-peer", SCHEMA_COUNT, AT(config_unsubscribe, max_connections_per_peer), .min = 1, .max = 100000, .fallback = "100"},
+};
+static const struct schema_type unsubscribe_type = {
+    TYPE("the settings of unsubscription", unsubscribe_fields, config_unsubscribe)};
+
 static const struct schema_field address_fields[] = {
     {"address", SCHEMA_NAME, AT(config_address, address), .min = 2, .max = 254, .required = true},
     {"kind", SCHEMA_ENUM, AT(config_address, kind), .words = address_words, .required = true},
@@ -302,6 +317,7 @@ static const struct schema_field config_fields[] = {
     {"worker", SCHEMA_MAPPING, AT(config, worker), .type = &worker_type},
     {"producer", SCHEMA_MAPPING, AT(config, producer), .type = &producer_type},
     {"verp", SCHEMA_MAPPING, AT(config, verp), .type = &verp_type},
+    {"unsubscribe", SCHEMA_MAPPING, AT(config, unsubscribe), .type = &unsubscribe_type},
     {"bouncer", SCHEMA_MAPPING, AT(config, bouncer), .type = &bouncer_type},
 };
 /* clang-format on */

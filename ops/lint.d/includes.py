@@ -41,6 +41,7 @@ THIRD_PARTY = {
     "jansson.h": {"ops", "bouncer"},
     "argon2.h": {"producer"},
     "curl/": {"bouncer"},
+    "microhttpd.h": {"bouncer"},
     "cmocka.h": set(),
 }
 

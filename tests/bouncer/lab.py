@@ -94,14 +94,15 @@ class Lab:
         subprocess.run(["kcat", "-b", self.stack.bootstrap, "-P", "-t", "sluice." + topic, "-k", key, self.path("record")],
                        check=True, stderr=subprocess.DEVNULL)
 
-    def write_config(self, name, listener, settings, kafka=""):
-        """settings: lines of `bouncer`."""
+    def write_config(self, name, listener, settings, kafka="", more=""):
+        """settings: lines of `bouncer`; more: other sections."""
         path = self.path(name + ".yaml")
         with open(path, "w", encoding="utf-8") as file:
             file.write(f"""\
 kafka: {{bootstrap-servers: '{self.stack.bootstrap}', shards: 4, event-partitions: 2, slots: 2{kafka}}}
 vips: [{{name: v1, source-ipv4: 127.0.0.1, ehlo-name: a.example}}]
 pools: [{{name: main, members: [v1]}}]
+{more}
 verp:
   domains: [{DOMAIN}, {OTHER_DOMAIN}]
   keys:
@@ -119,8 +120,8 @@ bouncer:
 """ + "".join(f"  {line}\n" for line in settings.splitlines()))
         return path
 
-    def start(self, name, settings="", port=None):
-        bouncer = Bouncer(self, name, settings, port)
+    def start(self, name, settings="", port=None, more=""):
+        bouncer = Bouncer(self, name, settings, port, more)
         self.bouncers.append(bouncer)
         bouncer.wait_log("event=listening")
         bouncer.wait_log("event=table-ready")
@@ -177,10 +178,10 @@ def what(event):
 
 
 class Bouncer:
-    def __init__(self, lab, name, settings, port):
+    def __init__(self, lab, name, settings, port, more):
         self.lab, self.name = lab, name
         self.port = port or free_port()
-        self.config = lab.write_config(name, f"127.0.0.1:{self.port}", settings)
+        self.config = lab.write_config(name, f"127.0.0.1:{self.port}", settings, more=more)
         self.process = lab.stack.spawn(name, [lab.stack.program("sluice-bouncer"), "serve", "--config", self.config])
 
     def log(self):

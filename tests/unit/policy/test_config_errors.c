@@ -269,6 +269,20 @@ static void test_combinations(void **state)
         {KAFKA "sites:\n - {name: default, use-starttls: never, tls-verify: true}\n",
          ":3: sites[0].tls-verify: is true while use-starttls is never; expected opportunistic or "
          "required with it"},
+        {KAFKA "unsubscribe:\n  url: http://leave.example\n",
+         ":3: unsubscribe.url: \"http://leave.example\" is not valid; expected https://HOST/PATH "
+         "(RFC "
+         "8058)"},
+        {KAFKA "unsubscribe:\n  tls-key-file: a\n",
+         ":3: unsubscribe.tls-key-file: stands alone; expected unsubscribe.tls-certificate-file "
+         "with "
+         "it"},
+        {KAFKA "unsubscribe:\n  listeners: [{address: \"0.0.0.0:443\", implicit-tls: true}]\n",
+         ":3: unsubscribe.listeners[0]: has implicit-tls, but there is no "
+         "unsubscribe.tls-certificate-file"},
+        {KAFKA "tenants:\n - {name: a, list-unsubscribe: true}\n",
+         ":3: tenants[0].list-unsubscribe: is true; expected verp.keys, and unsubscribe.url or "
+         "verp.domains with it"},
         {KAFKA "producer:\n  tls-certificate-file: a\n",
          ":3: producer.tls-certificate-file: stands alone; expected producer.tls-key-file with it"},
         {KAFKA "producer:\n  listeners: [\"192.0.2.1:25\"]\n",
