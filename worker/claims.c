@@ -295,7 +295,8 @@ static void serve_checkpoints(struct claims *claims)
 {
     bool back = false;
     read_some(claims);
-    if (claims->failed || !(all_found(claims) || slots_ended(claims->moved))) {
+    if (claims->failed || !(all_found(claims) || slots_ended(claims->moved)) ||
+        !claims->parts.is_said(claims->parts.owner)) {
         return;
     }
     slots_stop(claims->moved);

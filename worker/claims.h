@@ -31,6 +31,8 @@ struct claims_parts {
     struct inherited *inherited;
     struct restate *restate;
     int event_fd; /* written when there is something to do */
+    /* Whatever this worker has said of an earlier assignment is on Kafka. */
+    bool (*is_said)(const void *owner);
     /* What was awaited is settled: the record is in the table without being awaited. */
     void (*settled)(void *owner, struct inherited_record *record);
     void *owner;

@@ -195,6 +195,13 @@ static void awaited_settled(void *owner, struct inherited_record *record)
     }
 }
 
+/* The shards' answers come behind what they have written. */
+static bool is_said(const void *owner)
+{
+    const struct intake *intake = owner;
+    return intake->answers_missing == 0;
+}
+
 /* What an earlier owner had begun was due then: it waits in no tier. */
 static void take(struct intake *intake, struct mail *mail)
 {
@@ -393,6 +400,7 @@ static bool open_parts(struct intake *intake, struct fault *fault)
         .inherited = intake->inherited,
         .restate = intake->restate,
         .event_fd = intake->event_fd,
+        .is_said = is_said,
         .settled = awaited_settled,
         .owner = intake,
     };

@@ -22,6 +22,9 @@ void session_enter(struct session *session, enum session_state state)
         list_remove(&session->idle_node); /* a 421 may end it while it has nothing to do */
     }
     session->state = state;
+    if (state == SESSION_CLOSING) {
+        list_remove(&session->waiting_node); /* nothing is begun any more */
+    }
     if (state == SESSION_CLOSING && session->slot_count > 0 && !session->leaving) {
         session->leaving = true;
         redis_limits_leave(lane->shard->limiter, session->slots, session->slot_count);
@@ -54,7 +57,7 @@ static void session_gone(struct session *session)
         return;
     }
     session->gone = true;
-    CHECK(session->mail == NULL && !list_linked(&session->waiting_node));
+    CHECK(session->mail == NULL);
     wheel_cancel(session_wheel(session), &session->timer);
     io_conn_free(&session->conn);
     session_enter(session, SESSION_CLOSING);
@@ -153,8 +156,17 @@ static void became_ready(struct session *session)
         smtp_client_quit(session->client, session_now(session));
         return;
     }
-    session_enter(session, SESSION_IDLE);
-    lane_feed(lane, session);
+    if (session_txn_is_said(session)) {
+        session_enter(session, SESSION_IDLE);
+        lane_feed(lane, session);
+    }
+}
+
+void session_go_on(struct session *session)
+{
+    CHECK_MAGIC(session, SESSION_MAGIC);
+    became_ready(session);
+    session_flush(session);
 }
 
 static void start_tls(struct session *session)

@@ -52,7 +52,8 @@ struct session {
 
     struct mail *mail;        /* of the transaction that runs */
     uint64_t intent;          /* mark behind its INTENT */
-    struct list waiting_node; /* in shard.dot_waiting: until that is safe */
+    struct list waiting_node; /* in shard.dot_waiting: until that is safe, in a transaction with its
+                                 end, between two with the next one */
     bool withheld; /* the gate was shut: the session ended without the end of a message */
     struct smtp_client_transaction transaction;
     struct slice content[2]; /* fields of ours, or nothing; then the message's */
@@ -74,7 +75,7 @@ void session_enter(struct session *session, enum session_state state);
 void session_flush(struct session *session);
 /* The lane has nothing for it: its idle time begins. */
 void session_idle(struct session *session);
-/* More of the journal is on Kafka: messages that waited for it may end. */
+/* More of the journal is on Kafka: messages that waited for it may end, or be begun. */
 void session_release_dots(struct shard *shard);
 /* Closes at once; a running transaction's mail is settled as lost. */
 void session_close(struct session *session);

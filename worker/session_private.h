@@ -18,6 +18,10 @@ static inline struct mono_time session_now(const struct session *session)
 
 /* The engine says DOT: the message may not end before its INTENT is on Kafka. */
 void session_txn_hold_dot(struct session *session);
+/* The INTENT of the message before is on Kafka, so that another may be begun: what a crash can
+ * repeat without a word is one message for each session. False: session_go_on() will be called. */
+bool session_txn_is_said(struct session *session);
+void session_go_on(struct session *session);
 /* The zombie gate, right before the end of a message goes out. */
 bool session_txn_may_end(const struct session *session);
 /* The engine says DONE: every recipient of the transaction has its outcome. */

@@ -182,6 +182,17 @@ void session_txn_hold_dot(struct session *session)
     }
 }
 
+bool session_txn_is_said(struct session *session)
+{
+    struct shard *shard = session->lane->shard;
+    if (journal_writer_is_safe(shard->journal, session->intent)) {
+        return true;
+    }
+    list_push_back(&shard->dot_waiting, &session->waiting_node);
+    journal_writer_hurry(shard->journal, session->intent);
+    return false;
+}
+
 void session_release_dots(struct shard *shard)
 {
     struct list ready;
@@ -196,6 +207,10 @@ void session_release_dots(struct shard *shard)
     }
     while ((node = list_pop_front(&ready)) != NULL) {
         struct session *session = CONTAINER_OF(node, struct session, waiting_node);
+        if (session->mail == NULL) {
+            session_go_on(session);
+            continue;
+        }
         smtp_client_release_dot(session->client, session_now(session));
         session_flush(session);
     }

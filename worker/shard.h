@@ -36,7 +36,7 @@ struct shard {
     struct list starved;              /* lanes that wait for a connection of the worker */
     struct journal_writer *journal;
     struct list journaled;   /* mails here of which the journal has entries */
-    struct list dot_waiting; /* sessions whose message may not end before its INTENT is on Kafka */
+    struct list dot_waiting; /* sessions that wait until an INTENT is on Kafka */
     struct list answers;     /* struct shard_answer, until what the journal says is on Kafka */
     struct timer tick;       /* each second: spilling, idle lanes */
     struct timer unchoke;    /* set while it is choked */
