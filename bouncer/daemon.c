@@ -6,6 +6,7 @@
 #include "bouncer/builder.h"
 #include "bouncer/mail.h"
 #include "bouncer/session.h"
+#include "bouncer/sink.h"
 #include "bouncer/web.h"
 #include "policy/verp_keys.h"
 
@@ -77,6 +78,16 @@ static bool watch_reports(struct bouncer *bouncer, struct fault *fault)
     return true;
 }
 
+static bool open_sink(struct bouncer *bouncer, const struct kafka_properties *properties,
+                      struct fault *fault)
+{
+    if (bouncer->config->bouncer.suppression_database != NULL) {
+        bouncer->sink = sink_start(bouncer->config, properties, fault);
+        return bouncer->sink != NULL;
+    }
+    return true;
+}
+
 static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
 {
     const struct config_kafka *kafka = &bouncer->config->kafka;
@@ -98,6 +109,7 @@ static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
         bouncer->table = table_create(&all, kafka->prefix);
         bouncer->judge.table = bouncer->table;
         bouncer->builder = builder_start(bouncer->config, &all);
+        ok = open_sink(bouncer, &all, fault);
     }
     mem_free(items);
     return ok;
@@ -395,6 +407,7 @@ void bouncer_close(struct bouncer *bouncer)
     if (bouncer->event_fd >= 0) {
         close(bouncer->event_fd);
     }
+    sink_stop(&bouncer->sink);
     builder_stop(&bouncer->builder);
     table_free(&bouncer->table);
     tls_context_free(&bouncer->tls);

@@ -43,6 +43,7 @@ struct bouncer {
     struct classifier *classifier;
     struct table *table;
     struct builder *builder; /* of the suppression list */
+    struct sink *sink;       /* … into a database; NULL: none is configured */
     struct judge judge;
     struct actions *actions; /* NULL: none is configured */
     struct web *web;         /* NULL: no listeners */

@@ -293,7 +293,9 @@ struct config_bouncer {
     uint32_t max_connections_per_peer; /* 50 */
     int64_t memory_max_bytes;          /* 256M: of mails that are being received */
     int64_t command_timeout_ms, data_timeout_ms;
-    int64_t kafka_timeout_ms; /* 30s */
+    int64_t kafka_timeout_ms;         /* 30s */
+    const char *suppression_database; /* libpq's connection string; NULL: none */
+    const char *suppression_table;
     const char *log_level;
 };
 

@@ -470,6 +470,13 @@ static void check_action(struct rules *rules, size_t i)
     }
 }
 
+static bool is_table_name(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_";
+    static const char all[] = "abcdefghijklmnopqrstuvwxyz_0123456789";
+    return strspn(name, letters) > 0 && strspn(name, all) == strlen(name);
+}
+
 static void check_bouncer(struct rules *rules)
 {
     const struct config_bouncer *bouncer = &rules->config->bouncer;
@@ -478,6 +485,11 @@ static void check_bouncer(struct rules *rules)
         at(rules, "bouncer.%s", has_key ? "tls-key-file" : "tls-certificate-file");
         tell(rules, "stands alone; expected bouncer.%s with it",
              has_key ? "tls-certificate-file" : "tls-key-file");
+    }
+    if (bouncer->suppression_table != NULL && !is_table_name(bouncer->suppression_table)) {
+        at(rules, "bouncer.suppression-table");
+        tell(rules, "\"%s\"; expected a name of small letters, digits and underscores",
+             bouncer->suppression_table);
     }
     for (size_t i = 0; i < bouncer->listener_count; i++) {
         at(rules, "bouncer.listeners[%zu]", i);

@@ -296,6 +296,8 @@ static const struct schema_field bouncer_fields[] = {
     {"command-timeout", SCHEMA_DURATION, AT(config_bouncer, command_timeout_ms), .min = 1, .max = HOUR, .fallback = "5m"},
     {"data-timeout", SCHEMA_DURATION, AT(config_bouncer, data_timeout_ms), .min = 1, .max = HOUR, .fallback = "3m"},
     {"kafka-timeout", SCHEMA_DURATION, AT(config_bouncer, kafka_timeout_ms), .min = 1, .max = HOUR, .fallback = "30s"},
+    {"suppression-database", SCHEMA_TEXT, AT(config_bouncer, suppression_database), .min = 1, .max = 1000},
+    {"suppression-table", SCHEMA_TEXT, AT(config_bouncer, suppression_table), .min = 1, .max = 40, .fallback = "sluice_suppression"},
     {"log-level", SCHEMA_WORD, AT(config_bouncer, log_level), .words = level_words, .fallback = "info"},
 };
 static const struct schema_type bouncer_type = {

@@ -42,6 +42,7 @@ THIRD_PARTY = {
     "argon2.h": {"producer"},
     "curl/": {"bouncer"},
     "microhttpd.h": {"bouncer"},
+    "libpq-fe.h": {"bouncer"},
     "cmocka.h": set(),
 }
 
