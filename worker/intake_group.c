@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+#define SKIPPED_EVERY_MS 1000
+
 /* ---- bursts ---- */
 
 static int compare_tickets(const void *a, const void *b)
@@ -109,6 +111,23 @@ bool intake_submit(struct intake *intake, enum burst_kind kind, struct fault *fa
     return ok;
 }
 
+/* What an earlier owner had completed is passed over when it is read; that has to be committed,
+ * too, though nothing of ours was completed. */
+static void note_skipped(struct intake *intake, struct mono_time now)
+{
+    if (mono_before(now, intake->next_skipped)) {
+        return;
+    }
+    intake->next_skipped = mono_add_ms(now, SKIPPED_EVERY_MS);
+    for (size_t i = 0; i < intake->assigned_count; i++) {
+        const struct kafka_partition *partition = intake->assigned[i];
+        if (kafka_partition_offsets(partition)->watermark > kafka_partition_committed(partition)) {
+            burst_note(intake->burst);
+            return;
+        }
+    }
+}
+
 void intake_burst(struct intake *intake, struct mono_time now)
 {
     struct fault fault;
@@ -116,6 +135,7 @@ void intake_burst(struct intake *intake, struct mono_time now)
         burst_drop_gone(intake->burst);
         return;
     }
+    note_skipped(intake, now);
     if (!intake->releasing && burst_is_due(intake->burst, now) &&
         !intake_submit(intake, BURST_USUAL, &fault) && fault.kind != FAULT_CLOSED) {
         log_warn("burst-refused", "reason=\"%s\"", fault.text);

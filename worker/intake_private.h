@@ -27,6 +27,7 @@ struct intake {
     int event_fd; /* written by librdkafka's queues and intake_wake() */
     struct io_watch *watch;
     struct timer serve, stats;
+    struct mono_time next_skipped; /* when to look for what was skipped */
 
     struct kafka_partition **assigned;
     size_t assigned_count;
