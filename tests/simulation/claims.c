@@ -284,6 +284,7 @@ static void read_moved(struct world *world, struct event *event)
         return;
     }
     claims->phase = PHASE_JOURNALS;
+    claims->folded = false;
     claims->read = world->now;
     ask_broker(world, process, ends_at_broker, 0, (int64_t)claims->number, 0, NULL);
 }
@@ -300,8 +301,6 @@ static void follow(struct world *world, struct process *process, const int64_t e
     }
 }
 
-static void begin_stating(struct world *world, struct process *process);
-
 static void read_done(struct world *world, struct event *event)
 {
     struct process *process = asked(world, event);
@@ -314,7 +313,7 @@ static void read_done(struct world *world, struct event *event)
         claims->followed[slot.slot] = slot.from;
     }
     follow(world, process, event->data);
-    begin_stating(world, process);
+    claims->folded = true;
 }
 
 /* ---- what came out ---- */
@@ -341,6 +340,9 @@ static void take_result(struct world *world, struct process *process, size_t ind
         world->awaited += record->awaited;
     }
     process->suspect_below[partition] = result.suspect_below;
+    tell(world, "%s takes over partition %d: claim %llu, from %lld, %zu runs, %zu records",
+         process->name, partition, (unsigned long long)result.claim + 1, (long long)result.base,
+         result.run_count, result.record_count);
 }
 
 static void begin_partitions(struct world *world, struct process *process);
@@ -467,8 +469,12 @@ void claims_serve(struct world *world, struct process *process)
     switch (claims->phase) {
     case PHASE_IDLE:
     case PHASE_LOOKING:
-    case PHASE_JOURNALS:
     case PHASE_CLAIMING: return;
+    case PHASE_JOURNALS: /* our own slot's end must be known before anything is stated there */
+        if (claims->folded && (restate_is_ready(process) || world->broken == BREAK_READY)) {
+            begin_stating(world, process);
+        }
+        return;
     case PHASE_FENCING:
         if (claims->fencing == 0 && process->epoch > 0) {
             look(world, process, true);

@@ -6,6 +6,7 @@
 #define RELEASE_WAIT (10 * SECOND)
 #define DRAIN_WAIT (6 * SECOND)
 #define CUT_WAIT (5 * SECOND)
+#define FLUSH_WAIT (5 * SECOND)
 
 /* ---- shards ---- */
 
@@ -121,6 +122,31 @@ static bool nothing_is_left(const struct process *process)
     return true;
 }
 
+/* worker/intake.c, intake_run(), and worker/main.c: a process flushes its journals before it leaves
+ * the group. */
+static void end_leaving(struct world *world, struct process *process)
+{
+    if (process->draining) {
+        enter(world, process, LEAVING_FLUSH);
+        for (int i = 0; i < THREADS; i++) {
+            writer_flush(world, process, i);
+        }
+    } else {
+        process->leaving = LEAVING_NOT;
+        process_gave_up(world, process, process->leaving_lost);
+    }
+}
+
+static bool all_is_safe(const struct process *process)
+{
+    for (int i = 0; i < THREADS; i++) {
+        if (process->writers[i].unsafe_count > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void give_up(struct world *world, struct process *process, bool released)
 {
     if (!released) {
@@ -130,8 +156,7 @@ static void give_up(struct world *world, struct process *process, bool released)
     tell(world, "%s has %s, %d in flight", process->name, released ? "released" : "not released",
          process->in_flight_count);
     claims_drop(process);
-    process->leaving = LEAVING_NOT;
-    process_gave_up(world, process, process->leaving_lost);
+    end_leaving(world, process);
 }
 
 void evict_burst_over(struct world *world, struct process *process, enum burst_result result)
@@ -162,8 +187,7 @@ static bool has_partitions(const struct process *process)
 static void release(struct world *world, struct process *process)
 {
     if (process->draining && !has_partitions(process)) {
-        process->leaving = LEAVING_NOT;
-        process_gave_up(world, process, false);
+        end_leaving(world, process);
         return;
     }
     if (process->release_until == 0) {
@@ -212,6 +236,11 @@ void evict_serve(struct world *world, struct process *process)
     case LEAVING_RELEASING:
         if (world->now > process->release_until) {
             give_up(world, process, false);
+        }
+        return;
+    case LEAVING_FLUSH:
+        if (all_is_safe(process) || since > FLUSH_WAIT) {
+            process_gave_up(world, process, process->leaving_lost);
         }
         return;
     }

@@ -213,9 +213,6 @@ static void heard(struct world *world, struct event *event)
     }
     if (event->b == HEARD_UNKNOWN) {
         process->lost = process->group != GROUP_JOINING || process->lost;
-        if (process->group == GROUP_JOINING) {
-            join_anew(world, process);
-        }
         return;
     }
     process->heard = world->now;
@@ -333,6 +330,17 @@ void process_gave_up(struct world *world, struct process *process, bool lost)
 
 /* ---- turns ---- */
 
+/* worker/intake_group.c: what an earlier owner had completed was passed over. */
+static void note_skipped(struct process *process)
+{
+    for (int i = 0; i < PARTITIONS; i++) {
+        const struct owned *owned = &process->owned[i];
+        if (owned->ready && owned->offsets.watermark > owned->committed) {
+            process->burst.changed = true;
+        }
+    }
+}
+
 static void turn(struct world *world, struct event *event)
 {
     struct process *process = running(world, event);
@@ -348,6 +356,7 @@ static void turn(struct world *world, struct event *event)
     claims_serve(world, process);
     restate_serve(world, process);
     if (process->group == GROUP_OWNS) {
+        note_skipped(process);
         if (burst_is_due(world, process)) {
             burst_submit(world, process, BURST_USUAL);
         }

@@ -159,6 +159,7 @@ struct claims {
     uint64_t mark;
     int64_t read; /* when the checkpoints were */
     int64_t again;
+    bool folded;
     struct {
         int64_t offset;
         uint64_t claim;
@@ -179,6 +180,7 @@ enum leaving {
     LEAVING_CUT,
     LEAVING_RELEASE,
     LEAVING_RELEASING,
+    LEAVING_FLUSH, /* the end of a drain: what was said goes to Kafka */
 };
 
 enum group { GROUP_OUT, GROUP_JOINING, GROUP_GIVEN, GROUP_OWNS };
@@ -259,7 +261,7 @@ void answer_from_broker(struct world *world, const struct event *question,
 /* On the thread: whose it is. */
 struct process *running(struct world *world, const struct event *event);
 
-/* All is given up: joins the group again, or ends. */
+/* All is given up: joins the group again, or leaves it and ends. */
 void process_gave_up(struct world *world, struct process *process, bool lost);
 
 /* worker/tenure.h */
