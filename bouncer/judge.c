@@ -188,12 +188,18 @@ static bool proves(const struct origin *origin, struct slice address)
     return address.len > 0 && verp_recipient(address) == origin->token.recipient;
 }
 
+/* Who writes to an address for leaving means himself, however he puts it. */
+static struct slice who_writes(const struct judge_input *input)
+{
+    return input->to->class == ADDRESS_UNSUBSCRIBE ? input->sender : SLICE_NULL;
+}
+
 /* The recipient as we wrote to him: with a good token only the one that it proves. */
 static struct slice recipient_address(const struct judge_input *input, const struct origin *origin,
                                       const struct returned_recipient *recipient)
 {
     const struct slice names[] = {recipient->original, recipient->address,
-                                  input->mail->original.to};
+                                  input->mail->original.to, who_writes(input)};
     if (origin->token_good) {
         for (size_t i = 0; i < ARRAY_LEN(names); i++) {
             if (proves(origin, names[i])) {
