@@ -65,4 +65,9 @@ bool kafka_message_header(const rd_kafka_message_t *message, const char *name, s
 bool kafka_list_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms,
                         struct fault *fault);
 
+/* Metadata of the topic and a connection to each of its leaders: the first use of a topic stalls
+ * about a second else. Waits for it. */
+bool kafka_touch_topic(rd_kafka_t *rk, rd_kafka_topic_t *topic, int timeout_ms,
+                       struct fault *fault);
+
 #endif
