@@ -39,6 +39,8 @@ void kafka_text_free(const void *text);
 
 /* Does nothing: a reference to it links tsan_threads.c. */
 void kafka_tsan_threads(void);
+/* The same for steady.c. */
+void kafka_steady(void);
 
 enum fault_kind kafka_fault_kind(rd_kafka_resp_err_t error);
 /* "what: librdkafka's words". Returns false. */

@@ -63,6 +63,7 @@ void kafka_conf_begin(struct kafka_conf *builder, const struct kafka_properties 
     *builder =
         (struct kafka_conf){.conf = rd_kafka_conf_new(), .properties = properties, .fault = fault};
     kafka_tsan_threads();
+    kafka_steady();
     rd_kafka_conf_set_log_cb(builder->conf, log_from_library);
     kafka_conf_set(builder, "socket.nagle.disable", "true");
     kafka_conf_set(builder, "socket.keepalive.enable", "true");
