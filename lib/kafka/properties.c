@@ -70,6 +70,8 @@ void kafka_conf_begin(struct kafka_conf *builder, const struct kafka_properties 
     kafka_conf_set(builder, "reconnect.backoff.ms", "100");
     kafka_conf_set(builder, "reconnect.backoff.max.ms", "2000");
     kafka_conf_set(builder, "log.connection.close", "false");
+    /* So long a client may take to learn of new partitions. */
+    kafka_conf_set(builder, "topic.metadata.refresh.interval.ms", "30000");
 }
 
 void kafka_conf_set(struct kafka_conf *builder, const char *name, const char *value)
