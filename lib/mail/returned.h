@@ -99,6 +99,8 @@ struct returned_mail {
     size_t recipient_count;
     bool cut;
     struct slice feedback_type; /* of complaints: "abuse", … */
+    struct slice subject;       /* of the report itself, UTF-8 */
+    struct slice notice;        /* its text for people, in front of what it returns */
     struct slice reporting_mta;
 };
 
