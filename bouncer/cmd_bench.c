@@ -146,6 +146,7 @@ static double measure_reports(struct classifier *classifier, const struct row *r
         struct classify_result result;
         double start = cpu_seconds();
         struct arena *arena = arena_create(REPORT_ARENA_BYTES, RETURNED_ARENA_MAX);
+        CHECK(arena != NULL);
         if (returned_mail_read(arena, slice_of(report, len), &mail, NULL) &&
             mail.recipient_count == 1) {
             classify_mail_recipient(&how, &mail, &mail.recipients[0], &result);
