@@ -180,10 +180,10 @@ class Judge:
                            ("unknown_recipients", "were accepted but nobody sent them")):
             if counts[what]:
                 found.append(f"{counts[what]} {text}")
-        excused = counts["sent_twice_past_dot"] if self.duplicates == "rare" else 0
-        if counts["sent_twice"] > excused:
+        bound = counts["past_dot_at_kills"] if self.duplicates == "rare" else 0
+        if counts["sent_twice"] > bound:
             found.append(f"{counts['sent_twice']} recipients were sent twice without an uncertain event"
-                         + (f", only {excused} of them past the dot at a kill" if self.duplicates == "rare" else ""))
+                         + (f", and only {bound} were past the dot at a kill" if self.duplicates == "rare" else ""))
         return found
 
 
