@@ -41,7 +41,6 @@
     X(HAND_OVER, "restating-at-hand-over")                                                         \
     X(STATE_INHERITED, "restating-inherited")                                                      \
     X(STILL, "restating-stands-still-in-a-drain")                                                  \
-    X(READY, "slot-end-before-stating")                                                            \
     X(CONTACT, "contact-by-commits-alone")                                                         \
     X(RUNS, "checkpoint-runs")                                                                     \
     X(COPIES, "checkpoint-with-copies")                                                            \
