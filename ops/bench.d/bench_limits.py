@@ -1,0 +1,109 @@
+"""Limits of the cluster: how much of one is used by several workers, and how much more than it arrives, by the provider's own time stamps."""
+import datetime
+import json
+import os
+import signal
+import time
+
+from stack.world import Provider, World, sim_config, sluice_config, zones
+from stack.stack import StackError, free_port
+
+DOMAINS = 32  # mail is given to workers by its domain
+# Name, keys of the site, limit, interval in seconds, how long it is measured.
+CASES = (
+    ("1000/s", "max-msg-rate: 1000/s\n", 1000, 1, 20),
+    ("100/s", "max-msg-rate: 100/s\n", 100, 1, 30),
+    ("700/10s", "max-msg-rate: 700/10s\n", 700, 10, 40),
+    ("30/min", "max-msg-rate: 30/m\n", 30, 60, 180),
+    ("5 connections", "max-smtp-out: 5\n", 5, None, 20),
+)
+LATENCY_MS = 20
+
+
+def world():
+    return World(providers=[
+        Provider(f"case{i}", [f"127.0.10.{i + 1}"], [f"case{i}d{k:02}.test" for k in range(DOMAINS)], 1,
+                 f"profile: postfix\nlatency: {{{{message: {LATENCY_MS}ms}}}}\n", site)
+        for i, (_, site, _, _, _) in enumerate(CASES)], extra_domains={})
+
+
+def arrivals(stack, name):
+    """Times at which a provider had its messages."""
+    times = []
+    with open(stack.path("accepted.tsv"), encoding="utf-8") as file:
+        columns = file.readline().rstrip("\n").split("\t")
+        provider, at = columns.index("provider"), columns.index("dot_time")
+        for line in file:
+            fields = line.rstrip("\n").split("\t")
+            if len(fields) == len(columns) and fields[provider] == name:
+                times.append(datetime.datetime.fromisoformat(fields[at].replace("Z", "+00:00")).timestamp())
+    return sorted(times)
+
+
+def most_within(times, interval):
+    most = first = 0
+    for i, now in enumerate(times):
+        while times[first] <= now - interval:
+            first += 1
+        most = max(most, i - first + 1)
+    return most
+
+
+def publish(stack, number, count):
+    recipients, message = stack.path(f"case{number}.csv"), stack.path("message.eml")
+    with open(recipients, "w", encoding="ascii") as file:
+        file.write("email\n")
+        file.writelines(f"u{i}@case{number}d{i % DOMAINS:02}.test\n" for i in range(count))
+    with open(message, "w", encoding="ascii", newline="") as file:
+        file.write("From: a@sender.test\r\nSubject: bench\r\n\r\nHello\r\n")
+    stack.ctl("publish", "--config", stack.config, "--from", "bounce@sender.test", "--recipients", recipients, "--message", message,
+              "--tenant", "demo", "--campaign", "bench", "--stream", "bulk")
+
+
+def measure(stack, say, number, workers):
+    name, _, limit, interval, seconds = CASES[number]
+    count = int(limit * seconds / interval) if interval else int(limit * seconds * 1000 / LATENCY_MS * 0.8)
+    publish(stack, number, count)
+    deadline = time.monotonic() + 2 * seconds + 20  # a machine that is too slow is measured as it is
+    times = []
+    while len(times) < count and time.monotonic() < deadline:
+        time.sleep(0.5)
+        times = arrivals(stack, f"case{number}")
+    if len(times) < 10:
+        raise StackError(f"{name}: only {len(times)} messages arrived")
+    counted = times[:int(0.8 * len(times))]  # while all workers have some
+    lasted = counted[-1] - counted[0]
+    row = {"limit": name, "workers": workers, "messages": len(times), "seconds": round(lasted, 1), "per_second": round(len(counted) / lasted, 1)}
+    if interval:
+        most = most_within(times, interval)
+        row.update(use=round(len(counted) / (limit * lasted / interval), 3), most=most, over=round(max(0, most - limit) / limit, 3))
+    else:
+        stack.processes["sim"].send_signal(signal.SIGUSR1)  # it writes its summary
+        time.sleep(0.5)
+        most = most_connections(stack, number)
+        row.update(use=round(len(counted) / lasted / (limit * 1000 / LATENCY_MS), 3), most=most, over=round(max(0, most - limit) / limit, 3))
+    say(f"  {name:16}{row['per_second']:>9.1f}/s   use {100 * row['use']:5.1f} %   most {row['most']:>5} of {limit:<5} over {100 * row['over']:.1f} %")
+    return row
+
+
+def most_connections(stack, number):
+    with open(stack.path("sim.json"), encoding="utf-8") as file:
+        return next(p["most_connections"] for p in json.load(file)["providers"] if p["name"] == f"case{number}")
+
+
+def bench_limits(stack, options, say):
+    the_world = world()
+    stack.start_dns(zones(the_world))
+    sim_port = free_port()
+    vips = [f"vip{i + 1}" for i in range(options.workers)]
+    stack.write_config(sluice_config(the_world, stack, vips, sim_port, 1))
+    stack.create_topics()
+    stack.start_sim(sim_config(the_world, stack, sim_port))
+    names = [f"worker{i + 1}" for i in range(options.workers)]
+    for name, vip in zip(names, vips):
+        stack.start_worker(name, [vip])
+    for name in names:
+        stack.wait_worker(name)
+    time.sleep(5)  # until the last one to join has settled
+    say(f"{options.workers} workers, one limit, {os.cpu_count()} cores; 5 connections to a provider that takes {LATENCY_MS} ms for a message")
+    return {"rows": [measure(stack, say, i, options.workers) for i in range(len(CASES))]}
