@@ -127,8 +127,9 @@ static size_t write_report(char *out, const struct row *row, unsigned number)
     for (; at + 10 < REPORT_BYTES; at++) {
         out[at] = at % 76 == 74 ? '\r' : at % 76 == 75 ? '\n' : 'x';
     }
-    memcpy(out + at, "\r\n--b1--\r\n", 10);
-    return at + 10;
+    const struct slice end = SLICE("\r\n--b1--\r\n");
+    memcpy(out + at, end.ptr, end.len);
+    return at + end.len;
 }
 
 /* Reports a second of CPU, from bytes to class. */

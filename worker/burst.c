@@ -205,7 +205,7 @@ static size_t moved_of(const struct burst *burst, const struct kafka_partition *
 
 static struct slice renewal_key(const struct kafka_partition *const *partition)
 {
-    return slice_of(partition, sizeof(*partition));
+    return slice_of(partition, sizeof(void *));
 }
 
 static bool is_old(const struct burst *burst, const struct kafka_partition *partition)

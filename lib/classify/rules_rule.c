@@ -147,6 +147,7 @@ static bool take_rule_key(struct rules_reader *r, struct rule *rule, const yaml_
 
 static bool name_is_taken(const struct rules_reader *r, const struct rule *rule, bool *here)
 {
+    CHECK(rule->name != NULL); /* check_rule() */
     for (size_t i = 0; i < r->set->rule_count; i++) {
         if (strcmp(r->set->rules[i].name, rule->name) == 0) {
             *here = r->set->rules[i].layer == r->layer;

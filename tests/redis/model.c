@@ -773,9 +773,10 @@ int main(int argc, char **argv)
     tracing = getenv("TRACE") != NULL;
     log_setup("model", tracing ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
     for (unsigned run = 0; run < runs && problems == 0; run++) {
-        printf("seed %llu\n", (unsigned long long)(base + run));
+        uint64_t number = base + run;
+        printf("seed %llu\n", (unsigned long long)number);
         for (size_t i = 0; i < ARRAY_LEN(scenes) && problems == 0; i++) {
-            seed = (base + run) * 1000 + i;
+            seed = number * 1000 + i;
             play(&scenes[i]);
         }
     }
