@@ -18,9 +18,7 @@ enum {
     NAME_BYTES = 4096,
     DEPTH_MAX = 8,    /* folders in folders */
     TAIL_BYTES = 700, /* of a long text, when its front says nothing */
-    NOTICE_BYTES = 1500,
-    CONFIDENT = 50,    /* below this the notice is asked for a second opinion */
-    SAYS_NOTHING = 25, /* below this the whole notice and the subject are asked too */
+    CONFIDENT = 50,   /* below this the notice is asked for a second opinion */
 };
 
 static enum smtp_phase phase_of(enum returned_phase phase)
@@ -78,29 +76,21 @@ static struct slice sender_of(const struct returned_original *original)
 
 /*
  * The text that stands for the recipient; where that says little, what the notice says around it,
- * or the end of a text that is longer than what the classifier looks at; where all that says
- * nothing, the notice as a whole and the subject of the report. The last run is the one whose
- * result stays in the scratch.
+ * or the end of a text that is longer than what the classifier looks at. The last run is the one
+ * whose result stays in the scratch.
  */
 static void run_texts(const struct classify_mail *how, struct classify_input *input,
-                      const struct returned_mail *mail, const struct returned_recipient *recipient,
-                      struct classify_result *result)
+                      const struct returned_recipient *recipient, struct classify_result *result)
 {
     struct slice tail = slice_skip(
         recipient->text, recipient->text.len > TAIL_BYTES ? recipient->text.len - TAIL_BYTES : 0);
     ptrdiff_t line = slice_find_byte(tail, '\n');
-    const struct slice others[] = {recipient->notice,
-                                   slice_skip(tail, line < 0 ? 0 : (size_t)line + 1),
-                                   slice_head(mail->notice, NOTICE_BYTES), mail->subject};
-    const size_t own = 2; /* of these, those that are about this recipient */
+    struct slice others[] = {recipient->notice, slice_skip(tail, line < 0 ? 0 : (size_t)line + 1)};
     classifier_run(how->classifier, how->scratch, input, result);
     enum bounce_class best_class = result->class;
     uint8_t best = result->confidence;
-    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-        uint8_t enough = i < own ? CONFIDENT : SAYS_NOTHING;
-        if (best_class != BOUNCE_UNDETERMINED && best >= enough) {
-            return;
-        }
+    for (size_t i = 0;
+         i < ARRAY_LEN(others) && (best_class == BOUNCE_UNDETERMINED || best < CONFIDENT); i++) {
         if (others[i].ptr == NULL || others[i].len == 0 || slice_eq(others[i], recipient->text)) {
             continue;
         }
@@ -135,7 +125,7 @@ void classify_mail_recipient(const struct classify_mail *how, const struct retur
     if (is_generic(input.enhanced) && outside.len > 0) {
         (void)smtp_enhanced_take(&outside, &input.enhanced);
     }
-    run_texts(how, &input, mail, recipient, result);
+    run_texts(how, &input, recipient, result);
     enum bounce_class class = BOUNCE_UNDETERMINED;
     if (class_of_kind(mail, recipient, &class)) {
         result->class = class;

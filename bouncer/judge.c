@@ -43,27 +43,6 @@ static void take_token(struct origin *origin, const struct verp_token *token, bo
     origin->matched = good ? "verp" : "returned";
 }
 
-/* The token in the links of List-Unsubscribe, for reports that leave the return path out. */
-static bool find_link_token(const struct judge *judge, const struct judge_input *input,
-                            struct origin *origin)
-{
-    struct slice rest = input->mail->original.unsubscribe;
-    while (rest.len >= VERP_LOCAL_LEN) {
-        size_t len = 0;
-        while (len < rest.len && strchr("/<>@:?, ", rest.ptr[len]) == NULL) {
-            len++;
-        }
-        struct verp_token token;
-        if (verp_read(judge->keys, slice_head(rest, len), input->now,
-                      judge->config->verp.max_age_ms, &token) == VERP_GOOD) {
-            take_token(origin, &token, true);
-            return true;
-        }
-        rest = slice_skip(rest, len + 1);
-    }
-    return false;
-}
-
 /* A signed address among those that the report returns. */
 static bool find_returned_token(const struct judge *judge, const struct judge_input *input,
                                 struct origin *origin)
@@ -78,7 +57,7 @@ static bool find_returned_token(const struct judge *judge, const struct judge_in
             return true;
         }
     }
-    return find_link_token(judge, input, origin);
+    return false;
 }
 
 /* The Message-ID that sluice-producer gives to mail that has none: <UUID@host>. */
@@ -192,10 +171,6 @@ static const char *suspicion(const struct judge_input *input, const struct origi
     if (type == EVENT_RETURNED || type == EVENT_AUTO_REPLY) {
         return "";
     }
-    /* Anybody can write a bounce. Where our return paths are signed, a true one brings it back. */
-    if (type == EVENT_BOUNCED_LATE && !origin->token_good && input->to->class != ADDRESS_BOUNCE) {
-        return origin->matched[0] == '\0' ? "unmatched" : "unsigned";
-    }
     if (origin->matched[0] == '\0' && !is_request(input, origin, type, address)) {
         return "unmatched";
     }
@@ -213,18 +188,12 @@ static bool proves(const struct origin *origin, struct slice address)
     return address.len > 0 && verp_recipient(address) == origin->token.recipient;
 }
 
-/* Who writes to an address for leaving means himself, however he puts it. */
-static struct slice who_writes(const struct judge_input *input)
-{
-    return input->to->class == ADDRESS_UNSUBSCRIBE ? input->sender : SLICE_NULL;
-}
-
 /* The recipient as we wrote to him: with a good token only the one that it proves. */
 static struct slice recipient_address(const struct judge_input *input, const struct origin *origin,
                                       const struct returned_recipient *recipient)
 {
-    const struct slice names[] = {recipient->original, recipient->address, input->mail->original.to,
-                                  who_writes(input)};
+    const struct slice names[] = {recipient->original, recipient->address,
+                                  input->mail->original.to};
     if (origin->token_good) {
         for (size_t i = 0; i < ARRAY_LEN(names); i++) {
             if (proves(origin, names[i])) {

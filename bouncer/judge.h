@@ -31,7 +31,6 @@ struct judge_input {
     const struct returned_mail *mail;
     const struct address_match *to;
     struct slice received_by; /* address as it was given */
-    struct slice sender;      /* MAIL FROM */
     struct slice peer_address, peer_name;
     struct slice report_id;
     uint64_t content_hash; /* tells two reports apart that have no ids */

@@ -86,7 +86,6 @@ static bool judge_all(struct mail *mail, const struct returned_mail *returned)
     bool wait = mono_before(io_loop_now(bouncer->loop), mail->facts_by);
     struct judge_input input = {
         .mail = returned,
-        .sender = mail->mail_from,
         .peer_address = mail->peer_address,
         .peer_name = mail->peer_name,
         .report_id = slice_cstr(mail->id),

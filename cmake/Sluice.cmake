@@ -60,7 +60,6 @@ sluice_pkg(pcre2 libpcre2-8)
 sluice_pkg(curl libcurl)
 sluice_pkg(microhttpd libmicrohttpd)
 sluice_pkg(pq libpq)
-sluice_pkg(luajit luajit)
 
 # sluice_library(ROOM [DEPS target…]): static library sluice_ROOM of every *.c in this folder.
 function(sluice_library room)

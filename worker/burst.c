@@ -205,7 +205,7 @@ static size_t moved_of(const struct burst *burst, const struct kafka_partition *
 
 static struct slice renewal_key(const struct kafka_partition *const *partition)
 {
-    return slice_of(partition, sizeof(void *));
+    return slice_of(partition, sizeof(*partition));
 }
 
 static bool is_old(const struct burst *burst, const struct kafka_partition *partition)
@@ -459,13 +459,6 @@ struct burst *burst_create(struct worker *worker, const struct burst_ops *ops, v
     options.transactional_id = worker->transactional_id;
     options.client_id = worker->name;
     options.transaction_timeout_ms = TRANSACTION_TIMEOUT_MS;
-    const char *topics[KAFKA_TIERS + 3] = {worker->topics.moved, worker->topics.dlq,
-                                           worker->topics.uncertain};
-    for (size_t i = 0; i < KAFKA_TIERS; i++) {
-        topics[3 + i] = worker->topics.tiers[i];
-    }
-    options.topics = topics;
-    options.topic_count = ARRAY_LEN(topics);
     struct kafka_property *items = worker_properties(worker->config, &properties);
     burst->txn = kafka_txn_create(&properties, &options, fault);
     mem_free(items);

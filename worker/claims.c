@@ -23,7 +23,6 @@ enum phase {
     PHASE_BEGUN,     /* something is awaited */
     PHASE_LAST_LOOK, /* the time is over: the slots are read to their end once more */
 };
-#define PHASES (PHASE_LAST_LOOK + 1)
 
 /* Belongs to the transactions' thread until it is told. */
 struct fencing {
@@ -46,7 +45,6 @@ struct claims {
     uint32_t magic;
     struct claims_parts parts;
     enum phase phase;
-    struct mono_time entered[PHASES]; /* last */
     struct mono_time began, again, read;
     bool failed; /* try again at `again` */
 
@@ -65,18 +63,6 @@ struct claims {
     struct list stated;
     size_t closed; /* awaited records that are complete and were not read yet */
 };
-
-static void enter(struct claims *claims, enum phase phase)
-{
-    claims->phase = phase;
-    claims->entered[phase] = mono_now();
-}
-
-/* How long it took from the last entry of a phase to that of another. */
-static long long took_ms(const struct claims *claims, enum phase phase, enum phase next)
-{
-    return mono_since_us(claims->entered[next], claims->entered[phase]) / 1000;
-}
 
 /* ---- life ---- */
 
@@ -137,7 +123,7 @@ void claims_drop(struct claims *claims)
     claims->fenced = NULL;
     claims->fenced_count = 0;
     claims->failed = false;
-    enter(claims, PHASE_IDLE);
+    claims->phase = PHASE_IDLE;
 }
 
 void claims_free(struct claims **handle)
@@ -284,7 +270,7 @@ static bool all_found(const struct claims *claims)
 
 static void begin_checkpoints(struct claims *claims)
 {
-    enter(claims, PHASE_CHECKPOINTS);
+    claims->phase = PHASE_CHECKPOINTS;
     for (size_t i = 0; i < takeover_owners(claims->takeover); i++) {
         struct takeover_owner owner = takeover_owner(claims->takeover, i);
         if (!takeover_found(claims->takeover, i)) {
@@ -296,7 +282,7 @@ static void begin_checkpoints(struct claims *claims)
 
 static void begin_journals(struct claims *claims)
 {
-    enter(claims, PHASE_JOURNALS);
+    claims->phase = PHASE_JOURNALS;
     claims->read = mono_now();
     for (size_t i = 0; i < takeover_slots(claims->takeover); i++) {
         struct takeover_slot slot = takeover_slot(claims->takeover, i);
@@ -379,7 +365,7 @@ static void take_result(struct claims *claims, size_t index)
 
 static void begin_stating(struct claims *claims)
 {
-    enter(claims, PHASE_STATING);
+    claims->phase = PHASE_STATING;
     claims->starts = mem_calloc(claims->count + 1, sizeof(*claims->starts));
     claims->offsets = mem_calloc(claims->count + 1, sizeof(*claims->offsets));
     for (size_t i = 0; i < claims->count; i++) {
@@ -421,7 +407,7 @@ static void submit(struct claims *claims)
     struct ledger_awaited *awaited = awaited_of(claims, parts);
     if (burst_submit(claims->parts.burst, claims->parts.consumer, BURST_CLAIM, parts, claims->count,
                      restate_done_offset(claims->parts.restate), &fault)) {
-        enter(claims, PHASE_CLAIMING);
+        claims->phase = PHASE_CLAIMING;
     } else if (fault.kind != FAULT_LIMIT) {
         /* FAULT_CLOSED: the group will take them back. Others are tried again. */
         failed(claims, &fault);
@@ -437,7 +423,7 @@ void claims_burst_over(struct claims *claims, enum kafka_burst_result result)
         return; /* taken away meanwhile */
     }
     if (result != KAFKA_BURST_COMMITTED) {
-        enter(claims, PHASE_STATING);
+        claims->phase = PHASE_STATING;
         claims->failed = true;
         claims->again = mono_add_ms(mono_now(), AGAIN_MS);
         return;
@@ -445,20 +431,11 @@ void claims_burst_over(struct claims *claims, enum kafka_burst_result result)
     if (!kafka_consumer_begin(claims->parts.consumer, claims->starts, claims->count)) {
         return; /* the consumer will say so */
     }
-    enter(claims, PHASE_BEGUN);
-    log_info("takeover",
-             "partitions=%zu inherited=%zu awaited=%zu ms=%lld fenced_ms=%lld looked_ms=%lld "
-             "checkpoints_ms=%lld journals_ms=%lld stated_ms=%lld claimed_ms=%lld",
-             claims->count, inherited_count(claims->parts.inherited),
-             takeover_awaited(claims->takeover),
-             (long long)(mono_since_us(mono_now(), claims->began) / 1000),
-             took_ms(claims, PHASE_FENCING, PHASE_LOOKING),
-             took_ms(claims, PHASE_LOOKING, PHASE_CHECKPOINTS),
-             took_ms(claims, PHASE_CHECKPOINTS, PHASE_JOURNALS),
-             took_ms(claims, PHASE_JOURNALS, PHASE_STATING),
-             took_ms(claims, PHASE_STATING, PHASE_CLAIMING),
-             took_ms(claims, PHASE_CLAIMING, PHASE_BEGUN));
+    log_info("takeover", "partitions=%zu inherited=%zu awaited=%zu ms=%lld", claims->count,
+             inherited_count(claims->parts.inherited), takeover_awaited(claims->takeover),
+             (long long)(mono_since_us(mono_now(), claims->began) / 1000));
     forget_starts(claims);
+    claims->phase = PHASE_BEGUN;
 }
 
 /* ---- what is awaited ---- */
@@ -511,7 +488,7 @@ static void serve_awaited(struct claims *claims)
 static void look_last(struct claims *claims)
 {
     struct fault fault;
-    enter(claims, PHASE_LAST_LOOK);
+    claims->phase = PHASE_LAST_LOOK;
     if (!slots_start_again(claims->done, &fault)) {
         failed(claims, &fault);
     }
@@ -531,14 +508,14 @@ static void serve_begun(struct claims *claims, struct mono_time now)
     } else if (claims->phase == PHASE_LAST_LOOK && slots_ended(claims->done)) {
         log_info("takeover-waited", "given_up=%zu", awaited);
         takeover_stop_waiting(claims->takeover);
-        enter(claims, PHASE_BEGUN);
+        claims->phase = PHASE_BEGUN;
     }
     serve_awaited(claims);
     if (takeover_awaited(claims->takeover) == 0 && list_empty(&claims->stated)) {
         slots_stop(claims->done); /* nothing more can come */
         if (claims->closed == 0) {
             forget_takeover(claims);
-            enter(claims, PHASE_IDLE);
+            claims->phase = PHASE_IDLE;
         }
     }
 }
@@ -555,7 +532,7 @@ void claims_given(struct claims *claims, const struct kafka_given *given, size_t
     }
     add_given(claims, given, count);
     if (fence_owners(claims) || !settled) {
-        enter(claims, PHASE_FENCING);
+        claims->phase = PHASE_FENCING;
     } else {
         begin_checkpoints(claims);
     }
@@ -573,7 +550,7 @@ static void try_again(struct claims *claims, struct mono_time now)
     switch (claims->phase) {
     case PHASE_CHECKPOINTS:
     case PHASE_JOURNALS:
-        enter(claims, PHASE_LOOKING);
+        claims->phase = PHASE_LOOKING;
         kafka_consumer_look(claims->parts.consumer);
         break;
     case PHASE_BEGUN:
@@ -603,7 +580,7 @@ void claims_serve(struct claims *claims, struct mono_time now)
     case PHASE_CLAIMING: return;
     case PHASE_FENCING:
         if (claims->fencing == 0 && kafka_txn_ready(burst_txn(claims->parts.burst))) {
-            enter(claims, PHASE_LOOKING);
+            claims->phase = PHASE_LOOKING;
             kafka_consumer_look(claims->parts.consumer);
         }
         return;

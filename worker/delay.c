@@ -14,10 +14,10 @@ int64_t delay_retry_wait_ms(const struct config_site *site, uint32_t attempt)
     return site->retry_ms[i < site->retry_count ? i : site->retry_count - 1];
 }
 
-unsigned delay_tier_for(int64_t wait_ms, int64_t unit_ms, unsigned tiers, bool exact)
+unsigned delay_tier_for(int64_t wait_ms, int64_t unit_ms, bool exact)
 {
-    unsigned below = kafka_tier_for(wait_ms, unit_ms, tiers);
-    if (exact || below + 1 >= tiers) {
+    unsigned below = kafka_tier_for(wait_ms, unit_ms);
+    if (exact || below + 1 >= KAFKA_TIERS) {
         return below;
     }
     int64_t above_ms = kafka_tier_delay_ms(below + 1, unit_ms);
@@ -92,9 +92,7 @@ void delay_send(struct mail *mail, const struct delay_request *request)
 {
     const struct worker *worker = mail->worker;
     int64_t wait_ms = request->due_ms - wall_now().ms;
-    const struct config_kafka *kafka = &worker->config->kafka;
-    unsigned tier =
-        delay_tier_for(wait_ms, kafka->tier_unit_ms, (unsigned)kafka->tiers, request->exact);
+    unsigned tier = delay_tier_for(wait_ms, worker->config->kafka.tier_unit_ms, request->exact);
     send_copy(mail, worker->topics.tiers[tier], SLICE_NULL, false, request);
 }
 
@@ -150,8 +148,7 @@ void delay_forward(struct mail *mail, int64_t due_ms)
             (struct kafka_header){HEADER_FIRST_SEEN_MS, number_text(numbers[1], sizeof(numbers[1]),
                                                                     mail->record.timestamp_ms)};
     }
-    const struct config_kafka *kafka = &worker->config->kafka;
     unsigned tier =
-        delay_tier_for(due_ms - wall_now().ms, kafka->tier_unit_ms, (unsigned)kafka->tiers, true);
+        delay_tier_for(due_ms - wall_now().ms, worker->config->kafka.tier_unit_ms, true);
     copy_add(mail, worker->topics.tiers[tier], SLICE_NULL, headers, n);
 }

@@ -5,8 +5,6 @@
 #include "worker/shard.h"
 #include "worker/worker.h"
 
-#include "kafka/topics.h"
-
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -350,9 +348,10 @@ static bool open_consumer(struct intake *intake, struct fault *fault)
         subscriptions[n++] = (struct kafka_subscription){
             streams[i], tx ? KAFKA_SOURCE_TX : KAFKA_SOURCE_BULK, (int)i};
     }
-    struct kafka_properties properties;
-    struct kafka_property *items = worker_properties(config, &properties);
-    bool added = tiers_subscribe(worker, &properties, subscriptions, &n, fault);
+    for (int i = 0; i < KAFKA_TIERS; i++) {
+        subscriptions[n++] =
+            (struct kafka_subscription){worker->topics.tiers[i], KAFKA_SOURCE_TIER, i};
+    }
     kafka_consumer_options_default(&options);
     options.group_id = config->kafka.group;
     options.client_id = worker->name;
@@ -362,10 +361,10 @@ static bool open_consumer(struct intake *intake, struct fault *fault)
     options.session_timeout_ms = (int)config->worker.session_timeout_ms;
     options.contact_topic = worker->topics.done; /* no partition of it is read by the group */
     options.contact_partition = worker->slot;
-    if (added) {
-        intake->consumer =
-            kafka_consumer_create(&properties, &options, &intake_group_ops, intake, fault);
-    }
+    struct kafka_properties properties;
+    struct kafka_property *items = worker_properties(config, &properties);
+    intake->consumer =
+        kafka_consumer_create(&properties, &options, &intake_group_ops, intake, fault);
     mem_free(items);
     mem_free(subscriptions);
     mem_free(streams);

@@ -66,10 +66,6 @@ void intake_burst(struct intake *intake, struct mono_time now);
 /* One of all that is ours, with what is in flight when it is a release. */
 bool intake_submit(struct intake *intake, enum burst_kind kind, struct fault *fault);
 
-/* Those that the configuration has, and of the others those where records wait still: written when
- * it had them. */
-bool tiers_subscribe(struct worker *worker, const struct kafka_properties *properties,
-                     struct kafka_subscription *subscriptions, size_t *count, struct fault *fault);
 /* A record of a delay tier: held until the tier's delay is over, then delivered, held for a short
  * rest, or sent on. */
 void tiers_take(struct intake *intake, struct mail *mail);

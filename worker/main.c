@@ -148,13 +148,12 @@ static bool open_producers(struct worker *worker, struct fault *fault)
     const char *names[KAFKA_TIERS + 7] = {topics->log,        topics->bounces,   topics->facts,
                                           topics->dlq,        topics->uncertain, topics->moved,
                                           topics->suppression};
-    size_t name_count = 7;
-    for (int i = 0; i < worker->config->kafka.tiers; i++) {
-        names[name_count++] = topics->tiers[i];
+    for (int i = 0; i < KAFKA_TIERS; i++) {
+        names[7 + i] = topics->tiers[i];
     }
     const char *done = topics->done;
     return kafka_producer_warm_up(worker->journal, &done, 1, WARM_UP_MS, fault) &&
-           kafka_producer_warm_up(worker->events, names, name_count, WARM_UP_MS, fault);
+           kafka_producer_warm_up(worker->events, names, ARRAY_LEN(names), WARM_UP_MS, fault);
 }
 
 /* No mail before the whole suppression list is in memory. False: told to stop meanwhile. */

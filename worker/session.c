@@ -320,7 +320,7 @@ static void configure(const struct session *session, bool clear, struct smtp_cli
 static void set_limits(struct session *session)
 {
     const struct bounds *all[] = {&session->lane->bounds, &session->vip->bounds};
-    session->slots = mem_calloc(all[0]->count + all[1]->count + 1, sizeof(struct limit *));
+    session->slots = mem_calloc(all[0]->count + all[1]->count + 1, sizeof(*session->slots));
     session->most_transactions = UINT64_MAX;
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         uint64_t most = all[i]->per_connection;

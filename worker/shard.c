@@ -12,7 +12,6 @@
 
 #define TICK_MS 1000
 #define UNCHOKE_MS 50
-#define CHOKED_TOLD_MS 1000
 /* Records that Kafka has not taken, beyond which no mail is begun. */
 #define OUTBOX_MAX 1000
 
@@ -229,39 +228,23 @@ static void letter_arrived(struct letter *letter, void *owner)
 
 /* ---- when nothing may be begun ---- */
 
-/* Why; NULL: it is not. */
-static const char *choked_by(const struct shard *shard)
+static bool is_choked(const struct shard *shard)
 {
     struct mono_time now = io_loop_now(shard->loop);
-    if (outbox_backlog(shard->outbox) > OUTBOX_MAX) {
-        return "Kafka does not take events";
-    }
-    if (journal_writer_is_stuck(shard->journal, now)) {
-        return "Kafka does not acknowledge the journal";
-    }
-    return tenure_contact_is_fresh(&shard->worker->tenures, now) ? NULL
-                                                                 : "no contact with the group";
+    return outbox_backlog(shard->outbox) > OUTBOX_MAX ||
+           journal_writer_is_stuck(shard->journal, now) ||
+           !tenure_contact_is_fresh(&shard->worker->tenures, now);
 }
 
 static void unchoke(struct timer *timer, struct mono_time now)
 {
     struct shard *shard = CONTAINER_OF(timer, struct shard, unchoke);
-    const char *reason = choked_by(shard);
-    int64_t since_us = mono_since_us(now, shard->choked_since);
     struct lane *lane;
     size_t cursor = 0;
     CHECK_MAGIC(shard, SHARD_MAGIC);
-    if (reason != NULL) {
-        if (!shard->choked_told && since_us >= (int64_t)CHOKED_TOLD_MS * 1000) {
-            shard->choked_told = true;
-            log_warn("nothing-begun", "shard=%u reason=\"%s\"", shard->index, reason);
-        }
+    if (is_choked(shard)) {
         wheel_set(io_loop_wheel(shard->loop), timer, mono_add_ms(now, UNCHOKE_MS), unchoke);
         return;
-    }
-    if (shard->choked_told) {
-        log_info("begun-again", "shard=%u after_ms=%lld", shard->index,
-                 (long long)(since_us / 1000));
     }
     while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
         lane_kick(lane);
@@ -273,13 +256,10 @@ bool shard_is_choked(struct shard *shard)
     if (timer_is_set(&shard->unchoke)) {
         return true;
     }
-    if (choked_by(shard) == NULL) {
+    if (!is_choked(shard)) {
         return false;
     }
-    shard->choked_since = io_loop_now(shard->loop);
-    shard->choked_told = false;
-    wheel_set(io_loop_wheel(shard->loop), &shard->unchoke,
-              mono_add_ms(shard->choked_since, UNCHOKE_MS), unchoke);
+    unchoke(&shard->unchoke, io_loop_now(shard->loop));
     return true;
 }
 

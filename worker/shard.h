@@ -40,8 +40,6 @@ struct shard {
     struct list answers;     /* struct shard_answer, until what the journal says is on Kafka */
     struct timer tick;       /* each second: spilling, idle lanes */
     struct timer unchoke;    /* set while it is choked */
-    struct mono_time choked_since;
-    bool choked_told;
     bool draining;
 };
 

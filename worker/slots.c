@@ -8,7 +8,6 @@
 
 #define SLOTS_MAGIC 0x534c4f54u
 #define READ_PER_TURN 5000
-#define WARM_UP_MS 30000
 
 struct slot {
     int32_t number;
@@ -36,7 +35,7 @@ struct slots *slots_create(const struct worker *worker, const char *topic, bool 
     slots->event_fd = event_fd;
     slots->tail = kafka_tail_create(&properties, worker->name, committed, fault);
     mem_free(items);
-    if (slots->tail == NULL || !kafka_tail_warm_up(slots->tail, topic, WARM_UP_MS, fault)) {
+    if (slots->tail == NULL) {
         slots_free(&slots);
         return NULL;
     }

@@ -13,8 +13,6 @@
 
 #include "base/log.h"
 
-#define FORMER_TIER_TIMEOUT_MS 30000
-
 static void hold_over(struct timer *timer, struct mono_time now);
 
 static int64_t number_header(const struct mail *mail, const char *name)
@@ -67,24 +65,8 @@ static void hold_over(struct timer *timer, struct mono_time now)
     }
 }
 
-/* A tier that the configuration does not have any more: on to one that it has. */
-static void leave_tier(struct intake *intake, struct mail *mail)
-{
-    int64_t due_ms = number_header(mail, HEADER_DUE_MS);
-    if (due_ms <= wall_now().ms) {
-        intake_to_shard(intake, mail);
-    } else {
-        delay_forward(mail, due_ms);
-        mail_release(mail);
-    }
-}
-
 void tiers_take(struct intake *intake, struct mail *mail)
 {
-    if (mail->record.index >= intake->worker->config->kafka.tiers) {
-        leave_tier(intake, mail);
-        return;
-    }
     int64_t unit_ms = intake->worker->config->kafka.tier_unit_ms;
     int64_t due_ms =
         mail->record.timestamp_ms + kafka_tier_delay_ms((unsigned)mail->record.index, unit_ms);
@@ -110,26 +92,4 @@ void tiers_release_all(struct intake *intake)
         wheel_cancel(io_loop_wheel(intake->loop), &mail->hold);
         mail_free(&mail);
     }
-}
-
-bool tiers_subscribe(struct worker *worker, const struct kafka_properties *properties,
-                     struct kafka_subscription *subscriptions, size_t *count, struct fault *fault)
-{
-    const struct config_kafka *kafka = &worker->config->kafka;
-    for (int i = 0; i < KAFKA_TIERS; i++) {
-        const char *topic = worker->topics.tiers[i];
-        int waiting = 1;
-        if (i >= kafka->tiers) {
-            waiting =
-                kafka_topic_waiting(properties, kafka->group, topic, FORMER_TIER_TIMEOUT_MS, fault);
-            if (waiting < 0) {
-                return false;
-            }
-            log_info("former-tier", "topic=%s partitions_waiting=%d", topic, waiting);
-        }
-        if (waiting > 0) {
-            subscriptions[(*count)++] = (struct kafka_subscription){topic, KAFKA_SOURCE_TIER, i};
-        }
-    }
-    return true;
 }

@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/random.h"
 
 #include <time.h>
 
@@ -22,21 +21,7 @@ struct kafka_batch {
     rd_kafka_t *rk;
     int timeout_ms;
     bool begun;
-    enum kafka_probe probed; /* what became of its record */
 };
-
-static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
-{
-    struct kafka_batch *batch = message->_private;
-    (void)rk;
-    (void)opaque;
-    if (batch != NULL) {
-        batch->probed = message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? KAFKA_PROBE_TAKEN
-                        : message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
-                            ? KAFKA_PROBE_TOO_LARGE
-                            : KAFKA_PROBE_FAILED;
-    }
-}
 
 /* Takes the error. True: the call may be repeated. */
 static bool told(struct fault *fault, const char *what, rd_kafka_error_t *error)
@@ -86,7 +71,6 @@ static rd_kafka_t *create_client(const struct kafka_properties *properties,
     kafka_conf_must_int(&builder, "transaction.timeout.ms", timeout_ms);
     kafka_conf_must_int(&builder, "message.timeout.ms", timeout_ms);
     kafka_conf_must(&builder, "transactional.id", transactional_id);
-    rd_kafka_conf_set_dr_msg_cb(builder.conf, delivered);
     return kafka_conf_create_client(&builder, RD_KAFKA_PRODUCER);
 }
 
@@ -221,40 +205,4 @@ enum kafka_batch_result kafka_batch_commit(struct kafka_batch *batch, int timeou
             return KAFKA_BATCH_UNKNOWN;
         }
     }
-}
-
-enum kafka_probe kafka_batch_probe(struct kafka_batch *batch, const char *topic, int32_t partition,
-                                   size_t bytes, struct fault *fault)
-{
-    CHECK_MAGIC(batch, BATCH_MAGIC);
-    CHECK(!batch->begun);
-    if (!begin(batch, fault)) {
-        return KAFKA_PROBE_FAILED;
-    }
-    char *value = mem_calloc(bytes, 1);
-    for (size_t i = 0; i < bytes; i++) { /* compression does not make it smaller */
-        value[i] = (char)random_below(256);
-    }
-    const struct kafka_record_out record = {
-        .topic = topic, .partition = partition, .value = slice_of(value, bytes)};
-    batch->probed = KAFKA_PROBE_FAILED;
-    rd_kafka_error_t *error = kafka_produce(batch->rk, NULL, &record, true, batch);
-    mem_free(value);
-    if (error != NULL) {
-        told(fault, topic, error);
-        fault->kind = FAULT_FATAL;
-        return KAFKA_PROBE_FAILED;
-    }
-    bool flushed = flush(batch, mono_add_ms(mono_now(), batch->timeout_ms), fault);
-    error = rd_kafka_abort_transaction(batch->rk, batch->timeout_ms);
-    if (error != NULL) {
-        told(fault, "abort", error);
-        fault->kind = FAULT_FATAL;
-        return KAFKA_PROBE_FAILED;
-    }
-    batch->begun = false;
-    if (flushed && batch->probed == KAFKA_PROBE_FAILED) {
-        fault_set(fault, FAULT_TEMPORARY, 0, "%s [%d] could not be probed", topic, partition);
-    }
-    return flushed ? batch->probed : KAFKA_PROBE_FAILED;
 }

@@ -32,14 +32,4 @@ enum kafka_batch_result {
 enum kafka_batch_result kafka_batch_commit(struct kafka_batch *batch, int timeout_ms,
                                            struct fault *fault);
 
-enum kafka_probe {
-    KAFKA_PROBE_TAKEN,
-    KAFKA_PROBE_TOO_LARGE,
-    KAFKA_PROBE_FAILED, /* the fault: FAULT_TEMPORARY may be asked again */
-};
-/* Whether the partition would take a record of so many bytes now: asked by a transaction that is
- * aborted. Not in the middle of a batch. */
-enum kafka_probe kafka_batch_probe(struct kafka_batch *batch, const char *topic, int32_t partition,
-                                   size_t bytes, struct fault *fault);
-
 #endif

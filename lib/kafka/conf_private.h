@@ -39,8 +39,6 @@ void kafka_text_free(const void *text);
 
 /* Does nothing: a reference to it links tsan_threads.c. */
 void kafka_tsan_threads(void);
-/* The same for steady.c. */
-void kafka_steady(void);
 
 enum fault_kind kafka_fault_kind(rd_kafka_resp_err_t error);
 /* "what: librdkafka's words". Returns false. */
@@ -66,10 +64,5 @@ bool kafka_message_header(const rd_kafka_message_t *message, const char *name, s
  */
 bool kafka_list_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms,
                         struct fault *fault);
-
-/* Metadata of the topic and a connection to each of its leaders: the first use of a topic stalls
- * about a second else. Waits for it. */
-bool kafka_touch_topic(rd_kafka_t *rk, rd_kafka_topic_t *topic, int timeout_ms,
-                       struct fault *fault);
 
 #endif

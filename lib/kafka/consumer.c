@@ -11,17 +11,14 @@
  */
 #include "kafka/consumer_private.h"
 
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/strbuf.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #define COMMIT_EXPIRES_MS 10000
 #define FETCH_BYTES 1048576
-#define INSTANCE_ID_MAX 1000
 #define LEAVE_TIMEOUT_MS 3000
 #define LEAVE_POLL_MS 5
 
@@ -217,29 +214,6 @@ bool kafka_consumer_commit(struct kafka_consumer *consumer, int timeout_ms, stru
     return consumer_commit_sync(consumer, timeout_ms, fault);
 }
 
-/* The broker gives a static member that comes again what it had, whatever it subscribes to now:
- * with other topics it is another member. */
-static void set_instance(struct kafka_conf *builder, const struct kafka_consumer_options *options)
-{
-    struct strbuf id;
-    uint64_t topics = 0;
-    if (options->group_instance_id == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < options->subscription_count; i++) {
-        topics += hash_stable(slice_cstr(options->subscriptions[i].topic));
-    }
-    strbuf_init(&id, INSTANCE_ID_MAX);
-    if (strbuf_addf(&id, "%s-%016" PRIx64, options->group_instance_id, topics)) {
-        kafka_conf_must(builder, "group.instance.id", id.ptr);
-    } else {
-        builder->failed = true;
-        fault_set(builder->fault, FAULT_INVALID, 0,
-                  "the name of a member of the group is too long");
-    }
-    strbuf_free(&id);
-}
-
 static rd_kafka_t *create_client(const struct kafka_properties *properties,
                                  const struct kafka_consumer_options *options,
                                  struct kafka_consumer *consumer, struct fault *fault)
@@ -266,7 +240,9 @@ static rd_kafka_t *create_client(const struct kafka_properties *properties,
         kafka_conf_must_int(&builder, "heartbeat.interval.ms", heartbeat_ms);
     }
     kafka_conf_must(&builder, "group.id", options->group_id);
-    set_instance(&builder, options);
+    if (options->group_instance_id != NULL) {
+        kafka_conf_must(&builder, "group.instance.id", options->group_instance_id);
+    }
     kafka_conf_must(&builder, "partition.assignment.strategy", "range");
     kafka_conf_must(&builder, "enable.auto.commit", "false");
     kafka_conf_must(&builder, "enable.auto.offset.store", "false");

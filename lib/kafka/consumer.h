@@ -103,8 +103,7 @@ struct kafka_consumer_options {
     const char *group_id;
     const char *client_id;
     /* Static membership: a process of that name which dies and comes again within the session
-     * time-out, subscribed to the same topics, goes on with its partitions, and the others notice
-     * nothing. If the former one lives
+     * time-out goes on with its partitions, and the others notice nothing. If the former one lives
      * still, it is fenced: its partitions are lost, and it fails for good (FAULT_FATAL). NULL:
      * dynamic membership. */
     const char *group_instance_id;

@@ -392,7 +392,25 @@ static bool touch(struct kafka_producer *producer, const char *name, int timeout
     if (handle == NULL) {
         return false;
     }
-    return kafka_touch_topic(producer->client->rk, handle, timeout_ms, fault);
+    rd_kafka_t *rk = producer->client->rk;
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t error = rd_kafka_metadata(rk, 0, handle, &metadata, timeout_ms);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return kafka_fault_set(fault, error, name);
+    }
+    error = metadata->topic_cnt == 1 ? metadata->topics[0].err
+                                     : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    for (int i = 0; error == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topics[0].partition_cnt;
+         i++) {
+        rd_kafka_topic_partition_list_add(list, name, metadata->topics[0].partitions[i].id)
+            ->offset = RD_KAFKA_OFFSET_END;
+    }
+    rd_kafka_metadata_destroy(metadata);
+    bool ok = error == RD_KAFKA_RESP_ERR_NO_ERROR ? kafka_list_offsets(rk, list, timeout_ms, fault)
+                                                  : kafka_fault_set(fault, error, name);
+    rd_kafka_topic_partition_list_destroy(list);
+    return ok;
 }
 
 bool kafka_producer_warm_up(struct kafka_producer *producer, const char *const *topics,

@@ -63,15 +63,12 @@ void kafka_conf_begin(struct kafka_conf *builder, const struct kafka_properties 
     *builder =
         (struct kafka_conf){.conf = rd_kafka_conf_new(), .properties = properties, .fault = fault};
     kafka_tsan_threads();
-    kafka_steady();
     rd_kafka_conf_set_log_cb(builder->conf, log_from_library);
     kafka_conf_set(builder, "socket.nagle.disable", "true");
     kafka_conf_set(builder, "socket.keepalive.enable", "true");
     kafka_conf_set(builder, "reconnect.backoff.ms", "100");
     kafka_conf_set(builder, "reconnect.backoff.max.ms", "2000");
     kafka_conf_set(builder, "log.connection.close", "false");
-    /* So long a client may take to learn of new partitions. */
-    kafka_conf_set(builder, "topic.metadata.refresh.interval.ms", "30000");
 }
 
 void kafka_conf_set(struct kafka_conf *builder, const char *name, const char *value)
@@ -265,27 +262,4 @@ bool kafka_list_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, i
         }
     }
     return true;
-}
-
-bool kafka_touch_topic(rd_kafka_t *rk, rd_kafka_topic_t *topic, int timeout_ms, struct fault *fault)
-{
-    const char *name = rd_kafka_topic_name(topic);
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t error = rd_kafka_metadata(rk, 0, topic, &metadata, timeout_ms);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return kafka_fault_set(fault, error, name);
-    }
-    error = metadata->topic_cnt == 1 ? metadata->topics[0].err
-                                     : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
-    for (int i = 0; error == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topics[0].partition_cnt;
-         i++) {
-        rd_kafka_topic_partition_list_add(list, name, metadata->topics[0].partitions[i].id)
-            ->offset = RD_KAFKA_OFFSET_END;
-    }
-    rd_kafka_metadata_destroy(metadata);
-    bool ok = error == RD_KAFKA_RESP_ERR_NO_ERROR ? kafka_list_offsets(rk, list, timeout_ms, fault)
-                                                  : kafka_fault_set(fault, error, name);
-    rd_kafka_topic_partition_list_destroy(list);
-    return ok;
 }

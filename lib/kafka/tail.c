@@ -100,19 +100,6 @@ void kafka_tail_free(struct kafka_tail **pointer)
     mem_free(tail);
 }
 
-bool kafka_tail_warm_up(struct kafka_tail *tail, const char *topic, int timeout_ms,
-                        struct fault *fault)
-{
-    CHECK_MAGIC(tail, TAIL_MAGIC);
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(tail->rk, topic, NULL);
-    if (handle == NULL) {
-        return kafka_fault_set(fault, rd_kafka_last_error(), topic);
-    }
-    bool ok = kafka_touch_topic(tail->rk, handle, timeout_ms, fault);
-    rd_kafka_topic_destroy(handle);
-    return ok;
-}
-
 static struct followed *find(const struct kafka_tail *tail, const char *topic, int32_t partition)
 {
     list_foreach (node, &tail->followed) {

@@ -13,9 +13,6 @@ struct kafka_tail;
 struct kafka_tail *kafka_tail_create(const struct kafka_properties *properties,
                                      const char *client_id, bool committed, struct fault *fault);
 void kafka_tail_free(struct kafka_tail **tail);
-/* The first reading of a topic stalls about a second: does that now, within timeout_ms. */
-bool kafka_tail_warm_up(struct kafka_tail *tail, const char *topic, int timeout_ms,
-                        struct fault *fault);
 
 /* From that offset on, or from the lowest there is when it lies below. False: reads it already, or
  * librdkafka's reason. */

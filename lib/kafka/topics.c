@@ -3,6 +3,7 @@
  */
 #include "kafka/topics.h"
 
+#include "kafka/conf_private.h"
 #include "kafka/topics_private.h"
 
 #include "base/clock.h"
@@ -17,7 +18,17 @@
 #define METADATA_TIMEOUT_MS 10000
 #define DETAIL_MAX 2000
 
-bool topics_session_begin(struct topics_session *session, const struct kafka_properties *properties)
+struct session {
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue;
+    struct topic_list wanted;
+    const struct kafka_topic_plan *plan;
+    kafka_topic_report report;
+    void *owner;
+    struct fault *fault;
+};
+
+static bool session_begin(struct session *session, const struct kafka_properties *properties)
 {
     struct kafka_conf builder;
     if (!topic_list_make(&session->wanted, session->plan, session->fault)) {
@@ -34,15 +45,15 @@ bool topics_session_begin(struct topics_session *session, const struct kafka_pro
     return true;
 }
 
-void topics_session_end(struct topics_session *session)
+static void session_end(struct session *session)
 {
     rd_kafka_queue_destroy(session->queue);
     rd_kafka_destroy(session->rk);
     topic_list_free(&session->wanted);
 }
 
-void topics_tell(const struct topics_session *session, const char *topic,
-                 enum kafka_topic_state state, const char *detail)
+static void tell(const struct session *session, const char *topic, enum kafka_topic_state state,
+                 const char *detail)
 {
     if (session->report != NULL) {
         session->report(session->owner, topic, state, detail);
@@ -51,7 +62,7 @@ void topics_tell(const struct topics_session *session, const char *topic,
 
 /* All topics of the cluster: asking for one by name would make brokers that create topics by
  * themselves create it. */
-const struct rd_kafka_metadata *topics_metadata(const struct topics_session *session)
+static const struct rd_kafka_metadata *get_metadata(const struct session *session)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t error =
@@ -63,8 +74,8 @@ const struct rd_kafka_metadata *topics_metadata(const struct topics_session *ses
     return metadata;
 }
 
-const struct rd_kafka_metadata_topic *topics_find(const struct rd_kafka_metadata *metadata,
-                                                  const char *name)
+static const struct rd_kafka_metadata_topic *find_topic(const struct rd_kafka_metadata *metadata,
+                                                        const char *name)
 {
     for (int i = 0; i < metadata->topic_cnt; i++) {
         if (strcmp(metadata->topics[i].topic, name) == 0 &&
@@ -89,7 +100,7 @@ static bool usable(const struct rd_kafka_metadata_topic *topic, const struct top
     return true;
 }
 
-rd_kafka_event_t *topics_answer(const struct topics_session *session, const char *what)
+static rd_kafka_event_t *wait_event(const struct session *session, const char *what)
 {
     rd_kafka_event_t *event = rd_kafka_queue_poll(session->queue, ADMIN_TIMEOUT_MS + 5000);
     if (event == NULL) {
@@ -106,8 +117,8 @@ rd_kafka_event_t *topics_answer(const struct topics_session *session, const char
     return event;
 }
 
-rd_kafka_AdminOptions_t *topics_options(const struct topics_session *session,
-                                        rd_kafka_admin_op_t operation)
+static rd_kafka_AdminOptions_t *admin_options(const struct session *session,
+                                              rd_kafka_admin_op_t operation)
 {
     char why[200];
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(session->rk, operation);
@@ -116,7 +127,7 @@ rd_kafka_AdminOptions_t *topics_options(const struct topics_session *session,
     return options;
 }
 
-static rd_kafka_NewTopic_t *new_topic(const struct topics_session *session,
+static rd_kafka_NewTopic_t *new_topic(const struct session *session,
                                       const struct topic_wanted *wanted)
 {
     char why[200];
@@ -133,17 +144,17 @@ static rd_kafka_NewTopic_t *new_topic(const struct topics_session *session,
 }
 
 /* One request each, so that one refusal does not hide the others, and its topic can be told. */
-static bool create_topic(const struct topics_session *session, const struct topic_wanted *wanted)
+static bool create_topic(const struct session *session, const struct topic_wanted *wanted)
 {
     rd_kafka_NewTopic_t *topic = new_topic(session, wanted);
     if (topic == NULL) {
         return false;
     }
-    rd_kafka_AdminOptions_t *options = topics_options(session, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_t *options = admin_options(session, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     rd_kafka_CreateTopics(session->rk, &topic, 1, options, session->queue);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_NewTopic_destroy(topic);
-    rd_kafka_event_t *event = topics_answer(session, wanted->name);
+    rd_kafka_event_t *event = wait_event(session, wanted->name);
     if (event == NULL) {
         return false;
     }
@@ -163,13 +174,13 @@ static bool create_topic(const struct topics_session *session, const struct topi
     return ok;
 }
 
-static bool all_usable(const struct topics_session *session)
+static bool all_usable(const struct session *session)
 {
-    const struct rd_kafka_metadata *metadata = topics_metadata(session);
+    const struct rd_kafka_metadata *metadata = get_metadata(session);
     bool ok = metadata != NULL;
     for (size_t i = 0; ok && i < session->wanted.count; i++) {
         const struct topic_wanted *wanted = &session->wanted.items[i];
-        const struct rd_kafka_metadata_topic *topic = topics_find(metadata, wanted->name);
+        const struct rd_kafka_metadata_topic *topic = find_topic(metadata, wanted->name);
         /* One with fewer partitions than wanted was there before: its verification says so. */
         ok = topic != NULL &&
              (usable(topic, wanted) ||
@@ -181,7 +192,7 @@ static bool all_usable(const struct topics_session *session)
     return ok;
 }
 
-static bool wait_usable(const struct topics_session *session)
+static bool wait_usable(const struct session *session)
 {
     struct mono_time end = mono_add_ms(mono_now(), USABLE_TIMEOUT_MS);
     while (!all_usable(session)) {
@@ -233,14 +244,14 @@ static const rd_kafka_ConfigResource_t *find_resource(rd_kafka_event_t *event, c
 }
 
 /* The settings of those wanted topics that exist. NULL: fault is set. */
-static rd_kafka_event_t *describe(const struct topics_session *session,
+static rd_kafka_event_t *describe(const struct session *session,
                                   const struct rd_kafka_metadata *metadata)
 {
     rd_kafka_ConfigResource_t **resources =
         mem_calloc(session->wanted.count, sizeof(rd_kafka_ConfigResource_t *));
     size_t count = 0;
     for (size_t i = 0; i < session->wanted.count; i++) {
-        if (topics_find(metadata, session->wanted.items[i].name) != NULL) {
+        if (find_topic(metadata, session->wanted.items[i].name) != NULL) {
             resources[count++] =
                 rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, session->wanted.items[i].name);
         }
@@ -248,10 +259,10 @@ static rd_kafka_event_t *describe(const struct topics_session *session,
     rd_kafka_event_t *event = NULL;
     if (count > 0) {
         rd_kafka_AdminOptions_t *options =
-            topics_options(session, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+            admin_options(session, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
         rd_kafka_DescribeConfigs(session->rk, resources, count, options, session->queue);
         rd_kafka_AdminOptions_destroy(options);
-        event = topics_answer(session, "settings of the topics");
+        event = wait_event(session, "settings of the topics");
         rd_kafka_ConfigResource_destroy_array(resources, count);
     }
     mem_free(resources);
@@ -259,7 +270,7 @@ static rd_kafka_event_t *describe(const struct topics_session *session,
 }
 
 /* What differs; empty: nothing. */
-static void compare(const struct topics_session *session, const struct topic_wanted *wanted,
+static void compare(const struct session *session, const struct topic_wanted *wanted,
                     const struct rd_kafka_metadata_topic *topic, rd_kafka_event_t *settings,
                     struct strbuf *detail)
 {
@@ -284,10 +295,10 @@ static void compare(const struct topics_session *session, const struct topic_wan
     }
 }
 
-bool topics_verify(const struct topics_session *session, const bool *changed,
-                   enum kafka_topic_state state)
+/* Tells the state of every topic; those with created[i] are CREATED when nothing is wrong. */
+static bool verify(const struct session *session, const bool *created)
 {
-    const struct rd_kafka_metadata *metadata = topics_metadata(session);
+    const struct rd_kafka_metadata *metadata = get_metadata(session);
     if (metadata == NULL) {
         return false;
     }
@@ -296,7 +307,7 @@ bool topics_verify(const struct topics_session *session, const bool *changed,
     size_t missing = 0;
     bool exists = false;
     for (size_t i = 0; i < session->wanted.count; i++) {
-        exists = exists || topics_find(metadata, session->wanted.items[i].name) != NULL;
+        exists = exists || find_topic(metadata, session->wanted.items[i].name) != NULL;
     }
     if (exists && (settings = describe(session, metadata)) == NULL) {
         rd_kafka_metadata_destroy(metadata);
@@ -306,19 +317,19 @@ bool topics_verify(const struct topics_session *session, const bool *changed,
     strbuf_init(&detail, DETAIL_MAX);
     for (size_t i = 0; i < session->wanted.count; i++) {
         const struct topic_wanted *wanted = &session->wanted.items[i];
-        const struct rd_kafka_metadata_topic *topic = topics_find(metadata, wanted->name);
+        const struct rd_kafka_metadata_topic *topic = find_topic(metadata, wanted->name);
         if (topic == NULL) {
             missing++;
-            topics_tell(session, wanted->name, KAFKA_TOPIC_MISSING, "");
+            tell(session, wanted->name, KAFKA_TOPIC_MISSING, "");
             continue;
         }
         compare(session, wanted, topic, settings, &detail);
         wrong += detail.len > 0;
-        topics_tell(session, wanted->name,
-                    detail.len > 0                  ? KAFKA_TOPIC_WRONG
-                    : changed != NULL && changed[i] ? state
-                                                    : KAFKA_TOPIC_OK,
-                    detail.len > 0 ? detail.ptr : "");
+        tell(session, wanted->name,
+             detail.len > 0                  ? KAFKA_TOPIC_WRONG
+             : created != NULL && created[i] ? KAFKA_TOPIC_CREATED
+                                             : KAFKA_TOPIC_OK,
+             detail.len > 0 ? detail.ptr : "");
     }
     strbuf_free(&detail);
     if (settings != NULL) {
@@ -333,12 +344,12 @@ bool topics_verify(const struct topics_session *session, const bool *changed,
     return true;
 }
 
-bool topics_create_missing(const struct topics_session *session, bool *created)
+static bool create_missing(const struct session *session, bool *created)
 {
-    const struct rd_kafka_metadata *metadata = topics_metadata(session);
+    const struct rd_kafka_metadata *metadata = get_metadata(session);
     bool ok = metadata != NULL;
     for (size_t i = 0; ok && i < session->wanted.count; i++) {
-        if (topics_find(metadata, session->wanted.items[i].name) == NULL) {
+        if (find_topic(metadata, session->wanted.items[i].name) == NULL) {
             ok = create_topic(session, &session->wanted.items[i]);
             created[i] = ok;
         }
@@ -346,23 +357,22 @@ bool topics_create_missing(const struct topics_session *session, bool *created)
     if (metadata != NULL) {
         rd_kafka_metadata_destroy(metadata);
     }
-    return ok && wait_usable(session);
+    return ok;
 }
 
 bool kafka_topics_create(const struct kafka_properties *properties,
                          const struct kafka_topic_plan *plan, kafka_topic_report report,
                          void *owner, struct fault *fault)
 {
-    struct topics_session session = {
-        .plan = plan, .report = report, .owner = owner, .fault = fault};
-    if (!topics_session_begin(&session, properties)) {
+    struct session session = {.plan = plan, .report = report, .owner = owner, .fault = fault};
+    if (!session_begin(&session, properties)) {
         return false;
     }
     bool *created = mem_calloc(session.wanted.count, sizeof(*created));
-    bool ok = topics_create_missing(&session, created) &&
-              topics_verify(&session, created, KAFKA_TOPIC_CREATED);
+    bool ok =
+        create_missing(&session, created) && wait_usable(&session) && verify(&session, created);
     mem_free(created);
-    topics_session_end(&session);
+    session_end(&session);
     return ok;
 }
 
@@ -370,12 +380,11 @@ bool kafka_topics_check(const struct kafka_properties *properties,
                         const struct kafka_topic_plan *plan, kafka_topic_report report, void *owner,
                         struct fault *fault)
 {
-    struct topics_session session = {
-        .plan = plan, .report = report, .owner = owner, .fault = fault};
-    if (!topics_session_begin(&session, properties)) {
+    struct session session = {.plan = plan, .report = report, .owner = owner, .fault = fault};
+    if (!session_begin(&session, properties)) {
         return false;
     }
-    bool ok = topics_verify(&session, NULL, KAFKA_TOPIC_OK);
-    topics_session_end(&session);
+    bool ok = verify(&session, NULL);
+    session_end(&session);
     return ok;
 }

@@ -7,20 +7,18 @@
 
 #include "kafka/properties.h"
 
-#define KAFKA_TIERS 12 /* at most: d.00 … d.11: 30 s · 2^k */
+#define KAFKA_TIERS 12 /* d.00 … d.11: 30 s · 2^k */
 #define KAFKA_TOPIC_NAME_MAX 249
 
 /* Delay of a tier in milliseconds when unit_ms (30000 by default) is the delay of tier 0. */
 int64_t kafka_tier_delay_ms(unsigned tier, int64_t unit_ms);
-/* Of the first `tiers`: the one with the longest delay that is <= wait_ms (tier 0 when even that is
- * longer). */
-unsigned kafka_tier_for(int64_t wait_ms, int64_t unit_ms, unsigned tiers);
+/* The tier with the longest delay that is <= wait_ms (tier 0 when even that is longer). */
+unsigned kafka_tier_for(int64_t wait_ms, int64_t unit_ms);
 
 struct kafka_topic_plan {
     const char *prefix;         /* "sluice." */
     const char *const *streams; /* "tx", "bulk", …: topics q.tx, q.bulk */
     size_t stream_count;
-    unsigned tiers;       /* 1 … KAFKA_TIERS */
     int shards;           /* partitions of q.*, d.*, dlq, uncertain */
     int event_partitions; /* log, bounces, feedback */
     int slots;            /* done, moved */
@@ -34,11 +32,7 @@ enum kafka_topic_state {
     KAFKA_TOPIC_OK,
     KAFKA_TOPIC_CREATED,
     KAFKA_TOPIC_MISSING,
-    KAFKA_TOPIC_WRONG,
-    /* only of a migration */
-    KAFKA_TOPIC_CHANGED, /* partitions were added, or settings put right */
-    KAFKA_TOPIC_WAITS,   /* not in the plan, and cannot be deleted yet */
-    KAFKA_TOPIC_DELETED, /* was not in the plan, and had nothing to read */
+    KAFKA_TOPIC_WRONG
 };
 
 /* One line per topic: state and, when WRONG, what differs ("partitions: 8, wanted 16";
@@ -56,35 +50,5 @@ bool kafka_topics_create(const struct kafka_properties *properties,
 bool kafka_topics_check(const struct kafka_properties *properties,
                         const struct kafka_topic_plan *plan, kafka_topic_report report, void *owner,
                         struct fault *fault);
-
-/*
- * Makes the topics what the plan says while workers run; nothing that waits is lost, and wherever
- * it is ended it can be begun again. What is missing is made, what has too few partitions gets more
- * (where copies go first; then, after settle_ms, so that every producer knows of it, the streams),
- * settings are put right. Tiers and streams that the plan does not have are deleted once nothing is
- * left to read in them and no member of `group` has them: before the last look at that they are
- * closed to writers. Kafka cannot take partitions away: that stays WRONG.
- */
-struct kafka_migration {
-    const struct kafka_topic_plan *plan;
-    const char *group;
-    int settle_ms;
-    bool deletes; /* else what could be deleted only WAITS */
-};
-enum kafka_migrated {
-    KAFKA_MIGRATED,
-    KAFKA_MIGRATION_WAITS, /* to be called again later */
-    KAFKA_MIGRATION_FAILED,
-};
-enum kafka_migrated kafka_topics_migrate(const struct kafka_properties *properties,
-                                         const struct kafka_migration *migration,
-                                         kafka_topic_report report, void *owner,
-                                         struct fault *fault);
-
-/* In how many partitions of the topic there are records at or behind what the group has committed
- * (with those of transactions that were open when it began); 0 also when there is no such topic;
- * -1: the fault. */
-int kafka_topic_waiting(const struct kafka_properties *properties, const char *group,
-                        const char *topic, int timeout_ms, struct fault *fault);
 
 #endif

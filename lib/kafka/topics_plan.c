@@ -28,11 +28,10 @@ int64_t kafka_tier_delay_ms(unsigned tier, int64_t unit_ms)
     return unit_ms << tier;
 }
 
-unsigned kafka_tier_for(int64_t wait_ms, int64_t unit_ms, unsigned tiers)
+unsigned kafka_tier_for(int64_t wait_ms, int64_t unit_ms)
 {
     unsigned tier = 0;
-    CHECK(tiers > 0 && tiers <= KAFKA_TIERS);
-    while (tier + 1 < tiers && kafka_tier_delay_ms(tier + 1, unit_ms) <= wait_ms) {
+    while (tier + 1 < KAFKA_TIERS && kafka_tier_delay_ms(tier + 1, unit_ms) <= wait_ms) {
         tier++;
     }
     return tier;
@@ -108,9 +107,6 @@ static void add_topic(struct making *making, enum topic_kind kind, int partition
 
 static bool plan_valid(const struct kafka_topic_plan *plan, struct fault *fault)
 {
-    if (plan->tiers < 1 || plan->tiers > KAFKA_TIERS) {
-        return fault_set(fault, FAULT_INVALID, 0, "%u delay tiers", plan->tiers);
-    }
     if (plan->shards < 1 || plan->event_partitions < 1 || plan->slots < 1) {
         return fault_set(fault, FAULT_INVALID, 0, "a topic needs at least one partition");
     }
@@ -140,7 +136,7 @@ bool topic_list_make(struct topic_list *list, const struct kafka_topic_plan *pla
     for (size_t i = 0; i < plan->stream_count; i++) {
         add_topic(&making, TOPIC_QUEUE, plan->shards, plan->retention_ms, "q.%s", plan->streams[i]);
     }
-    for (unsigned tier = 0; tier < plan->tiers; tier++) {
+    for (unsigned tier = 0; tier < KAFKA_TIERS; tier++) {
         add_topic(&making, TOPIC_TIER, plan->shards, plan->retention_ms, "d.%02u", tier);
     }
     add_topic(&making, TOPIC_QUEUE, plan->slots, plan->retention_ms, "done");
@@ -159,32 +155,6 @@ bool topic_list_make(struct topic_list *list, const struct kafka_topic_plan *pla
         topic_list_free(list);
     }
     return !making.failed;
-}
-
-static bool is_planned_stream(const struct kafka_topic_plan *plan, struct slice stream)
-{
-    for (size_t i = 0; i < plan->stream_count; i++) {
-        if (slice_eq(stream, slice_cstr(plan->streams[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool topic_is_surplus(const struct kafka_topic_plan *plan, const char *name)
-{
-    struct slice rest = slice_cstr(name);
-    uint64_t tier;
-    size_t prefix_len = strlen(plan->prefix);
-    if (rest.len < prefix_len || memcmp(rest.ptr, plan->prefix, prefix_len) != 0) {
-        return false;
-    }
-    rest = slice_skip(rest, prefix_len);
-    if (slice_starts_with(rest, SLICE("q."))) {
-        return !is_planned_stream(plan, slice_skip(rest, 2));
-    }
-    return rest.len == 4 && slice_starts_with(rest, SLICE("d.")) &&
-           slice_to_u64(slice_skip(rest, 2), &tier) && tier >= plan->tiers && tier < KAFKA_TIERS;
 }
 
 void topic_list_free(struct topic_list *list)

@@ -2,7 +2,7 @@
  * Only for builds with ThreadSanitizer, which knows POSIX threads but not the C11 threads of libc
  * that librdkafka uses: a thread that it has not seen start crashes in it, and locks that it has
  * not seen look like races. Here the C11 calls become POSIX calls; libc's types are the same for
- * both. cnd_timedwait is in steady.c, for all builds.
+ * both.
  */
 #include "kafka/conf_private.h"
 
@@ -138,6 +138,11 @@ int cnd_broadcast(cnd_t *condition)
 int cnd_wait(cnd_t *condition, mtx_t *mutex)
 {
     return result_of(pthread_cond_wait(condition_of(condition), mutex_of(mutex)));
+}
+
+int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until)
+{
+    return result_of(pthread_cond_timedwait(condition_of(condition), mutex_of(mutex), until));
 }
 
 #endif

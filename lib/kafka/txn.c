@@ -88,7 +88,6 @@ static void *run(void *arg)
             if (txn->rk == NULL) {
                 break;
             }
-            txn_warm_up(txn);
             pthread_mutex_lock(&txn->lock);
             txn->counts.recreated += atomic_load(&txn->ready) ? 1 : 0;
             pthread_mutex_unlock(&txn->lock);
@@ -123,7 +122,6 @@ static void release(struct kafka_txn *txn)
     kafka_text_free(txn->options.transactional_id);
     kafka_text_free(txn->options.client_id);
     kafka_text_free(txn->options.compression);
-    mem_free(txn->topics);
     pthread_cond_destroy(&txn->wake);
     pthread_mutex_destroy(&txn->lock);
     txn->magic = 0;
@@ -140,10 +138,6 @@ struct kafka_txn *kafka_txn_create(const struct kafka_properties *properties,
     txn->options.transactional_id = mem_strdup(options->transactional_id);
     txn->options.client_id = mem_strdup(options->client_id);
     txn->options.compression = mem_strdup(options->compression);
-    txn->topics = mem_calloc(options->topic_count + 1, sizeof(*txn->topics));
-    for (size_t i = 0; i < options->topic_count; i++) {
-        txn->topics[i] = options->topics[i];
-    }
     kafka_properties_copy(&txn->properties, properties);
     list_init(&txn->fence_wanted);
     list_init(&txn->fence_done);

@@ -56,10 +56,6 @@ struct kafka_txn_options {
     int transaction_timeout_ms; /* 10000: how long brokers let a burst be open */
     int64_t max_message_bytes;
     int64_t queue_max_kbytes; /* bound of one burst */
-    /* Topics that each client is made ready for before it takes a burst: the first use of one
-     * stalls about a second else. The names must outlive the producer. */
-    const char *const *topics;
-    size_t topic_count;
 };
 void kafka_txn_options_default(struct kafka_txn_options *options);
 

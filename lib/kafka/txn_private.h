@@ -32,7 +32,6 @@ struct kafka_txn {
     uint32_t magic;
     struct kafka_properties properties;
     struct kafka_txn_options options; /* own copies */
-    const char **topics;              /* options.topics */
     pthread_t thread;
     atomic_bool closing;
     atomic_bool ready;
@@ -58,8 +57,6 @@ bool txn_check(const struct kafka_txn *txn, struct fault *fault);
 /* A client with that transactional id, initialised; NULL: closing. Tries until it is done. */
 rd_kafka_t *txn_client(struct kafka_txn *txn, const char *transactional_id);
 void txn_client_free(rd_kafka_t *rk);
-/* Of the present client; what does not answer now will be slow once. */
-void txn_warm_up(struct kafka_txn *txn);
 /* Fills work->result. */
 void txn_run(struct kafka_txn *txn, struct txn_work *work);
 

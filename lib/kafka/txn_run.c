@@ -31,7 +31,6 @@
 #define COMMIT_PATIENCE_MS 3000
 #define ABORT_PATIENCE_MS 2000
 #define POLL_SLICE_MS 20
-#define WARM_UP_MS 1000
 
 static bool closing(const struct kafka_txn *txn)
 {
@@ -144,20 +143,6 @@ rd_kafka_t *txn_client(struct kafka_txn *txn, const char *transactional_id)
         pause_ms(INIT_RETRY_MS);
     }
     return NULL;
-}
-
-void txn_warm_up(struct kafka_txn *txn)
-{
-    struct fault fault;
-    for (size_t i = 0; i < txn->options.topic_count && !closing(txn); i++) {
-        rd_kafka_topic_t *handle = rd_kafka_topic_new(txn->rk, txn->topics[i], NULL);
-        if (handle != NULL) {
-            if (!kafka_touch_topic(txn->rk, handle, WARM_UP_MS, &fault)) {
-                log_warn("topic-not-ready", "reason=\"%s\"", fault.text);
-            }
-            rd_kafka_topic_destroy(handle);
-        }
-    }
 }
 
 static bool send_record(struct kafka_txn *txn, const struct kafka_record_out *record,

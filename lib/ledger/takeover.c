@@ -107,7 +107,7 @@ size_t fold_writer_find(const struct takeover *takeover, struct slice name, int3
 {
     for (size_t i = 0; i < takeover->writer_count; i++) {
         if (takeover->writers[i].slot == slot &&
-            slice_eq(fold_writer_name(&takeover->writers[i]), name)) {
+            slice_eq(slice_cstr(takeover->writers[i].name), name)) {
             return i;
         }
     }
@@ -122,8 +122,8 @@ size_t fold_writer_make(struct takeover *takeover, struct slice name, int32_t sl
     }
     takeover->writers = fold_grow(takeover->writers, takeover->writer_count,
                                   &takeover->writer_capacity, sizeof(*takeover->writers));
-    takeover->writers[takeover->writer_count] = (struct fold_writer){
-        .name = mem_strndup(name.ptr, name.len), .name_len = name.len, .slot = slot};
+    takeover->writers[takeover->writer_count] =
+        (struct fold_writer){.name = mem_strndup(name.ptr, name.len), .slot = slot};
     return takeover->writer_count++;
 }
 
@@ -208,7 +208,7 @@ struct takeover_owner takeover_owner(const struct takeover *takeover, size_t ind
 {
     CHECK(index < takeover->owner_count);
     const struct fold_writer *writer = &takeover->writers[index];
-    return (struct takeover_owner){.writer = fold_writer_name(writer),
+    return (struct takeover_owner){.writer = slice_cstr(writer->name),
                                    .slot = writer->slot,
                                    .from = writer->from,
                                    .fence = writer->fence};
@@ -337,7 +337,7 @@ void takeover_checkpoint(struct takeover *takeover, int32_t slot, int64_t offset
             continue;
         }
         if (sound && header.slot == slot &&
-            slice_eq(header.writer, fold_writer_name(&takeover->writers[partition->owner]))) {
+            slice_eq(header.writer, slice_cstr(takeover->writers[partition->owner].name))) {
             begin_partition(takeover, partition, &reading);
             any = true;
         } else {

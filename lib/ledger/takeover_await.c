@@ -135,7 +135,7 @@ size_t takeover_awaiting(struct takeover *takeover, size_t index, struct ledger_
         if (next > first && groups++ < max) {
             const struct fold_group *from = &partition->groups[group];
             const struct fold_writer *writer = &takeover->writers[from->writer];
-            out[groups - 1] = (struct ledger_awaited){.writer = fold_writer_name(writer),
+            out[groups - 1] = (struct ledger_awaited){.writer = slice_cstr(writer->name),
                                                       .slot = writer->slot,
                                                       .done_offset = from->done_offset,
                                                       .claim = from->claim,

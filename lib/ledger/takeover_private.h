@@ -12,18 +12,12 @@
 /* Somebody who wrote journals or checkpoints that count. */
 struct fold_writer {
     char *name; /* owned */
-    size_t name_len;
     int32_t slot;
     /* Of owners, which come first: */
     int64_t from, until; /* offsets in moved between which the wanted checkpoints lie */
     bool fence;
     bool back; /* any earlier checkpoint will do */
 };
-/* Whatever bytes a record gave. */
-static inline struct slice fold_writer_name(const struct fold_writer *writer)
-{
-    return slice_of(writer->name, writer->name_len);
-}
 
 /* Shared by the recipients of a record that it stands for. */
 struct fold_outcome {

@@ -72,11 +72,6 @@ void original_read(struct arena *arena, struct slice header, struct returned_ori
                 set(&original->to, mail_address_next(&to, &address) ? address : SLICE_NULL);
             }
             break;
-        case 'l':
-            if (slice_eq_nocase(field.name, SLICE("List-Unsubscribe"))) {
-                set(&original->unsubscribe, mail_unfold(arena, field.value));
-            }
-            break;
         case 's':
             if (slice_eq_nocase(field.name, SLICE("Subject"))) {
                 set(&original->subject, mail_decode_words(arena, mail_unfold(arena, field.value)));

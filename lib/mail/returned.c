@@ -500,8 +500,6 @@ bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned
     read_returned(&reading);
     read_kinds(&reading);
     finish_complaint(&reading);
-    mail->subject = reading.fields.subject;
-    mail->notice = reading.notice;
     mail->recipients = reading.list.items;
     mail->recipient_count = reading.list.count;
     mail->cut = reading.tree.cut || reading.list.cut || bytes.len > RETURNED_READ_MAX;

@@ -88,7 +88,6 @@ struct returned_original {
     struct slice tenant;      /* X-Sluice-Tenant, else of the Feedback-ID */
     struct slice campaign;    /* X-Sluice-Campaign, else of the Feedback-ID */
     struct slice return_path; /* envelope sender */
-    struct slice unsubscribe; /* List-Unsubscribe: its links */
     struct slice verp;        /* address to which the report itself was sent: what may carry VERP */
 };
 
@@ -99,8 +98,6 @@ struct returned_mail {
     size_t recipient_count;
     bool cut;
     struct slice feedback_type; /* of complaints: "abuse", … */
-    struct slice subject;       /* of the report itself, UTF-8 */
-    struct slice notice;        /* its text for people, in front of what it returns */
     struct slice reporting_mta;
 };
 

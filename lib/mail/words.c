@@ -189,8 +189,6 @@ static const char *const TEXT_BOUNCE[] = {
     "failed addresses",
     "message not delivered",
     "message blocked",
-    "xmail bounce",
-    "error sending message",
     "may not exist, or you may not have permission to post",
     "mailbox is full",
     "mailbox full",
@@ -226,7 +224,6 @@ static const char *const TEXT_BOUNCE[] = {
     "non può essere recapitato",
     "não pôde ser",
     "não foi possível",
-    "não foi entregue",
     "não pode ser entregue",
     "niet worden bezorgd",
     "niet bezorgd",
@@ -562,19 +559,16 @@ static const char *const SEPARATOR[] = {
 };
 
 static const char *const RECIPIENT[] = {
-    "recipient",      "rcpt to",       "deliver",      "delever",
-    "address",        "user",          "account",      "mailbox",
-    "failed",         "invalid",       "exceed",       "attempts",
-    "errors:",        "target",        "addressed",    "reach",
-    "unable to send", "could not",     "not sent",     "intended",
-    "destination",    "unknown",       "mail to",      "message to",
-    "failure",        "undeliverable", "not found",    "empfänger",
-    "zustell",        "adresse",       "destinataire", "destinatario",
-    "destinatário",   "dirección",     "endereço",     "indirizzo",
-    "remis",          "ontvanger",     "получател",    "адрес",
-    "Получател",      "收件",          "地址",         "宛",
-    "受信者",         "수신",          "받는",         "odbiorc",
-    "mottagar",       "modtager",      NULL,
+    "recipient",     "rcpt to",        "deliver",      "delever",    "address",
+    "user",          "account",        "mailbox",      "failed",     "invalid",
+    "exceed",        "attempts",       "errors:",      "target",     "addressed",
+    "reach",         "unable to send", "could not",    "not sent",   "intended",
+    "destination",   "unknown",        "mail to",      "message to", "failure",
+    "undeliverable", "not found",      "empfänger",    "zustell",    "adresse",
+    "destinataire",  "destinatario",   "destinatário", "dirección",  "endereço",
+    "indirizzo",     "remis",          "ontvanger",    "получател",  "адрес",
+    "Получател",     "收件",           "地址",         "宛",         "受信者",
+    "수신",          "odbiorc",        "mottagar",     "modtager",   NULL,
 };
 
 static const char *const NOT_RECIPIENT[] = {

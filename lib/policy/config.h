@@ -33,7 +33,6 @@ struct config_kafka {
     int event_partitions;    /* 16 */
     int replication_factor;  /* 1 */
     int min_insync_replicas; /* 1 */
-    int tiers;               /* 12: delay topics written to, d.00 first */
     int64_t tier_unit_ms;    /* 30000: delay of d.00 */
     int64_t retention_ms;    /* 7d */
 };

@@ -40,7 +40,6 @@ static const struct schema_field kafka_fields[] = {
     {"event-partitions", SCHEMA_COUNT, AT(config_kafka, event_partitions), .min = 1, .max = 10000, .fallback = "16"},
     {"replication-factor", SCHEMA_COUNT, AT(config_kafka, replication_factor), .min = 1, .max = 100, .fallback = "1"},
     {"min-insync-replicas", SCHEMA_COUNT, AT(config_kafka, min_insync_replicas), .min = 1, .max = 100, .fallback = "1"},
-    {"tiers", SCHEMA_COUNT, AT(config_kafka, tiers), .min = 1, .max = 12, .fallback = "12"},
     {"tier-unit", SCHEMA_DURATION, AT(config_kafka, tier_unit_ms), .min = 10, .max = HOUR, .fallback = "30s"},
     {"retention", SCHEMA_DURATION, AT(config_kafka, retention_ms), .min = MINUTE, .max = 3650 * DAY, .fallback = "7d"},
 };

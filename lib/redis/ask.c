@@ -16,7 +16,6 @@ struct batch {
     struct redis_call call;
     struct limiter_node *node;
     int64_t epoch; /* known when it was sent */
-    bool was_alone;
     size_t count;
     struct item items[BATCH];
 };
@@ -79,7 +78,6 @@ static void take_head(struct limiter_node *node, const struct batch *batch, cons
 {
     (void)lease_clock_learn(&node->clock, batch->call.sent, now, values[0]);
     node->share_from = mono_add_us(batch->call.sent, LIMITER_LEASE_US);
-    node->was_alone = node->was_alone && !batch->was_alone;
     bool lost = node->epoch != values[1];
     if (lost && node->epoch != 0) {
         log_warn("redis-data-lost", "holder=%s tag=%s", node->limiter->holder, node->prefix);
@@ -192,10 +190,7 @@ static void send_batch(struct batch *batch)
     }
     args->args[args->count++] = slice_cstr(node->limiter->holder);
     add_number(args, node->limiter->holders);
-    batch->was_alone = node->was_alone;
-    args->args[args->count++] = node->was_alone         ? SLICE("2")
-                                : all_is_reported(node) ? SLICE("1")
-                                                        : SLICE("0");
+    args->args[args->count++] = all_is_reported(node) ? SLICE("1") : SLICE("0");
     add_number(args,
                clock->known ? (double)now.us - (double)(clock->least_us + clock->most_us) / 2 : 0);
     for (size_t i = 0; i < batch->count; i++) {

@@ -68,11 +68,6 @@ void slots_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EA
     uint64_t mine = values[0] > 0 ? (uint64_t)values[0] : 0;
     mine = mine < limit->used ? limit->used : mine;
     bool wanted_more = item->numbers[3] > (double)mine;
-    if (mine > limit->held) {
-        /* Fresh: kept for a while, as who waits for it may need one of another limit first. Given
-         * back at once, two limits that are needed together would come and go by turns for ever. */
-        limit->touched = now;
-    }
     limit->held = mine;
     limit->over = mine + (uint64_t)values[1] > limit->rule.amount;
     limit->crowded = 2 * (mine + (uint64_t)values[1]) >= limit->rule.amount;

@@ -120,8 +120,7 @@ bool window_item(struct limit *limit, struct mono_time now, struct item *item)
         return false;
     }
     *item = (struct item){.limit = limit, .version = limit->version, .op = 'w'};
-    uint64_t freed = lease_released(&limit->lease, now);
-    freed += give_up(limit, now, &item->handed);
+    uint64_t freed = give_up(limit, now, &item->handed);
     const double numbers[ASK_NUMBERS] = {
         (double)limit->rule.amount,    (double)rate_period(limit),
         (double)++limit->limiter->seq, (double)limit->lease.held,
@@ -146,16 +145,13 @@ void window_take_reply(const struct item *item, const int64_t values[ASK_REPLY_E
     limit->epoch = limit->on->epoch;
     /* A few milliseconds apart, so that the holders do not all come at once. */
     limit->retry_at = mono_add_us(now, values[5] + (int64_t)random_below(2000));
-    struct mono_time until = mono_add_us(call->sent, LIMITER_LEASE_US - LIMITER_LEASE_MARGIN_US);
-    if (lease->alone) {
-        lease->until = until;
-    }
     if (item->version != limit->version || lease->alone) {
         return; /* what was granted is given up by the next report */
     }
     if (values[0] < 0 || (uint64_t)values[0] < lease->held + granted) {
         lease_lapse(lease); /* it came too late: others have them by now */
     }
+    struct mono_time until = mono_add_us(call->sent, LIMITER_LEASE_US - LIMITER_LEASE_MARGIN_US);
     if (granted > 0) {
         struct mono_time at =
             values[2] > 0 ? lease_clock_latest(&limit->on->clock, values[2]) : now;

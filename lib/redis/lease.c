@@ -127,19 +127,11 @@ static void add_busy(struct lease *lease, struct mono_time at, uint64_t count)
 /* What has become free by now, and the end of the lease. */
 static void tidy(struct lease *lease, struct mono_time now)
 {
-    if (!lease->alone && lease->held > 0 && !mono_before(now, lease->until)) {
-        lease->lapsed = lease->held;
-        lease->held = lease->free = 0;
-        lease->past = true;
+    if (lease->held > 0 && !mono_before(now, lease->until)) {
+        lease_lapse(lease);
     }
     while (lease->count > 0 && !mono_before(now, busy_at(lease, 0)->free_at)) {
-        uint64_t n = busy_at(lease, 0)->count;
-        if (lease->alone) {
-            lease->held -= n;
-            lease->released += n;
-        } else if (!lease->past) {
-            lease->free += n;
-        }
+        lease->free += busy_at(lease, 0)->count;
         lease->first = (lease->first + 1) % lease->room;
         lease->count--;
     }
@@ -167,7 +159,7 @@ void lease_set_rule(struct lease *lease, uint64_t amount, int64_t interval_us, u
     lease->burst = lesser(burst, amount);
     lease->guard_us = guard < GUARD_MOST_US ? guard : GUARD_MOST_US;
     lease->step_us = 0;
-    lease->alone = lease->stopped = false;
+    lease->alone = false;
 }
 
 void lease_free(struct lease *lease)
@@ -191,9 +183,6 @@ void lease_renew(struct lease *lease, struct mono_time now, struct mono_time unt
 
 void lease_grant(struct lease *lease, uint64_t count, struct mono_time now, struct mono_time at)
 {
-    if (lease->past) {
-        lease_lapse(lease);
-    }
     lease->held += count;
     if (mono_before(now, at)) {
         add_busy(lease, at, count);
@@ -204,26 +193,18 @@ void lease_grant(struct lease *lease, uint64_t count, struct mono_time now, stru
 
 void lease_lapse(struct lease *lease)
 {
-    lease->held = lease->free = lease->released = 0;
+    lease->held = lease->free = 0;
     lease->count = 0;
-    lease->past = false;
 }
 
 void lease_go_alone(struct lease *lease, unsigned holders, struct mono_time from, double phase)
 {
     CHECK(holders > 0);
     bool before = lease->alone;
-    double part = ALONE_PART * (double)lease->amount / holders;
     lease->alone = true;
-    set_pace(lease, part);
+    set_pace(lease, ALONE_PART * (double)lease->amount / holders);
     if (!before) {
-        uint64_t had = lease->past ? lease->lapsed : lease->held;
-        lease->most = (uint64_t)part + 1 > had ? (uint64_t)part + 1 : had;
-        lease->free = lease->held = lease->released = 0;
-        for (uint32_t i = 0; i < lease->count; i++) {
-            lease->held += busy_at(lease, i)->count;
-        }
-        lease->past = lease->stopped = false;
+        lease_lapse(lease);
         lease->next_us = (double)from.us + phase * lease->step_us + lease->tolerance_us;
     }
 }
@@ -231,17 +212,9 @@ void lease_go_alone(struct lease *lease, unsigned holders, struct mono_time from
 void lease_end_alone(struct lease *lease)
 {
     if (lease->alone) {
-        lease->alone = lease->stopped = false;
+        lease->alone = false;
         lease->step_us = 0;
     }
-}
-
-uint64_t lease_released(struct lease *lease, struct mono_time now)
-{
-    tidy(lease, now);
-    uint64_t n = lease->released;
-    lease->released = 0;
-    return n;
 }
 
 /* ---- use ---- */
@@ -251,20 +224,10 @@ static bool in_pace(const struct lease *lease, struct mono_time now)
     return lease->step_us <= 0 || lease->next_us - lease->tolerance_us <= (double)now.us;
 }
 
-/* How many more may be used in this interval; the first may be a take of any size. */
-static uint64_t alone_room(const struct lease *lease)
-{
-    if (lease->held == 0) {
-        return UINT64_MAX;
-    }
-    return lease->most > lease->held ? lease->most - lease->held : 0;
-}
-
 bool lease_can(struct lease *lease, struct mono_time now, uint64_t n)
 {
     tidy(lease, now);
-    bool there = lease->alone ? !lease->stopped && alone_room(lease) >= n : lease->free >= n;
-    return there && in_pace(lease, now);
+    return (lease->alone || lease->free >= n) && in_pace(lease, now);
 }
 
 bool lease_take(struct lease *lease, struct mono_time now, uint64_t n)
@@ -273,12 +236,8 @@ bool lease_take(struct lease *lease, struct mono_time now, uint64_t n)
         return false;
     }
     lease->next_us = larger(lease->next_us, (double)now.us) + (double)n * lease->step_us;
-    if (lease->alone) {
-        lease->held += n;
-    } else {
+    if (!lease->alone && n > 0) {
         lease->free -= n;
-    }
-    if (n > 0) {
         add_busy(lease, mono_add_us(now, lease->interval_us + lease->guard_us), n);
     }
     return true;
@@ -291,8 +250,7 @@ void lease_untake(struct lease *lease, uint64_t n)
         struct lease_busy *last = busy_at(lease, lease->count - 1);
         uint64_t here = lesser(n, last->count);
         last->count -= here;
-        lease->free += lease->alone || lease->past ? 0 : here;
-        lease->held -= lease->alone ? here : 0;
+        lease->free += here;
         n -= here;
         lease->count -= last->count == 0 ? 1 : 0;
     }
@@ -309,23 +267,19 @@ uint64_t lease_ready(struct lease *lease, struct mono_time now)
     double next = larger(lease->next_us, (double)now.us);
     double paced = ((double)now.us + lease->tolerance_us - next) / lease->step_us + 1;
     uint64_t most = paced > 1e15 ? (uint64_t)1e15 : (uint64_t)paced;
-    return lesser(most, lease->alone ? alone_room(lease) : lease->free);
+    return lease->alone ? most : lesser(most, lease->free);
 }
 
 struct mono_time lease_when(struct lease *lease, struct mono_time now, uint64_t n)
 {
     tidy(lease, now);
-    if (lease->alone && lease->stopped) {
-        return MONO_NEVER;
-    }
     struct mono_time when = now;
     if (!in_pace(lease, now)) {
         double due = lease->next_us - lease->tolerance_us;
         when.us = due < 9e15 ? (int64_t)due + 1 : INT64_MAX;
     }
-    uint64_t there = lease->alone ? alone_room(lease) : lease->free;
-    n = lease->alone ? lesser(n, lease->most) : n;
-    for (uint32_t i = 0; i < lease->count && there < n && !lease->past; i++) {
+    uint64_t there = lease->alone ? n : lease->free;
+    for (uint32_t i = 0; i < lease->count && there < n; i++) {
         there += busy_at(lease, i)->count;
         if (there >= n && mono_before(when, busy_at(lease, i)->free_at)) {
             when = busy_at(lease, i)->free_at;
@@ -355,7 +309,7 @@ size_t lease_give_busy(struct lease *lease, struct mono_time beyond, uint64_t n,
                        struct lease_busy *out, size_t max)
 {
     size_t given = 0;
-    while (n > 0 && given < max && lease->count > 0 && !lease->past) {
+    while (n > 0 && given < max && lease->count > 0) {
         struct lease_busy *last = busy_at(lease, lease->count - 1);
         if (mono_before(last->free_at, beyond)) {
             break;

@@ -17,8 +17,7 @@
  * use or 5 % of the interval (at most 500 ms), as a busy loop comes late now and then. A take of
  * more than that goes at once and is waited for afterwards.
  *
- * Without Redis a holder goes on with its part of 0.7 of the rate, by the pace alone. It counts
- * what it has used as busy slots all the same, so that it can tell Redis of them afterwards.
+ * Without Redis a holder goes on with its part of 0.7 of the rate, by the pace alone.
  *
  * Redis' clock is not ours. What is known is that Redis ran the script between sending and the
  * reply. From that come the earliest and the latest reading of our clock that a time of Redis may
@@ -61,16 +60,11 @@ struct lease {
     struct lease_busy *busy; /* ring, by time */
     uint32_t first, count, room;
     struct mono_time until; /* then all that is held lapses */
-    uint64_t lapsed;        /* so many lapsed last */
 
     double step_us;      /* between two uses at our share of the rate; 0: no pace is kept */
     double next_us;      /* when the next use is due by that pace */
     double tolerance_us; /* by which it may be early */
-    bool alone;          /* without Redis: only the pace counts; all that is held is busy */
-    bool stopped; /* … and nothing is to be used any more, as Redis is about to grant again */
-    bool past;    /* the busy ones are memories of a lease that ended */
-    uint64_t released; /* while alone: busy ones that became free, not told yet */
-    uint64_t most;     /* while alone: in an interval, what it held before or its part */
+    bool alone;          /* without Redis: only the pace counts */
 };
 
 /* Zeroed before. Forgets what was held. interval_us > 0; amount 0: nothing ever comes. */
@@ -86,12 +80,9 @@ void lease_grant(struct lease *lease, uint64_t count, struct mono_time now, stru
 void lease_lapse(struct lease *lease);
 /* From `from` on this holder is alone, one of `holders`: 0.7 · amount / holders. `phase` (0…1) of a
  * step until the first use. Nothing changes when it is so already, but for the number of holders.
- * What is busy is held on to, what is free is gone. */
+ */
 void lease_go_alone(struct lease *lease, unsigned holders, struct mono_time from, double phase);
-/* Redis knows now what is held. */
 void lease_end_alone(struct lease *lease);
-/* Busy slots that became free while alone, since this was asked last. */
-uint64_t lease_released(struct lease *lease, struct mono_time now);
 
 /* May n be used now? */
 bool lease_can(struct lease *lease, struct mono_time now, uint64_t n);

@@ -34,35 +34,18 @@ static double random_phase(void)
     return (double)random_below(1000000) / 1e6;
 }
 
-/* When all leases have ended. Who has never heard of Redis lets an interval pass, too: who was here
- * before may just have used its share. */
-static bool share_begins(const struct limit *limit, struct mono_time now)
-{
-    const struct limiter_node *node = limit->on;
-    int64_t interval_us = limit->rule.interval_ms * 1000;
-    int64_t wait_us = interval_us < LIMITER_STRANGER_US ? interval_us : LIMITER_STRANGER_US;
-    struct mono_time from = mono_add_us(node->share_from, node->epoch == 0 ? wait_us : 0);
-    return node->state == REDIS_DOWN && !mono_before(now, from);
-}
-
-/* A share without Redis goes on while Redis learns. */
+/* A share without Redis begins when all leases have ended, and goes on while Redis learns. */
 static void limit_refresh_share(struct limit *limit, struct mono_time now)
 {
     const struct limiter_node *node = limit->on;
     if (limit->rule.kind != LIMIT_RATE) {
         return;
     }
-    bool begins = share_begins(limit, now);
-    if (begins) {
-        limit->on->was_alone = true;
-    }
+    bool begins = node->state == REDIS_DOWN && !mono_before(now, node->share_from);
     if (node->state == REDIS_UP) {
         lease_end_alone(&limit->lease);
     } else if (begins || limit->lease.alone) {
         lease_go_alone(&limit->lease, limit->limiter->holders, now, random_phase());
-        struct mono_time till = lease_clock_earliest(&node->clock, node->till_us);
-        limit->lease.stopped =
-            node->state == REDIS_LEARNING && mono_since_us(till, now) < LIMITER_STOP_US;
     }
 }
 
@@ -273,7 +256,7 @@ static void tick_limit(struct limit *limit, struct mono_time now)
 {
     bool idle = list_empty(&limit->waiters) && list_empty(&limit->woken) &&
                 mono_since_us(now, limit->touched) > LIMITER_IDLE_MS * 1000;
-    if (limit->on->state == REDIS_DOWN || limit->lease.alone) {
+    if (limit->on->state == REDIS_DOWN) {
         limit_refresh_share(limit, now);
     } else if (idle && limit->on->state == REDIS_UP) {
         limit->give_back = limit->rule.kind == LIMIT_RATE ? limit->lease.held > 0
@@ -296,10 +279,9 @@ static void on_tick(struct timer *timer, struct mono_time now)
     }
     for (size_t i = 0; i < limiter->node_count; i++) {
         struct limiter_node *node = &limiter->nodes[i];
-        int64_t silent_us = mono_since_us(now, node->hello_sent);
-        bool learning = node->state == REDIS_LEARNING;
-        bool over = learning && !mono_before(now, lease_clock_latest(&node->clock, node->till_us));
-        if (over || silent_us >= (learning ? LIMITER_HELLO_MS : LIMITER_IDLE_HELLO_MS) * 1000) {
+        if (node->state == REDIS_LEARNING &&
+            (mono_since_us(now, node->hello_sent) >= LIMITER_HELLO_MS * 1000 ||
+             !mono_before(now, lease_clock_latest(&node->clock, node->till_us)))) {
             limiter_say_hello(node);
         }
     }

@@ -1,12 +1,11 @@
 -- Cluster-wide limits: up to 32 of them in one call, all of one hash tag. Redis 5 or newer.
 --
--- KEYS[1] epoch    hash: id (when this data began), till (end of learning), off and last (see `clock`). Without it the data was lost (or is new):
+-- KEYS[1] epoch    hash: id (when this data began), till (end of learning), off (see `clock`). Without it the data was lost (or is new):
 --                  nobody knows what others have in hand, so nothing is granted until `till`, while the holders report what they hold.
 -- KEYS[2] holders  hash: holder -> how many holders it believes there are; filled while learning. When all have reported,
 --                  learning ends early, yet late enough that each of them hears of it before (they ask every second).
 -- KEYS[3..]        the limits
--- ARGV[1] holder, ARGV[2] holders there are, ARGV[3] "1": this holder has reported all that it holds; "2": it has been without us for a
--- while, as others may have been, and went on by itself: learning begins, so that what all have used meanwhile is known. ARGV[4] what the time should
+-- ARGV[1] holder, ARGV[2] holders there are, ARGV[3] "1": this holder has reported all that it holds, ARGV[4] what the time should
 -- be here as far as it knows (0: it does not); then 12 for each limit:
 --   w amount interval seq held demand need used freed handed weights burst    window (see there)
 --   s amount seq have want ttl 0...    slots: I hold `have`, and would hold `want`; to want more is remembered for WANT_US
@@ -42,7 +41,7 @@
 
 local LEARN_US = 15000000
 local LEARN_LEAST_US = 3000000
-local HEAR_US = 2000000
+local HEAR_US = 1500000
 local IDLE_MS = 600000
 local WANT_US = 2000000
 local TURN_US = 5000000
@@ -52,39 +51,35 @@ local AHEAD_US = 300000
 local BUCKETS = 128
 local DAY_US = 86400000000
 local OFF_US = 1000000 -- a clock that differs more from what was expected has been set
-local EVEN_US = 5000000 -- between two calls of any holders
 
 local holder = ARGV[1]
 local now
-local disagrees = false -- the holder's idea of the time here is wrong
 
 local function text(number)
     return string.format('%.0f', number)
 end
 
--- Redis' clock plus what makes it go on evenly when it was set: a holder that was heard lately knows better what time it is. But not when
--- the clock has gone on evenly since the last call: then the holder's idea is of before the data was lost. Returns what was added.
-local function clock(off, last)
+-- Redis' clock plus what makes it go on evenly when it was set: a holder that was heard lately knows better what time it is.
+local function clock(off)
     local time = redis.call('TIME')
     now = tonumber(time[1]) * 1000000 + tonumber(time[2]) + off
     local expected = tonumber(ARGV[4])
     if expected > 0 and math.abs(expected - now) > OFF_US then
-        if not last or now < last or now - last > EVEN_US then
-            off, now = off + expected - now, expected
-        else
-            disagrees = true
-        end
+        redis.call('HINCRBYFLOAT', KEYS[1], 'off', text(expected - now))
+        now = expected
     end
-    return off
 end
 
 local function learn()
-    local epoch = redis.call('HMGET', KEYS[1], 'id', 'till', 'off', 'last')
+    local epoch = redis.call('HMGET', KEYS[1], 'id', 'till', 'off')
     local id, till = tonumber(epoch[1]), tonumber(epoch[2])
-    local before = id and tonumber(epoch[3]) or 0
-    local off = clock(before, id and tonumber(epoch[4]))
-    if not id or not till or off < before - OFF_US then
-        -- A clock that was set ahead has made keys expire, too.
+    if id and till then
+        clock(tonumber(epoch[3]) or 0)
+    else
+        local time = redis.call('TIME')
+        now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+    end
+    if not id or not till then
         id, till = now, now + LEARN_US
         redis.call('DEL', KEYS[1], KEYS[2])
         redis.call('HSET', KEYS[1], 'id', text(id), 'till', text(till))
@@ -92,12 +87,6 @@ local function learn()
         -- the clock was set back
         till = now + LEARN_US
         redis.call('HSET', KEYS[1], 'till', text(till))
-    end
-    redis.call('HSET', KEYS[1], 'off', text(off), 'last', text(now))
-    if ARGV[3] == '2' then
-        till = now + LEARN_US
-        redis.call('HSET', KEYS[1], 'till', text(till))
-        redis.call('DEL', KEYS[2])
     end
     if till > now and ARGV[3] == '1' then
         redis.call('HSET', KEYS[2], holder, ARGV[2])
@@ -281,7 +270,7 @@ local function take_over(key, window, me, held, freed, handed, width, amount, in
             redis.call('HINCRBY', key, 'b' .. text(index), text(count))
         end
     end
-    for index, count in string.gmatch(disagrees and '' or handed, '(%d+):(%d+)') do
+    for index, count in string.gmatch(handed, '(%d+):(%d+)') do
         to_bucket(tonumber(index), tonumber(count))
     end
     freed = math.min(gone, freed)

@@ -24,15 +24,10 @@
 #define LIMITER_SLOT_RENEW_MS 5000
 /* While half of the slots or more are in use: to learn soon enough that others want some. */
 #define LIMITER_SLOT_LOOK_MS 500
-#define LIMITER_SPARE_MS 1000      /* a slot that came back is kept for the next one */
-#define LIMITER_IDLE_MS 1000       /* a lease that nobody uses goes back */
-#define LIMITER_HELLO_MS 900       /* while learning */
-#define LIMITER_IDLE_HELLO_MS 3000 /* so that it is soon known whether data was lost */
-/* Before the end of learning, so that what was used alone is reported by then. limiter.lua tells of
- * the end early enough. */
-#define LIMITER_STOP_US 1000000
-#define LIMITER_STRANGER_US 60000000 /* the longest wait of one that begins without Redis */
-#define LIMITER_USE_MS 500           /* window in which use is counted */
+#define LIMITER_SPARE_MS 1000 /* a slot that came back is kept for the next one */
+#define LIMITER_IDLE_MS 1000  /* a lease that nobody uses goes back */
+#define LIMITER_HELLO_MS 900  /* while learning */
+#define LIMITER_USE_MS 500    /* window in which use is counted */
 struct limit {
     uint32_t magic;
     struct redis_limiter *limiter;
@@ -94,8 +89,7 @@ struct limiter_node {
     int64_t till_us;             /* end of learning, Redis' time */
     struct mono_time share_from; /* not earlier, as others may hold leases up to then */
     struct mono_time hello_sent;
-    bool hello;     /* a call goes out even without limits */
-    bool was_alone; /* and Redis does not know yet */
+    bool hello; /* a call goes out even without limits */
 };
 
 struct redis_limiter {

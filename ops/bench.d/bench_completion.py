@@ -15,7 +15,7 @@ class SlowSink:
         if os.path.exists(path):
             os.unlink(path)
         self.stack.start_sim(f"record: {path}\nproviders:\n  - name: slow\n    listen: [\"127.0.3.1:{bench.sink_port}\"]\n"
-                             f"    host-name: mx.bench.test\n    profile: postfix\n    latency: {LATENCY_MS}ms\n")
+                             f"    host-name: mx.bench.test\n    profile: postfix\n    latency: {{message: {LATENCY_MS}ms}}\n")
         self.stack.processes["sink"] = self.stack.processes.pop("sim")
         self.file = open(path, "rb")
 

@@ -13,7 +13,7 @@ FINAL = ("delivered", "bounced", "expired", "dropped")
 # The clock of a kill and those of the record are read by different processes; what was under way that close to it is counted.
 KILL_SLACK_S = 0.1
 EVIDENCE = 20
-COUNTED = ("kills", "lost", "waiting", "due_later", "untold", "sent_twice", "uncertain", "claimed", "misreported", "late")  # in each round
+COUNTED = ("kills", "lost", "waiting", "untold", "sent_twice", "uncertain", "claimed", "misreported", "late")  # in each round
 
 
 class Outcome:
@@ -130,7 +130,7 @@ class Judge:
         return copies + resent
 
     def verdict(self, missing):
-        counts = dict.fromkeys(("messages", "unacknowledged", "lost", "waiting", "due_later", "untold", "sent_twice", "sent_twice_past_dot", "resubmitted",
+        counts = dict.fromkeys(("messages", "unacknowledged", "lost", "waiting", "untold", "sent_twice", "sent_twice_past_dot", "resubmitted",
                                 "uncertain", "delivered", "bounced", "expired", "dropped", "claimed", "misreported"), 0)
         for recipient, mail in self.books.mails.items():
             counts["messages" if mail.acknowledged else "unacknowledged"] += 1
@@ -180,10 +180,10 @@ class Judge:
                            ("unknown_recipients", "were accepted but nobody sent them")):
             if counts[what]:
                 found.append(f"{counts[what]} {text}")
-        bound = counts["past_dot_at_kills"] if self.duplicates == "rare" else 0
-        if counts["sent_twice"] > bound:
+        excused = counts["sent_twice_past_dot"] if self.duplicates == "rare" else 0
+        if counts["sent_twice"] > excused:
             found.append(f"{counts['sent_twice']} recipients were sent twice without an uncertain event"
-                         + (f", and only {bound} were past the dot at a kill" if self.duplicates == "rare" else ""))
+                         + (f", only {excused} of them past the dot at a kill" if self.duplicates == "rare" else ""))
         return found
 
 

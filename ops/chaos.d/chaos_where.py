@@ -1,7 +1,6 @@
 """Where recipients without an outcome are: their records in the queues, the delay tiers, dlq and uncertain (sluice-where). What lies at or
 above the group's committed offset is still to be sent; below it nobody looks again."""
 import subprocess
-import time
 
 KEPT = 20  # records told of one recipient
 
@@ -11,10 +10,7 @@ class Place:
         self.text = [f"{topic}/{partition}/{offset} committed={committed} attempt={attempt or '-'} due_ms={due or '-'}"
                      for topic, partition, offset, committed, _, attempt, due in rows[-KEPT:]]
         topics = {row[0] for row in rows}
-        live = [row for row in rows if row[0] not in ("uncertain", "dlq") and int(row[2]) >= int(row[3])]
-        if live and all(int(row[6] or 0) > time.time() * 1000 for row in live):
-            self.kind = "due_later"  # as the clock of the worker said that deferred it
-        elif live:
+        if any(row[0] not in ("uncertain", "dlq") and int(row[2]) >= int(row[3]) for row in rows):
             self.kind = "waiting"
         elif topics & {"uncertain", "dlq"}:
             self.kind = "untold"

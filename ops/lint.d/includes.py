@@ -44,7 +44,6 @@ THIRD_PARTY = {
     "microhttpd.h": {"bouncer"},
     "libpq-fe.h": {"bouncer"},
     "cmocka.h": set(),
-    "gmime/": set(),
 }
 
 # The C library, POSIX and Linux.

@@ -54,8 +54,7 @@ static long rss_kb(const char *field)
 static void make_topics(const char *prefix)
 {
     struct fault fault;
-    struct kafka_topic_plan plan = {prefix, streams, 2, KAFKA_TIERS, 16,      16,
-                                    16,     1,       1, 26 << 20,    86400000};
+    struct kafka_topic_plan plan = {prefix, streams, 2, 16, 16, 16, 1, 1, 26 << 20, 86400000};
     if (!kafka_topics_create(&properties, &plan, NULL, NULL, &fault)) {
         (void)fprintf(stderr, "%s\n", fault.text);
         exit(1);

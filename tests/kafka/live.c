@@ -30,7 +30,6 @@ void live_make_topics(char prefix[32], int shards)
         .prefix = prefix,
         .streams = streams,
         .stream_count = 2,
-        .tiers = KAFKA_TIERS,
         .shards = shards,
         .event_partitions = 1,
         .slots = 1,
@@ -226,8 +225,7 @@ int main(int argc, char **argv)
     }
     cmocka_set_test_filter(pattern);
     int failed = live_consume_tests() + live_group_tests() + live_produce_tests() +
-                 live_reader_tests() + live_batch_tests() + live_migrate_tests() +
-                 live_claim_tests() + live_restart_tests() + live_tail_tests() + live_txn_tests() +
-                 live_outage_tests();
+                 live_reader_tests() + live_batch_tests() + live_claim_tests() +
+                 live_restart_tests() + live_tail_tests() + live_txn_tests() + live_outage_tests();
     return failed == 0 ? 0 : 1;
 }

@@ -57,7 +57,6 @@ int live_batch_tests(void);
 int live_claim_tests(void);
 int live_consume_tests(void);
 int live_group_tests(void);
-int live_migrate_tests(void);
 int live_outage_tests(void);
 int live_produce_tests(void);
 int live_reader_tests(void);

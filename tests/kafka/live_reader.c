@@ -80,7 +80,6 @@ static void test_topics(void **state)
     struct kafka_topic_plan plan = {.prefix = prefix,
                                     .streams = streams,
                                     .stream_count = 2,
-                                    .tiers = KAFKA_TIERS,
                                     .shards = 4,
                                     .event_partitions = 1,
                                     .slots = 1,

@@ -13,8 +13,7 @@
  * are kept for as long as the limiter leaves them, looked at every `hold` ms; the first thread
  * wants them from the start to the end, the others from second `late` to second `leave`. Asserted
  * is that just before `leave` all have the same (or one more), and at the end the first has all;
- * with fewer slots than threads, that each one had some in its turn. pause=S: after a second nobody
- * wants any for so long. Exit 0: all held.
+ * with fewer slots than threads, that each one had some in its turn. Exit 0: all held.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -33,7 +32,7 @@ static struct {
     bool slots;
     const char *key;
     uint64_t amount, interval_ms, burst, threads, seconds, waiters, hold_ms, least, n, second, late,
-        pause, leave;
+        leave;
 } plan = {.key = "test",
           .amount = 1000,
           .interval_ms = 1000,
@@ -70,7 +69,7 @@ struct worker {
     struct mono_time end;
     enum redis_state state;
     struct mono_time start;
-    bool was_up, ending, left, resumed;
+    bool was_up, ending, left;
     long in_use, at_leave, at_end, turns; /* turns: from having none to having one */
     struct session *sessions;
 };
@@ -96,16 +95,10 @@ static bool fair(void)
     return plan.leave > 0;
 }
 
-/* From the first second on, for `pause` seconds. */
-static bool pauses(int64_t age_ms)
-{
-    return age_ms >= 1000 && age_ms < 1000 + (int64_t)plan.pause * 1000;
-}
-
 static bool wants(const struct worker *worker)
 {
     int64_t age_ms = mono_since_us(mono_now(), worker->start) / 1000;
-    return !worker->ending && !pauses(age_ms) &&
+    return !worker->ending &&
            (!fair() || worker->id == 0 || (age_ms >= (int64_t)plan.late * 1000 && !worker->left));
 }
 
@@ -220,16 +213,6 @@ static void on_tick(struct timer *timer, struct mono_time now)
     }
     if (fair()) {
         look_at_plan(worker, now);
-    }
-    if (plan.pause > 0 && !worker->resumed &&
-        mono_since_us(now, worker->start) >= (int64_t)(plan.pause + 1) * 1000000) {
-        worker->resumed = true;
-        for (size_t i = 0; i < plan.waiters; i++) {
-            struct session *session = &worker->sessions[i];
-            if (!session->holds && !list_linked(&session->waiter.node)) {
-                work(session);
-            }
-        }
     }
     if (!mono_before(now, worker->end)) {
         stop_worker(worker);
@@ -469,7 +452,6 @@ static bool set_option(struct slice name, struct slice value)
                    {"n", &plan.n},
                    {"second", &plan.second},
                    {"late", &plan.late},
-                   {"pause", &plan.pause},
                    {"leave", &plan.leave}};
     if (slice_eq(name, SLICE("key"))) {
         plan.key = value.ptr;

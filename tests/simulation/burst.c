@@ -196,12 +196,11 @@ void burst_drop_gone(struct world *world, struct process *process)
     }
 }
 
-static void add_copy(struct world *world, struct begin_request *request, const struct mail *mail,
-                     enum rcpt state, int log)
+static void add_copy(struct begin_request *request, const struct mail *mail, enum rcpt state,
+                     int log)
 {
-    struct record record = {.message = mail->record.message,
-                            .attempt = mail->record.attempt,
-                            .due = mail->due > world->now ? mail->due : world->now};
+    struct record record = {
+        .message = mail->record.message, .attempt = mail->record.attempt, .due = mail->due};
     for (int i = 0; i < RCPTS; i++) {
         record.mask |= mail->rcpts[i] == state ? 1u << i : 0;
         record.attempt += mail->rcpts[i] == state && mail->state.known[i] == KNOWN_OUTCOME &&
@@ -220,8 +219,8 @@ static void take_mails(struct world *world, struct process *process, struct begi
         if (mail->where == WHERE_WAITS) {
             int tier = STREAM_PARTITIONS + mail->record.message % STREAM_PARTITIONS;
             mail->where = WHERE_BURST;
-            add_copy(world, request, mail, RCPT_DEFERRED, tier);
-            add_copy(world, request, mail, RCPT_KEPT, LOG_UNCERTAIN);
+            add_copy(request, mail, RCPT_DEFERRED, tier);
+            add_copy(request, mail, RCPT_KEPT, LOG_UNCERTAIN);
         }
     }
 }

@@ -471,7 +471,7 @@ void claims_serve(struct world *world, struct process *process)
     case PHASE_LOOKING:
     case PHASE_CLAIMING: return;
     case PHASE_JOURNALS: /* our own slot's end must be known before anything is stated there */
-        if (claims->folded && restate_is_ready(process)) {
+        if (claims->folded && (restate_is_ready(process) || world->broken == BREAK_READY)) {
             begin_stating(world, process);
         }
         return;

@@ -64,8 +64,11 @@ static void send_batch(struct world *world, struct process *process, int thread,
     CHECK(writer->unsafe_count < BATCHES);
     uint64_t number = writer->open_number++;
     writer->unsafe[writer->unsafe_count++] = (struct batch){.number = number, .begun = world->now};
-    ask_broker(world, process, append_at_broker, (int64_t)(number << 2 | (unsigned)thread),
-               (int64_t)bytes.len, 0, mem_strndup(bytes.ptr, bytes.len));
+    /* A producer's first record may take long: it has to find out where to. */
+    int64_t stall = number == 1 && thread == INTAKE && perhaps(world, 30) ? pick(world, SECOND) : 0;
+    ask_broker_in(world, process, stall, append_at_broker,
+                  (int64_t)(number << 2 | (unsigned)thread), (int64_t)bytes.len, 0,
+                  mem_strndup(bytes.ptr, bytes.len));
 }
 
 void writer_flush(struct world *world, struct process *process, int thread)

@@ -145,7 +145,7 @@ static void settle(struct world *world, struct process *process, struct mail *ma
         mail->rcpts[index] = RCPT_DEFERRED;
         break;
     }
-    mail->due = due > 0 ? due : world->now + pick(world, 6 * SECOND);
+    mail->due = due > 0 ? due : world->now + process->wall + pick(world, 6 * SECOND);
     state->due[index] = mail->rcpts[index] == RCPT_DEFERRED ? mail->due : 0;
 }
 
@@ -402,7 +402,7 @@ static void spill(struct world *world, struct process *process, struct mail *mai
             mail->rcpts[i] = RCPT_DEFERRED;
         }
     }
-    mail->due = world->now + pick(world, 6 * SECOND);
+    mail->due = world->now + process->wall + pick(world, 6 * SECOND);
     send_home(world, process, mail);
 }
 
@@ -585,7 +585,8 @@ static bool take(struct world *world, struct process *process, int partition, in
                  const struct entry *entry)
 {
     struct inherited *record = inherited_at(process, partition, offset);
-    if (record == NULL && partition >= STREAM_PARTITIONS && entry->record.due > world->now) {
+    if (record == NULL && partition >= STREAM_PARTITIONS &&
+        entry->record.due > world->now + process->wall) {
         return false; /* a tier's head is held */
     }
     struct mail *mail = mail_create(process);

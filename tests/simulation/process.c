@@ -52,7 +52,14 @@ void ask_broker(struct world *world, const struct process *process,
                 void (*run)(struct world *world, struct event *event), int64_t a, int64_t b,
                 int64_t c, void *data)
 {
-    later(world, latency(world),
+    ask_broker_in(world, process, 0, run, a, b, c, data);
+}
+
+void ask_broker_in(struct world *world, const struct process *process, int64_t delay,
+                   void (*run)(struct world *world, struct event *event), int64_t a, int64_t b,
+                   int64_t c, void *data)
+{
+    later(world, delay + latency(world),
           (struct event){.run = run,
                          .process = process->index,
                          .incarnation = process->incarnation,
@@ -78,6 +85,12 @@ void answer_from_broker(struct world *world, const struct event *question,
 
 /* ---- tenures: worker/tenure.c ---- */
 
+/* CLOCK_BOOTTIME, which the gate goes by. */
+static int64_t boottime(const struct world *world, const struct process *process)
+{
+    return world->now + (world->broken == BREAK_BOOTTIME ? process->wall : 0);
+}
+
 void tenure_begin(struct process *process)
 {
     process->tenures[++process->tenure % TENURES] = TENURE_OWNED;
@@ -86,7 +99,7 @@ void tenure_begin(struct process *process)
 void tenure_leave(struct world *world, struct process *process)
 {
     if (tenure_of(process, process->tenure) == TENURE_OWNED || world->broken == BREAK_LEAVE) {
-        process->left[process->tenure % TENURES] = world->now;
+        process->left[process->tenure % TENURES] = boottime(world, process);
         tenure_set(process, TENURE_LEAVING);
     }
 }
@@ -111,14 +124,14 @@ bool contact_is_fresh(const struct world *world, const struct process *process)
 {
     struct mono_time contact =
         process->contact < 0 ? (struct mono_time){0} : time_of(process->contact);
-    return ledger_gate_open(LEDGER_OWNED, time_of(world->now), contact, contact, SESSION_TIMEOUT,
-                            0);
+    return ledger_gate_open(LEDGER_OWNED, time_of(boottime(world, process)), contact, contact,
+                            SESSION_TIMEOUT, 0);
 }
 
 bool tenure_may_end(const struct world *world, const struct process *process,
                     const struct mail *mail)
 {
-    bool in_time = ledger_gate_open(LEDGER_RELEASED, time_of(world->now), time_of(0),
+    bool in_time = ledger_gate_open(LEDGER_RELEASED, time_of(boottime(world, process)), time_of(0),
                                     time_of(process->left[mail->tenure % TENURES]), SESSION_TIMEOUT,
                                     WAIT_MS * MS);
     if (world->broken == BREAK_GATE) {
@@ -265,7 +278,8 @@ static void contact(struct world *world, struct event *event)
 {
     struct process *process = running(world, event);
     if (process->group == GROUP_OWNS || process->group == GROUP_GIVEN) {
-        ask_broker(world, process, contact_at_broker, world->now, place_in_group(process), 0, NULL);
+        ask_broker(world, process, contact_at_broker, boottime(world, process),
+                   place_in_group(process), 0, NULL);
     }
     at_thread(world, process, CONTACT_EVERY, contact, 0, 0);
 }
@@ -426,6 +440,7 @@ void process_start(struct world *world, int index)
     struct process fresh = {.index = index, .incarnation = incarnation, .alive = true};
     memcpy(fresh.name, process->name, sizeof(fresh.name));
     fresh.slot = process->slot;
+    fresh.wall = process->wall;
     fresh.contact = -1;
     *process = fresh;
     strbuf_init(&process->burst.checkpoint, CHECKPOINT_MAX_BYTES);
@@ -445,6 +460,11 @@ void process_kill(struct world *world, int index)
     struct process *process = world->processes[index];
     pardon(world, process);
     process->alive = false;
+}
+
+void process_step_clock(struct world *world, int index, int64_t step)
+{
+    world->processes[index]->wall += step;
 }
 
 void process_stop(struct world *world, int index, int64_t until)

@@ -197,6 +197,7 @@ struct process {
     uint32_t incarnation;
     bool alive;
     int64_t stopped_until;
+    int64_t wall;  /* how far its wall clock is from the world's */
     char name[16]; /* its transactional id */
     int32_t slot;
 
@@ -254,6 +255,9 @@ void post(struct world *world, struct process *process, int thread,
 void ask_broker(struct world *world, const struct process *process,
                 void (*run)(struct world *world, struct event *event), int64_t a, int64_t b,
                 int64_t c, void *data);
+void ask_broker_in(struct world *world, const struct process *process, int64_t delay,
+                   void (*run)(struct world *world, struct event *event), int64_t a, int64_t b,
+                   int64_t c, void *data);
 /* From there: back to who asked. */
 void answer_from_broker(struct world *world, const struct event *question,
                         void (*run)(struct world *world, struct event *event), int64_t a, int64_t b,

@@ -15,7 +15,8 @@ int64_t process_stopped_until(const struct process *process);
 void process_start(struct world *world, int index);
 void process_kill(struct world *world, int index); /* -9 */
 void process_stop(struct world *world, int index, int64_t until);
-void process_drain(struct world *world, int index); /* SIGTERM */
+void process_step_clock(struct world *world, int index, int64_t step); /* its wall clock */
+void process_drain(struct world *world, int index);                    /* SIGTERM */
 
 /* world.c: it has drained. */
 void process_has_ended(struct world *world, int process);

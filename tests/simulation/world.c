@@ -222,6 +222,10 @@ static void fault(struct world *world, struct event *event)
         world->stops++;
         tell(world, "w%d is stopped for %lld ms", victim, (long long)(stop / MS));
         process_stop(world, victim, world->now + stop);
+    } else if (kind < 90 && !world->gentle) {
+        int64_t step = pick(world, 40 * SECOND) - 20 * SECOND;
+        tell(world, "w%d: its clock steps by %lld ms", victim, (long long)(step / MS));
+        process_step_clock(world, victim, step);
     } else {
         world->drains++;
         tell(world, "w%d drains", victim);

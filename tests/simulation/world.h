@@ -29,6 +29,7 @@
 #define BREAKS(X)                                                                                  \
     X(NONE, "none")                                                                                \
     X(GATE, "gate")                                                                                \
+    X(BOOTTIME, "gate-by-a-clock-without-steps")                                                   \
     X(INTENT, "intent-before-dot")                                                                 \
     X(FENCING, "fencing")                                                                          \
     X(GENERATION, "group-generation")                                                              \
@@ -41,6 +42,7 @@
     X(HAND_OVER, "restating-at-hand-over")                                                         \
     X(STATE_INHERITED, "restating-inherited")                                                      \
     X(STILL, "restating-stands-still-in-a-drain")                                                  \
+    X(READY, "slot-end-before-stating")                                                            \
     X(CONTACT, "contact-by-commits-alone")                                                         \
     X(RUNS, "checkpoint-runs")                                                                     \
     X(COPIES, "checkpoint-with-copies")                                                            \

@@ -18,7 +18,6 @@ static struct kafka_topic_plan plan(void)
         .prefix = "sluice.",
         .streams = streams,
         .stream_count = 3,
-        .tiers = KAFKA_TIERS,
         .shards = 16,
         .event_partitions = 8,
         .slots = 4,
@@ -55,16 +54,14 @@ static void test_tiers(void **state)
     (void)state;
     assert_int_equal(kafka_tier_delay_ms(0, 30000), 30000);
     assert_int_equal(kafka_tier_delay_ms(11, 30000), 61440000); /* 17 h */
-    assert_int_equal(kafka_tier_for(0, 30000, KAFKA_TIERS), 0);
-    assert_int_equal(kafka_tier_for(29999, 30000, KAFKA_TIERS), 0);
-    assert_int_equal(kafka_tier_for(59999, 30000, KAFKA_TIERS), 0);
-    assert_int_equal(kafka_tier_for(60000, 30000, KAFKA_TIERS), 1);
-    assert_int_equal(kafka_tier_for(INT64_MAX, 30000, KAFKA_TIERS), 11);
+    assert_int_equal(kafka_tier_for(0, 30000), 0);
+    assert_int_equal(kafka_tier_for(29999, 30000), 0);
+    assert_int_equal(kafka_tier_for(59999, 30000), 0);
+    assert_int_equal(kafka_tier_for(60000, 30000), 1);
+    assert_int_equal(kafka_tier_for(INT64_MAX, 30000), 11);
     for (unsigned tier = 0; tier < KAFKA_TIERS; tier++) {
-        assert_int_equal(kafka_tier_for(kafka_tier_delay_ms(tier, 100), 100, KAFKA_TIERS), tier);
-        assert_int_equal(kafka_tier_for(kafka_tier_delay_ms(tier, 100) + 1, 100, KAFKA_TIERS),
-                         tier);
-        assert_int_equal(kafka_tier_for(INT64_MAX, 100, tier + 1), tier);
+        assert_int_equal(kafka_tier_for(kafka_tier_delay_ms(tier, 100), 100), tier);
+        assert_int_equal(kafka_tier_for(kafka_tier_delay_ms(tier, 100) + 1, 100), tier);
     }
 }
 
@@ -118,11 +115,6 @@ static void test_bad_plans(void **state)
     wanted.prefix = prefix;
     assert_false(topic_list_make(&list, &wanted, &fault));
     wanted = plan();
-    wanted.tiers = KAFKA_TIERS + 1;
-    assert_false(topic_list_make(&list, &wanted, &fault));
-    wanted.tiers = 0;
-    assert_false(topic_list_make(&list, &wanted, &fault));
-    wanted = plan();
     wanted.shards = 0;
     assert_false(topic_list_make(&list, &wanted, &fault));
     wanted = plan();
@@ -130,40 +122,11 @@ static void test_bad_plans(void **state)
     assert_false(topic_list_make(&list, &wanted, &fault));
 }
 
-static void test_surplus(void **state)
-{
-    (void)state;
-    struct kafka_topic_plan wanted = plan();
-    wanted.tiers = 8;
-    static const char *const surplus[] = {"sluice.d.08", "sluice.d.11", "sluice.q.old",
-                                          "sluice.q.newsletter"};
-    static const char *const others[] = {
-        "sluice.d.00", "sluice.d.07", "sluice.d.12",   "sluice.d.8",     "sluice.q.news",
-        "sluice.done", "sluice.d.1x", "sluice.d.08.x", "sluice.",        "sluice",
-        "other.d.08",  "sluice.dlq",  "sluice.d.008",  "xsluice.q.other"};
-    for (size_t i = 0; i < ARRAY_LEN(surplus); i++) {
-        assert_true(topic_is_surplus(&wanted, surplus[i]));
-    }
-    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-        assert_false(topic_is_surplus(&wanted, others[i]));
-    }
-    struct topic_list list;
-    struct fault fault;
-    assert_true(topic_list_make(&list, &wanted, &fault));
-    assert_non_null(find(&list, "sluice.d.07"));
-    assert_null(find(&list, "sluice.d.08"));
-    for (size_t i = 0; i < list.count; i++) {
-        assert_false(topic_is_surplus(&wanted, list.items[i].name));
-    }
-    topic_list_free(&list);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tiers),
         cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_surplus),
         cmocka_unit_test(test_bad_plans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

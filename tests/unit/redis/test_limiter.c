@@ -194,7 +194,7 @@ static void test_all_or_none(void **state)
     add_limit(&fixture, "site:c:conn", (struct limit_rule){LIMIT_SLOTS, 5, 0, 0});
     fixture.sessions[0].waiter.ready = on_ready_refused;
     assert_false(take(&fixture.sessions[0]));
-    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 1700),
+    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 700),
               on_time_over);
     io_loop_run(fixture.loop);
     /* Without Redis there is never a slot: it was woken for the rate at most, and waits for the
@@ -220,9 +220,9 @@ static void test_each_limit_may_have_its_own_waiter(void **state)
     add_limit(&fixture, "tenant:d:conn", (struct limit_rule){LIMIT_SLOTS, 5, 0, 0});
     struct limit_waiter *session = &fixture.sessions[0].waiter;
     struct limit_waiter *mail = &fixture.sessions[1].waiter;
-    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 1400),
+    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 400),
               on_time_over);
-    io_loop_run(fixture.loop); /* there is a share of the rate by now, and never a slot */
+    io_loop_run(fixture.loop); /* there is a share of the rate now, and never a slot */
     const struct limit_want wants[] = {{fixture.limits[0], 1, NULL}, {fixture.limits[1], 1, mail}};
     assert_false(redis_limits_take(fixture.limiter, wants, 2, session));
     assert_false(list_linked(&session->node));

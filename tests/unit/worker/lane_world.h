@@ -415,7 +415,6 @@ static inline int set_up(void **state)
     config.suppression_count = 1;
     config.kafka.prefix = "sluice.";
     config.kafka.tier_unit_ms = 30000;
-    config.kafka.tiers = KAFKA_TIERS;
     config.worker.max_connections = 100;
     config.worker.max_messages = 1000;
     config.worker.memory_max_bytes = 1 << 30;

@@ -180,7 +180,6 @@ static int set_up(void **state)
     config = (struct config){.streams = &stream, .stream_count = 1};
     config.kafka.prefix = "sluice.";
     config.kafka.tier_unit_ms = 30000;
-    config.kafka.tiers = KAFKA_TIERS;
     worker = (struct worker){.config = &config, .name = "w", .node = "n"};
     worker_name_topics(&worker);
     loop = io_loop_create(&fault);

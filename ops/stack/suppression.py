@@ -9,10 +9,10 @@ import time
 import uuid
 
 from stack.returned import arf
-from stack.stack import ROOT, StackError, free_port, rss_kb
+from stack.stack import StackError, free_port, rss_kb
 from stack.verp import Facts, Signer
 
-sys.path.insert(0, os.path.join(ROOT, "tests", "e2e", "lib"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "tests", "e2e", "lib"))
 import records  # noqa: E402
 
 DOMAIN = "back.sender.test"
@@ -139,16 +139,15 @@ def effect(stack, bouncer_port, say):
     return {"workers": WORKERS, "first_held_ms": sorted(round(ms) for ms in held.values()), "last_sent_ms": round(max(late.values()))}
 
 
-def bench_suppression(bench, options):
-    stack, say = bench.stack, print
+def measure(stack, options, sink_port, say):
     result = {"set": in_memory(stack, options.entries)}
-    say(f"the set, {options.entries} entries: {json.dumps(result['set'])}", flush=True)
+    say(f"the set, {options.entries} entries: {json.dumps(result['set'])}")
     bouncer_port = free_port()
-    bench.open_sink()
-    write_config(stack, bench.sink_port, bouncer_port)
-    result["listed"] = options.listed
+    write_config(stack, sink_port, bouncer_port)
+    say(f"{options.listed} entries on the topic …")
     result["import_per_second"] = round(options.listed / fill_list(stack, options.listed))
-    say(f"  {options.listed} entries imported at {result['import_per_second']}/s", flush=True)
+    say(f"  imported at {result['import_per_second']}/s")
+    result["listed"] = options.listed
     result["cold_start_s"] = round(start_workers(stack, say), 1)
     result["worker_rss_mb"] = round(rss_kb(stack.processes["worker0"].pid) / 1024)
     result["effect"] = effect(stack, bouncer_port, say)
