@@ -253,12 +253,7 @@ static enum kafka_read judge(struct kafka_reader *reader, const rd_kafka_message
         set_ended(reader, message, true);
         return KAFKA_READ_NONE;
     }
-    enum fault_kind kind = kafka_fault_kind(message->err);
-    if (kind == FAULT_TEMPORARY || kind == FAULT_TIMEOUT) {
-        return KAFKA_READ_NONE; /* librdkafka goes on by itself and has logged it */
-    }
-    fault_set(fault, kind, (int)message->err, "reading: %s", rd_kafka_message_errstr(message));
-    return KAFKA_READ_FAILED;
+    return kafka_reading_failed(message, fault) ? KAFKA_READ_FAILED : KAFKA_READ_NONE;
 }
 
 enum kafka_read kafka_reader_next(struct kafka_reader *reader, int timeout_ms,

@@ -259,12 +259,7 @@ static enum kafka_tail_event judge(struct kafka_tail *tail, const rd_kafka_messa
             .topic = followed->topic, .partition = followed->partition, .offset = message->offset};
         return KAFKA_TAIL_END;
     }
-    enum fault_kind kind = kafka_fault_kind(message->err);
-    if (kind == FAULT_TEMPORARY || kind == FAULT_TIMEOUT) {
-        return KAFKA_TAIL_NONE; /* librdkafka goes on by itself and has logged it */
-    }
-    fault_set(fault, kind, (int)message->err, "reading: %s", rd_kafka_message_errstr(message));
-    return KAFKA_TAIL_FAILED;
+    return kafka_reading_failed(message, fault) ? KAFKA_TAIL_FAILED : KAFKA_TAIL_NONE;
 }
 
 enum kafka_tail_event kafka_tail_next(struct kafka_tail *tail, int timeout_ms,
