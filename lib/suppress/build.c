@@ -112,7 +112,7 @@ static bool holds(const struct suppression *entry, int64_t now_ms)
 {
     struct suppress_mark mark = suppress_mark_of(entry);
     return entry->reason != SUPPRESSION_NONE &&
-           (mark.until_day == 0 || mark.until_day > suppress_today(now_ms));
+           !suppress_day_is_over(mark.until_day, suppress_today(now_ms));
 }
 
 /* The topic has this now; `entry` NULL: nothing. */
@@ -308,5 +308,5 @@ bool suppress_build_holds(const struct suppress_build *build, struct slice key, 
 {
     struct suppress_mark mark;
     return suppress_set_get(build->set, suppress_set_hash(build->set, key), &mark) &&
-           (mark.until_day == 0 || mark.until_day > suppress_today(now_ms));
+           !suppress_day_is_over(mark.until_day, suppress_today(now_ms));
 }

@@ -47,7 +47,7 @@ bool suppress_set_apply(struct suppress_set *set, struct slice key, struct slice
     }
     uint16_t today = suppress_today(now_ms);
     struct suppress_mark mark = suppress_mark_of(&entry);
-    if (mark.reason == SUPPRESSION_NONE || (mark.until_day != 0 && mark.until_day <= today)) {
+    if (mark.reason == SUPPRESSION_NONE || suppress_day_is_over(mark.until_day, today)) {
         (void)suppress_set_remove(set, hash);
     } else {
         suppress_set_put(set, hash, mark, today);

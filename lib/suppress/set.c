@@ -184,11 +184,6 @@ static void insert(struct segment *segment, uint64_t print, struct suppress_mark
     segment->live++;
 }
 
-static bool is_over(uint16_t until_day, uint16_t today)
-{
-    return until_day != 0 && until_day <= today;
-}
-
 /* Buckets are in the order of their keys, so this reads and writes from front to back. */
 static struct segment *segment_copy(const struct segment *old, uint16_t today)
 {
@@ -197,7 +192,7 @@ static struct segment *segment_copy(const struct segment *old, uint16_t today)
     for (size_t place = 0; place < places; place++) {
         uint64_t word = atomic_load_explicit(&old->words[place], memory_order_relaxed);
         uint16_t day = atomic_load_explicit(&old->days[place], memory_order_relaxed);
-        if ((word & 0xff) != 0 && !is_over(day, today)) {
+        if ((word & 0xff) != 0 && !suppress_day_is_over(day, today)) {
             insert(copy, word & ~(uint64_t)0xff,
                    (struct suppress_mark){(uint8_t)(word & 0xff), day});
         }
@@ -416,5 +411,5 @@ bool suppress_reader_look(struct suppress_reader *reader, uint64_t hash, uint16_
     const struct segment *segment = atomic_load(&set->segments[hash >> (64 - SEGMENT_BITS)]);
     bool found = read_entry(segment, fingerprint(hash), mark);
     atomic_store_explicit(&reader->inside, 0, memory_order_release);
-    return found && !is_over(mark->until_day, today);
+    return found && !suppress_day_is_over(mark->until_day, today);
 }

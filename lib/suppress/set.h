@@ -27,6 +27,11 @@ struct suppress_mark {
     uint16_t until_day;
 };
 
+static inline bool suppress_day_is_over(uint16_t until_day, uint16_t today)
+{
+    return until_day != 0 && until_day <= today;
+}
+
 struct suppress_set *suppress_set_create(void);
 /* All readers must have been closed. */
 void suppress_set_free(struct suppress_set **set);
