@@ -44,7 +44,6 @@ struct position {
 struct builder {
     uint32_t magic;
     const struct config *config;
-    struct kafka_property *items;
     struct kafka_properties properties;
     char name[NAME_MAX_BYTES]; /* of this thread's life, unlike any other */
     char list_topic[KAFKA_TOPIC_NAME_MAX + 1];
@@ -68,7 +67,6 @@ struct builder {
     bool released;              /* … who has ended */
     struct position *positions;
     size_t position_count;
-    bool moved; /* a position has changed since the last progress that we wrote */
     struct mono_time next_progress;
     struct strbuf value;
 };
@@ -124,7 +122,6 @@ static void send_progress(struct builder *builder, uint64_t epoch, bool released
                                       &builder->value));
     mem_free(positions);
     send(builder, SLICE(SUPPRESSION_PROGRESS_KEY), strbuf_slice(&builder->value));
-    builder->moved = false;
     builder->next_progress = mono_add_ms(mono_now(), PROGRESS_MS);
 }
 
@@ -237,7 +234,6 @@ static void read_event(struct builder *builder, const struct kafka_reader_record
     }
     arena_free(&arena);
     set_position(builder, slice_cstr(record->topic), record->partition, record->offset + 1);
-    builder->moved = true;
 }
 
 static bool read_events(struct builder *builder, struct fault *fault)
@@ -416,9 +412,7 @@ struct builder *builder_start(const struct config *config,
     const char *prefix = config->kafka.prefix;
     builder->magic = BUILDER_MAGIC;
     builder->config = config;
-    builder->items = mem_calloc(properties->count, sizeof(*builder->items));
-    memcpy(builder->items, properties->items, properties->count * sizeof(*builder->items));
-    builder->properties = (struct kafka_properties){builder->items, properties->count};
+    kafka_properties_copy(&builder->properties, properties);
     builder->delivery.done = on_delivery;
     CHECK(gethostname(builder->name, 100) == 0);
     snprintf(builder->list_topic, sizeof(builder->list_topic), "%ssuppression", prefix);
@@ -441,7 +435,7 @@ void builder_stop(struct builder **handle)
     atomic_store(&builder->stop, 1);
     CHECK(pthread_join(builder->thread, NULL) == 0);
     strbuf_free(&builder->value);
-    mem_free(builder->items);
+    kafka_properties_free(&builder->properties);
     builder->magic = 0;
     mem_free(builder);
     *handle = NULL;

@@ -18,8 +18,7 @@
 
 struct builder;
 
-/* Starts the thread, which tries to reach Kafka until it can. Configuration and the properties'
- * strings must outlive it. */
+/* Starts the thread, which tries to reach Kafka until it can. The configuration must outlive it. */
 struct builder *builder_start(const struct config *config,
                               const struct kafka_properties *properties);
 /* Waits until what was begun is written, so that another can take over at once. Nulls, takes NULL.

@@ -24,7 +24,6 @@
 struct sink {
     uint32_t magic;
     const struct config_bouncer *config;
-    struct kafka_property *items;
     struct kafka_properties properties;
     char topic[KAFKA_TOPIC_NAME_MAX + 1];
     pthread_t thread;
@@ -35,7 +34,6 @@ struct sink {
     int64_t next_offset; /* behind what is in `rows` */
     struct sink_rows rows;
     struct strbuf text; /* of a statement, or what is copied */
-    uint64_t written;   /* rows, since the connection was made */
     bool told;          /* that it does not work */
 };
 
@@ -206,7 +204,6 @@ static bool write_batch(struct sink *sink, struct fault *fault)
     bool ok = say(sink, "beginning", "BEGIN", fault) && copy_rows(sink, fault) &&
               merge_rows(sink, fault) && say(sink, "committing", "COMMIT", fault);
     if (ok) {
-        sink->written += sink->rows.count;
         sink_rows_free(&sink->rows);
     }
     return ok;
@@ -255,7 +252,6 @@ static void close_all(struct sink *sink)
     PQfinish(sink->connection);
     sink->connection = NULL;
     sink_rows_free(&sink->rows);
-    sink->written = 0;
 }
 
 /* Until something fails, or it is to end. */
@@ -318,9 +314,7 @@ struct sink *sink_start(const struct config *config, const struct kafka_properti
     struct sink *sink = mem_zalloc(sizeof(*sink));
     sink->magic = SINK_MAGIC;
     sink->config = &config->bouncer;
-    sink->items = mem_calloc(properties->count, sizeof(*sink->items));
-    memcpy(sink->items, properties->items, properties->count * sizeof(*sink->items));
-    sink->properties = (struct kafka_properties){sink->items, properties->count};
+    kafka_properties_copy(&sink->properties, properties);
     snprintf(sink->topic, sizeof(sink->topic), "%ssuppression", config->kafka.prefix);
     sink_rows_init(&sink->rows);
     strbuf_init(&sink->text, COPY_MAX_BYTES);
@@ -338,7 +332,7 @@ void sink_stop(struct sink **handle)
     atomic_store(&sink->stop, 1);
     CHECK(pthread_join(sink->thread, NULL) == 0);
     strbuf_free(&sink->text);
-    mem_free(sink->items);
+    kafka_properties_free(&sink->properties);
     sink->magic = 0;
     mem_free(sink);
     *handle = NULL;

@@ -16,7 +16,7 @@
 struct sink;
 
 /* Starts the thread, which tries to reach both until it can. NULL: bouncer.suppression-database is
- * no connection string (fault). Configuration and the properties' strings must outlive it. */
+ * no connection string (fault). The configuration must outlive it. */
 struct sink *sink_start(const struct config *config, const struct kafka_properties *properties,
                         struct fault *fault);
 /* What was read and not yet written is read again next time. Nulls, takes NULL. */

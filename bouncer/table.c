@@ -36,7 +36,6 @@ struct table {
     atomic_bool ready, stopping;
     bool has_thread;
     pthread_t thread;
-    struct kafka_property *items;
     struct kafka_properties properties;
     char facts_topic[KAFKA_TOPIC_NAME_MAX + 1];
     char uncertain_topic[KAFKA_TOPIC_NAME_MAX + 1];
@@ -163,9 +162,7 @@ struct table *table_create(const struct kafka_properties *properties, const char
 {
     struct table *table = table_create_empty();
     atomic_store(&table->ready, false);
-    table->items = mem_calloc(properties->count, sizeof(*table->items));
-    memcpy(table->items, properties->items, properties->count * sizeof(*table->items));
-    table->properties = (struct kafka_properties){table->items, properties->count};
+    kafka_properties_copy(&table->properties, properties);
     snprintf(table->facts_topic, sizeof(table->facts_topic), "%sfacts", prefix);
     snprintf(table->uncertain_topic, sizeof(table->uncertain_topic), "%suncertain", prefix);
     table->has_thread = true;
@@ -198,7 +195,7 @@ void table_free(struct table **handle)
     map_free(&table->facts);
     map_free(&table->uncertain);
     pthread_mutex_destroy(&table->lock);
-    mem_free(table->items);
+    kafka_properties_free(&table->properties);
     table->magic = 0;
     mem_free(table);
     *handle = NULL;
