@@ -366,7 +366,9 @@ void broker_serve(struct world *world)
 void broker_restart(struct world *world, int64_t down)
 {
     struct broker *broker = world->broker;
-    broker->down_until = world->now + down;
+    if (world->now + down > broker->down_until) { /* else it is down already, and for longer */
+        broker->down_until = world->now + down;
+    }
     for (int i = 0; i < MEMBERS; i++) {
         broker->members[i].seen = broker->down_until;
     }

@@ -379,6 +379,7 @@ static void begin_partitions(struct world *world, struct process *process)
         CHECK(!owned->ready);
         owned->ready = true;
         owned->claim = claims->starts[i].claim;
+        world->begun[claims->mine[i]] = owned->claim;
         owned->offsets = claims->starts[i].offsets;
         owned->next = claims->starts[i].offset;
         owned->committed = owned->next;

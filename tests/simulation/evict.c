@@ -33,14 +33,6 @@ void evict_answer_when_safe(struct world *world, struct process *process, int sh
     if (process->answer_marks[shard] != 0 &&
         (anyhow || writer_is_safe(process, shard, process->answer_marks[shard]))) {
         process->answer_marks[shard] = 0;
-        for (int i = 0; i < MAILS; i++) {
-            const struct mail *mail = &process->mails[i];
-            if (mail->where != WHERE_FREE && mail->in_flight && mail->shard == shard &&
-                mail->tenure == process->tenure) {
-                process->in_flight[process->in_flight_count++] =
-                    (struct in_flight){mail->partition, mail->offset};
-            }
-        }
         post(world, process, INTAKE, answered, (int64_t)process->answer_numbers[shard], 0);
     }
 }

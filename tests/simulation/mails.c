@@ -315,6 +315,18 @@ static void dot_arrives(struct world *world, struct event *event)
     later(world, delay, reply);
 }
 
+/* After the next owner has begun only what a release has named for it may be sent. */
+static void look_at_gate(struct world *world, const struct process *process,
+                         const struct mail *mail)
+{
+    bool named = mail->in_flight && tenure_of(process, mail->tenure) == TENURE_RELEASED;
+    if (mail->claim < world->begun[mail->partition] && !named) {
+        violated(world, "message %d: sent under claim %llu of partition %d after claim %llu began",
+                 mail->record.message, (unsigned long long)mail->claim, mail->partition,
+                 (unsigned long long)world->begun[mail->partition]);
+    }
+}
+
 /* The gate is asked right before. */
 static void dot(struct world *world, struct process *process, struct mail *mail)
 {
@@ -328,6 +340,7 @@ static void dot(struct world *world, struct process *process, struct mail *mail)
     }
     mail->dots |= mail->sends;
     mail->past_dot = true;
+    look_at_gate(world, process, mail);
     trace(world, process, mail, "dot");
     int64_t delay = perhaps(world, 2) ? pick(world, 1200 * MS) : pick(world, 15 * MS);
     later(world, delay,
@@ -651,7 +664,12 @@ void shard_returns(struct world *world, struct process *process, int shard)
         if (mail->where == WHERE_QUEUE) {
             shard_return(world, process, mail);
         } else if (mail->where == WHERE_SESSION) {
+            /* Named even if it ends before the shard's answer, which does not wait for its DONE. */
             mail->in_flight = true;
+            if (mail->tenure == process->tenure) { /* else the ticket is not valid any more */
+                process->in_flight[process->in_flight_count++] =
+                    (struct in_flight){mail->partition, mail->offset};
+            }
         }
     }
 }

@@ -115,16 +115,18 @@ void later(struct world *world, int64_t delay, struct event event)
     push(world, event);
 }
 
-/* False: it has to wait until the broker is up, or went with its process. */
+/* False: it has to wait until the broker is up, or went with its process. What a process could not
+ * send while the broker was down dies with it. */
 static bool comes_to_broker(struct world *world, struct event *event)
 {
     bool down = world->now < world->broker->down_until;
     bool dead = !process_is(world->processes[event->process], event->incarnation);
-    if (dead && (down || perhaps(world, 30))) {
+    if (dead && (down || event->unsent || perhaps(world, 30))) {
         mem_free(event->data);
         return false;
     }
     if (down) {
+        event->unsent = true;
         event->at = world->broker->down_until + pick(world, 100 * MS);
         push(world, *event);
         return false;
@@ -192,6 +194,16 @@ static void start_in(struct world *world, int process, int64_t delay)
     later(world, delay, (struct event){.run = start, .process = -1, .a = process});
 }
 
+static void drain(struct world *world, struct event *event)
+{
+    int victim = (int)event->a;
+    if (process_is_alive(world->processes[victim])) {
+        world->drains++;
+        tell(world, "w%d drains", victim);
+        process_drain(world, victim);
+    }
+}
+
 static void fault(struct world *world, struct event *event)
 {
     int victim = (int)pick(world, WORKERS);
@@ -222,10 +234,12 @@ static void fault(struct world *world, struct event *event)
         world->stops++;
         tell(world, "w%d is stopped for %lld ms", victim, (long long)(stop / MS));
         process_stop(world, victim, world->now + stop);
+        if (perhaps(world, 25)) { /* and told to end when it hardly knows what it has lost */
+            later(world, stop + pick(world, SECOND),
+                  (struct event){.run = drain, .process = -1, .a = victim});
+        }
     } else {
-        world->drains++;
-        tell(world, "w%d drains", victim);
-        process_drain(world, victim);
+        later(world, 0, (struct event){.run = drain, .process = -1, .a = victim});
     }
 }
 

@@ -69,6 +69,7 @@ struct event {
     void (*run)(struct world *world, struct event *event);
     int process; /* whose thread runs it, or who asks; -1: nobody's */
     bool at_broker;
+    bool unsent; /* the broker was down when it came there */
     uint32_t incarnation;
     int64_t a, b, c;
     void *data; /* owned; freed afterwards unless taken */
@@ -98,6 +99,7 @@ struct world {
     struct broker *broker;
     struct process *processes[WORKERS];
     struct recipient recipients[MESSAGES][RCPTS];
+    uint64_t begun[PARTITIONS]; /* the latest claim under which a worker has begun */
     int produced;
 
     char violation[200]; /* "": none */
