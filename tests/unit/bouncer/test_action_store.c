@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 #include "unit/cmocka_all.h"
+#include "unit/temp.h"
 
-#define PATH_BYTES 300
+#define PATH_BYTES (TEMP_NAME_MAX + 100)
 #define MAIL "Subject: x\r\n\r\nFrom here\r\n>From there\r\nFromage\r\nlast"
 
-static char folder[] = "/tmp/test_action_store.XXXXXX";
+static char folder[TEMP_NAME_MAX];
 static char path[PATH_BYTES];
 
 static struct action_job job_of(struct config_action *action, enum config_action_do what,
@@ -138,7 +139,7 @@ static void failures_are_named(void **state)
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL;
+    return mkdtemp(temp_name(folder)) == NULL;
 }
 
 static int remove_folder(void **state)

@@ -2,6 +2,7 @@
  * ones may change. */
 #include "classify/classify.h"
 #include "unit/cmocka_all.h"
+#include "unit/temp.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -180,7 +181,7 @@ static void test_views(void **state)
 
 static void write_rule(const char *dir, const char *text)
 {
-    char path[128];
+    char path[TEMP_NAME_MAX + 16];
     (void)snprintf(path, sizeof(path), "%s/mine.yaml", dir);
     FILE *out = fopen(path, "we");
     assert_non_null(out);
@@ -191,9 +192,9 @@ static void write_rule(const char *dir, const char *text)
 static void test_user_rules_and_reload(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/sluice-rules-XXXXXX";
-    char path[128];
-    assert_non_null(mkdtemp(dir));
+    char dir[TEMP_NAME_MAX];
+    char path[TEMP_NAME_MAX + 16];
+    assert_non_null(mkdtemp(temp_name(dir)));
     write_rule(dir,
                "rules:\n  - {name: mine, class: recipient-refused, disposition: none, weight: 30, "
                "match: 'user unknown'}\n"
@@ -234,9 +235,9 @@ static void test_user_rules_and_reload(void **state)
 static void test_user_words(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/sluice-rules-XXXXXX";
-    char path[128];
-    assert_non_null(mkdtemp(dir));
+    char dir[TEMP_NAME_MAX];
+    char path[TEMP_NAME_MAX + 16];
+    assert_non_null(mkdtemp(temp_name(dir)));
     write_rule(dir, "words:\n  absent: [purple, 'dark blue']\nrules:\n"
                     "  - {name: colours, class: policy, weight: 90, match: 'mailbox is @absent$', "
                     "unless: 'green'}\n"

@@ -6,19 +6,19 @@
 #define SLUICE_TESTS_IO_CERTIFICATE_H
 
 #include "unit/io/harness.h"
+#include "unit/temp.h"
 
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 struct certificate {
-    char certificate_file[64];
-    char key_file[64];
+    char certificate_file[TEMP_NAME_MAX];
+    char key_file[TEMP_NAME_MAX];
 };
 
-static inline FILE *certificate_open(char *path, size_t size)
+static inline FILE *certificate_open(char path[TEMP_NAME_MAX])
 {
-    snprintf(path, size, "/tmp/sluice-test-XXXXXX");
-    int fd = mkstemp(path);
+    int fd = mkstemp(temp_name(path));
     assert_true(fd >= 0);
     FILE *file = fdopen(fd, "w");
     assert_non_null(file);
@@ -56,11 +56,10 @@ static inline void certificate_make(struct certificate *certificate, const char 
     certificate_extend(x509, NID_subject_alt_name, alt_names);
     assert_true(X509_sign(x509, key, EVP_sha256()) > 0);
 
-    FILE *file =
-        certificate_open(certificate->certificate_file, sizeof(certificate->certificate_file));
+    FILE *file = certificate_open(certificate->certificate_file);
     assert_int_equal(PEM_write_X509(file, x509), 1);
     fclose(file);
-    file = certificate_open(certificate->key_file, sizeof(certificate->key_file));
+    file = certificate_open(certificate->key_file);
     assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
     fclose(file);
     X509_free(x509);

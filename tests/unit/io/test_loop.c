@@ -1,4 +1,5 @@
 #include "unit/io/harness.h"
+#include "unit/temp.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -180,9 +181,9 @@ static void a_watch_tells_errors_as_readiness(void **state)
 static void refuses_what_cannot_be_watched(void **state)
 {
     struct fault fault;
-    char path[] = "/tmp/sluice-test-XXXXXX";
+    char path[TEMP_NAME_MAX];
     (void)state;
-    int fd = mkstemp(path); /* epoll takes no plain files */
+    int fd = mkstemp(temp_name(path)); /* epoll takes no plain files */
     assert_true(fd >= 0);
     unlink(path);
     assert_null(io_watch_create(probe->loop, fd, on_watch, probe, &fault));

@@ -1,6 +1,7 @@
 /* What a good configuration becomes: defaults, units, inheritance, secrets, look-ups. Its errors:
  * test_config_errors.c. */
 #include "policy/config.h"
+#include "unit/temp.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -326,11 +327,11 @@ static void test_aliases(void **state)
 static void test_secrets_from_files(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/sluice-config-XXXXXX";
-    char path[200];
-    char name[200];
+    char folder[TEMP_NAME_MAX];
+    char path[TEMP_NAME_MAX + 16];
+    char name[TEMP_NAME_MAX + 16];
     struct fault fault;
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(mkdtemp(temp_name(folder)));
     (void)snprintf(path, sizeof(path), "%s/secret", folder);
     (void)snprintf(name, sizeof(name), "%s/sluice.yaml", folder);
     FILE *file = fopen(path, "w");

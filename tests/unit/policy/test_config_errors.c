@@ -1,5 +1,6 @@
 /* Every kind of error in a configuration file: the exact line, key and text. */
 #include "policy/config.h"
+#include "unit/temp.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -438,8 +439,8 @@ static void count_problem(void *owner, const char *path, unsigned line, const ch
 static void test_check_tells_all_in_order(void **state)
 {
     (void)state;
-    char path[] = "/tmp/sluice-config-XXXXXX";
-    int fd = mkstemp(path);
+    char path[TEMP_NAME_MAX];
+    int fd = mkstemp(temp_name(path));
     static const char text[] = "redis:\n"
                                "  port: none\n" /* 2 */
                                "  hots: a\n"    /* 3 */

@@ -5,6 +5,7 @@
 #include "worker/classify.h"
 
 #include "unit/cmocka_all.h"
+#include "unit/temp.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -185,7 +186,7 @@ static void replies_are_read(void **state)
 
 /* ---- a folder of rules that changes ---- */
 
-static char folder[] = "/tmp/sluice-rules-XXXXXX";
+static char folder[TEMP_NAME_MAX];
 static char file[sizeof(folder) + 16];
 
 static void write_rule(const char *class)
@@ -202,7 +203,7 @@ static void write_rule(const char *class)
 static int make_folder(void **state)
 {
     (void)state;
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(mkdtemp(temp_name(folder)));
     (void)snprintf(file, sizeof(file), "%s/mine.yaml", folder);
     return 0;
 }
