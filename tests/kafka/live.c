@@ -1,5 +1,5 @@
-/* The helpers of the live tests, and their main program: kafka_live [PATTERN] runs the tests whose
- * name matches. */
+/* The helpers of the live tests, and their main program: kafka_live [PATTERN [SKIPPED]] runs the
+ * tests whose name matches the first and not the second. */
 #include "tests/kafka/live.h"
 
 #include "base/log.h"
@@ -225,6 +225,9 @@ int main(int argc, char **argv)
         return live_restart_member(argv);
     }
     cmocka_set_test_filter(pattern);
+    if (argc > 2) {
+        cmocka_set_skip_filter(argv[2]);
+    }
     int failed = live_consume_tests() + live_group_tests() + live_produce_tests() +
                  live_reader_tests() + live_batch_tests() + live_migrate_tests() +
                  live_claim_tests() + live_restart_tests() + live_tail_tests() + live_txn_tests() +
