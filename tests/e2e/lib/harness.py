@@ -27,7 +27,7 @@ from stack.world import Provider, World, sim_config, sluice_config, zones     # 
 os.environ.setdefault("ASAN_OPTIONS", "quarantine_size_mb=16")
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|check failed|CHECK failed", re.I)
 # Peers refuse so much on purpose that the defaults would make every test wait.
-FAST_DEFAULTS = "retry: [1s, 2s, 4s]\nbounce-after: 60s\ndead-host-time: 2s\nconnect-timeout: 5s\n"
+FAST_DEFAULTS = "retry: [1s, 2s, 4s]\nbounce-after: 10m\ndead-host-time: 2s\nconnect-timeout: 5s\n"
 
 
 class Failure(Exception):
