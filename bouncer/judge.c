@@ -15,7 +15,7 @@ struct origin {
     bool token_good;
     struct verp_token token;
     char id[UUID_TEXT_LEN + 1];
-    struct slice message_id, tenant, campaign;
+    struct slice message_id, tenant, campaign, list;
     const struct event *facts; /* NULL: none */
 };
 
@@ -118,6 +118,7 @@ static void find_origin(const struct judge *judge, const struct judge_input *inp
     if (!origin->token_good) {
         origin->tenant = original->tenant;
         origin->campaign = original->campaign;
+        origin->list = original->list;
     }
     if (origin->tenant.len == 0 && to->tenant != NULL) {
         origin->tenant = slice_cstr(to->tenant);
@@ -356,6 +357,7 @@ static void tell(const struct judge *judge, const struct judge_input *input,
     struct uuid id = event_id_of(input, origin, &event);
     uuid_format(&id, id_text);
     event.event_id = slice_of(id_text, UUID_TEXT_LEN);
+    event.returned.list = origin->facts != NULL ? facts_list(origin->facts) : origin->list;
     emit(owner, &event);
 }
 

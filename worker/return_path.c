@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "policy/verp_keys.h"
 #include "schema/facts.h"
+#include "suppress/policy.h"
 
 #define RETURN_PATHS_MAGIC 0x52455450u
 #define KNOWN_MAX 100000 /* sets of facts that are remembered; then they are told again */
@@ -93,16 +94,30 @@ void return_paths_free(struct return_paths **handle)
     *handle = NULL;
 }
 
+/* The list that it belongs to for this recipient. */
+static struct slice list_of(const struct mail *mail, const struct message_recipient *recipient)
+{
+    const struct message *message = &mail->message;
+    struct slice list = suppress_list_of(
+        config_suppression_for(mail->worker->config, message->tenant), message->metadata,
+        message->metadata_count, recipient->metadata, recipient->metadata_count);
+    return suppress_list_valid(list) ? list : SLICE_NULL;
+}
+
 /* The facts' number; they are on their topic, or on the way there. */
-static uint32_t publish_facts(struct return_paths *paths, struct mail *mail, struct slice vip)
+static uint32_t publish_facts(struct return_paths *paths, struct mail *mail,
+                              const struct message_recipient *recipient, struct slice vip)
 {
     char key[FACTS_KEY_LEN + 1];
+    const struct message_pair list = {SLICE(FACTS_LIST), list_of(mail, recipient)};
     const struct event facts = {
         .tenant = mail->message.tenant,
         .campaign = mail->message.campaign,
         .klass = mail->klass == CONFIG_CLASS_BULK ? SLICE("bulk") : SLICE("transactional"),
         .stream = mail->stream == NULL ? SLICE_NULL : slice_cstr(mail->stream->name),
         .vip = vip,
+        .metadata = &list,
+        .metadata_count = list.value.len > 0,
     };
     uint64_t hash = facts_hash(&facts);
     if (map_get(&paths->known, slice_of(&hash, sizeof(hash))) != NULL) {
@@ -115,7 +130,7 @@ static uint32_t publish_facts(struct return_paths *paths, struct mail *mail, str
     known->hash = hash;
     map_put(&paths->known, slice_of(&known->hash, sizeof(known->hash)), known);
     strbuf_reset(&paths->encoded);
-    CHECK(facts_encode(&facts, key, &paths->encoded)); /* the schema bounds each of the five */
+    CHECK(facts_encode(&facts, key, &paths->encoded)); /* the schema bounds each of them */
     outbox_send_event(paths->outbox, mail, paths->worker->topics.facts,
                       slice_of(key, FACTS_KEY_LEN), strbuf_slice(&paths->encoded));
     return facts_number(hash);
@@ -130,20 +145,32 @@ static void warn(struct return_paths *paths, struct wall_time now)
     }
 }
 
+int64_t return_path_time(const struct mail *mail, struct wall_time now)
+{
+    int64_t first_ms = mail->first_seen_ms > mail->message.not_before_ms
+                           ? mail->first_seen_ms
+                           : mail->message.not_before_ms;
+    return first_ms < now.ms ? first_ms : now.ms; /* the publisher's clock may be ahead */
+}
+
 bool return_path_token(struct return_paths *paths, struct mail *mail, enum verp_purpose purpose,
-                       struct slice recipient, struct slice vip, struct slice host,
-                       char out[VERP_LOCAL_LEN + 1])
+                       const struct message_recipient *recipient, struct slice vip,
+                       struct slice host, char out[VERP_LOCAL_LEN + 1])
 {
     struct wall_time now = wall_now();
     struct verp_token token = {
         .purpose = purpose,
-        .sent_ms = now.ms,
-        .recipient = verp_recipient(recipient),
+        .sent_ms = return_path_time(mail, now),
+        .recipient = verp_recipient(recipient->address),
         .route = verp_route(host),
     };
     CHECK_MAGIC(paths, RETURN_PATHS_MAGIC);
     CHECK(uuid_parse(mail->message.id, &token.message));
-    token.facts = publish_facts(paths, mail, vip);
+    token.facts = publish_facts(paths, mail, recipient, vip);
+    if (verp_sign(paths->keys, &token, (struct wall_time){token.sent_ms}, out)) {
+        return true;
+    }
+    token.sent_ms = now.ms; /* all keys are younger than the mail */
     if (!verp_sign(paths->keys, &token, now, out)) {
         warn(paths, now);
         return false;
@@ -152,7 +179,8 @@ bool return_path_token(struct return_paths *paths, struct mail *mail, enum verp_
 }
 
 struct slice return_path_write(struct return_paths *paths, struct mail *mail,
-                               struct slice recipient, struct slice vip, struct slice host)
+                               const struct message_recipient *recipient, struct slice vip,
+                               struct slice host)
 {
     char text[VERP_LOCAL_LEN + 1 + 256];
     CHECK(mail->verp_domain != NULL);

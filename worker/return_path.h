@@ -21,14 +21,20 @@ struct return_paths *return_paths_create(struct worker *worker, struct outbox *o
                                          struct fault *fault);
 void return_paths_free(struct return_paths **paths);
 
+/* The time in a mail's tokens: when it could be sent first, and not that of an attempt. So every
+ * attempt has the same return path, which greylisting (RFC 6647) waits for, also when a key has
+ * begun to sign since. */
+int64_t return_path_time(const struct mail *mail, struct wall_time now);
+
 /* A token for this recipient by this VIP to this host. False: no key signs now. */
 bool return_path_token(struct return_paths *paths, struct mail *mail, enum verp_purpose purpose,
-                       struct slice recipient, struct slice vip, struct slice host,
-                       char out[VERP_LOCAL_LEN + 1]);
+                       const struct message_recipient *recipient, struct slice vip,
+                       struct slice host, char out[VERP_LOCAL_LEN + 1]);
 
 /* MAIL FROM for this recipient by this VIP to this host, in the mail's arena; the mail has a return
  * path domain. The mail's own where no key signs now. */
 struct slice return_path_write(struct return_paths *paths, struct mail *mail,
-                               struct slice recipient, struct slice vip, struct slice host);
+                               const struct message_recipient *recipient, struct slice vip,
+                               struct slice host);
 
 #endif

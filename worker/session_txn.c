@@ -106,7 +106,7 @@ void session_begin(struct session *session, struct mail *mail, size_t count)
     struct slice mail_from = message->mail_from;
     if (mail->verp_domain != NULL) {
         mail_from = return_path_write(
-            session->lane->shard->return_paths, mail, session->rcpts[0].address,
+            session->lane->shard->return_paths, mail, &message->recipients[session->indexes[0]],
             slice_cstr(session->vip->vip->config->name), slice_cstr(session->host));
     }
     size_t pieces = set_content(session, mail);

@@ -41,8 +41,7 @@ struct slice unsubscribe_fields(struct return_paths *paths, struct mail *mail, u
     if (domain == NULL && config->verp.domain_count > 0) {
         domain = config->verp.domains[0];
     }
-    if (!return_path_token(paths, mail, VERP_UNSUBSCRIBE, recipient->address, vip, SLICE_NULL,
-                           token)) {
+    if (!return_path_token(paths, mail, VERP_UNSUBSCRIBE, recipient, vip, SLICE_NULL, token)) {
         return SLICE_NULL;
     }
     struct slice url = slice_cstr(config->unsubscribe.url);

@@ -42,6 +42,8 @@ static void read_own_fields(struct arena *arena, struct slice header,
             set(&original->tenant, mail_unfold(arena, field.value));
         } else if (slice_eq_nocase(name, SLICE("Campaign"))) {
             set(&original->campaign, mail_unfold(arena, field.value));
+        } else if (slice_eq_nocase(name, SLICE("List"))) {
+            set(&original->list, mail_unfold(arena, field.value));
         }
     }
 }

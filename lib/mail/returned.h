@@ -87,6 +87,7 @@ struct returned_original {
     struct slice feedback_id; /* campaign:customer:type:sender */
     struct slice tenant;      /* X-Sluice-Tenant, else of the Feedback-ID */
     struct slice campaign;    /* X-Sluice-Campaign, else of the Feedback-ID */
+    struct slice list;        /* X-Sluice-List */
     struct slice return_path; /* envelope sender */
     struct slice unsubscribe; /* List-Unsubscribe: its links */
     struct slice verp;        /* address to which the report itself was sent: what may carry VERP */

@@ -133,14 +133,9 @@ static void set_key(struct suppress_fact *fact, const struct event *event)
     fact->key.tenant = event->tenant;
     fact->key.list = SLICE_NULL;
     switch (reach_of(fact)) {
-    case CONFIG_REACH_LIST:
-        fact->key.list =
-            fact->cause == SUPPRESS_CAUSE_UNSUBSCRIBE
-                ? event->returned.list
-                : suppress_list_of(fact->policy, event->metadata, event->metadata_count,
-                                   event->recipient_metadata, event->recipient_metadata_count);
-        if (!suppress_list_valid(fact->key.list)) {
-            fact->key.list = SLICE_NULL;
+    case CONFIG_REACH_LIST: /* of what came back only */
+        if (suppress_list_valid(event->returned.list)) {
+            fact->key.list = event->returned.list;
         }
         break;
     case CONFIG_REACH_TENANT: break;

@@ -22,7 +22,8 @@ static char address[VERP_LOCAL_LEN + 40];
 static struct {
     size_t count;
     enum event_type type;
-    char id[50], matched[30], suspicious[30], tenant[30], recipient[60], reported[60], klass[30];
+    char id[50], matched[30], suspicious[30], tenant[30], recipient[60], reported[60], klass[30],
+        list[30];
 } seen;
 
 static void copy(char *out, size_t size, struct slice text)
@@ -42,6 +43,7 @@ static void keep(void *owner, const struct event *event)
     copy(seen.recipient, sizeof(seen.recipient), event->recipient);
     copy(seen.reported, sizeof(seen.reported), event->returned.reported_recipient);
     copy(seen.klass, sizeof(seen.klass), event->returned.bounce_class);
+    copy(seen.list, sizeof(seen.list), event->returned.list);
 }
 
 static struct returned_recipient refused(const char *who)
@@ -119,6 +121,44 @@ static void one_recipient_is_proven(void **state)
     assert_string_equal(seen.reported, "victim@example.org");
 }
 
+/* The facts name the list that the mail was for; without a signature the returned header may. */
+static void the_list_is_told(void **state)
+{
+    const struct message_pair list = {SLICE("list"), SLICE("news")};
+    const struct event facts = {.tenant = SLICE("shop"), .metadata = &list, .metadata_count = 1};
+    const struct judge judge = {.config = &config,
+                                .keys = keys,
+                                .classifier = classifier,
+                                .scratch = scratch,
+                                .table = table,
+                                .node = SLICE("node")};
+    struct returned_mail mail = {.kind = RETURNED_COMPLAINT};
+    struct verp_token of_list = token;
+    struct address_match match = {.class = ADDRESS_FEEDBACK};
+    struct judge_input input = {.mail = &mail, .to = &match, .now = NOW};
+    char key[FACTS_KEY_LEN + 1], local[VERP_LOCAL_LEN + 1], path[sizeof(address)];
+    struct strbuf value;
+    (void)state;
+    strbuf_init(&value, 4096);
+    assert_true(facts_encode(&facts, key, &value));
+    table_add_facts(table, slice_cstr(key), strbuf_slice(&value));
+    strbuf_free(&value);
+    of_list.facts = facts_number(facts_hash(&facts));
+    assert_true(verp_sign(keys, &of_list, NOW, local));
+    snprintf(path, sizeof(path), "%s@r.example.com", local);
+    mail.original.return_path = slice_cstr(path);
+    mail.original.list = SLICE("forged");
+    memset(&seen, 0, sizeof(seen));
+    assert_int_equal(judge_mail(&judge, &input, true, keep, NULL), JUDGE_DONE);
+    assert_int_equal(seen.type, EVENT_COMPLAINT);
+    assert_string_equal(seen.matched, "verp");
+    assert_string_equal(seen.list, "news");
+    mail.original = (struct returned_original){.tenant = SLICE("shop"), .list = SLICE("offers")};
+    assert_int_equal(judge_mail(&judge, &input, true, keep, NULL), JUDGE_DONE);
+    assert_string_equal(seen.matched, "header");
+    assert_string_equal(seen.list, "offers");
+}
+
 static void doubts(void **state)
 {
     struct returned_recipient one = refused("user@example.org");
@@ -174,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(facts_are_waited_for),
         cmocka_unit_test(one_recipient_is_proven),
+        cmocka_unit_test(the_list_is_told),
         cmocka_unit_test(doubts),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -59,11 +59,40 @@ static void test_hash_tells_texts_apart(void **state)
     assert_true(facts_hash(&other) == facts_hash(&event));
 }
 
+/* A list is one more text; other metadata are not put on the topic. */
+static void test_list(void **state)
+{
+    const struct message_pair metadata[] = {{SLICE("other"), SLICE("x")},
+                                            {SLICE("list"), SLICE("news")}};
+    char key[FACTS_KEY_LEN + 1];
+    struct strbuf value;
+    struct event event = sample();
+    struct event back;
+    uint64_t without = facts_hash(&event);
+    uint64_t hash = 0;
+    struct arena *arena = arena_create(1024, 1 << 20);
+    (void)state;
+    event.metadata = metadata;
+    event.metadata_count = 1;
+    assert_true(facts_hash(&event) == without);
+    event.metadata_count = 2;
+    assert_true(facts_hash(&event) != without);
+    strbuf_init(&value, 4096);
+    assert_true(facts_encode(&event, key, &value));
+    assert_true(facts_decode(slice_cstr(key), strbuf_slice(&value), arena, &hash, &back));
+    assert_true(hash == facts_hash(&event));
+    assert_true(slice_eq(facts_list(&back), SLICE("news")));
+    assert_int_equal(back.metadata_count, 1);
+    strbuf_free(&value);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_hash_tells_texts_apart),
+        cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

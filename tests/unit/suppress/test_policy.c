@@ -233,14 +233,12 @@ static void test_facts_of_bounces(void **state)
 
 static void test_facts_of_returned_mail(void **state)
 {
-    const struct message_pair metadata[] = {{SLICE("list"), SLICE("news/daily")}};
     struct suppress_fact fact;
     struct event event = bounce("", 0);
     (void)state;
     event.type = EVENT_COMPLAINT;
     event.returned.bounce_class = SLICE("complaint");
-    event.metadata = metadata;
-    event.metadata_count = 1;
+    event.returned.list = SLICE("news/daily");
     assert_true(suppress_fact_read(&event, &config, &fact));
     assert_key(&fact, "shop/news%2Fdaily/bob.smith@example.com");
     event.returned.suspicious = SLICE("signature");
@@ -250,7 +248,11 @@ static void test_facts_of_returned_mail(void **state)
     assert_true(suppress_fact_read(&event, &config, &fact));
     assert_key(&fact, "wide//bob.smith@example.com");
     event.tenant = SLICE("shop");
-    event.type = EVENT_UNSUBSCRIBED; /* names its list itself */
+    event.type = EVENT_UNSUBSCRIBED;
+    event.returned.list = SLICE_NULL;
+    assert_true(suppress_fact_read(&event, &config, &fact));
+    assert_key(&fact, "shop//bob.smith@example.com");
+    event.returned.list = SLICE("broken\nname");
     assert_true(suppress_fact_read(&event, &config, &fact));
     assert_key(&fact, "shop//bob.smith@example.com");
     event.returned.list = SLICE("weekly");
