@@ -1,4 +1,5 @@
-"""What chaos strikes: supervised workers under libfaketime, the broker on a small file system of its own, Redis, the producer."""
+"""What chaos strikes: supervised workers under libfaketime, the broker on a small file system of its own, Redis, the producer,
+two bouncers."""
 import contextlib
 import os
 import signal
@@ -9,11 +10,12 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from stack.stack import StackError  # noqa: E402
+from stack.stack import StackError, free_port  # noqa: E402
 
 from chaos_world import WORKERS, vip_address  # noqa: E402
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+BOUNCERS = 2
 REDIS_FORGOT_S = 2   # what was on its way when Redis lost its data, and comes again
 REDIS_BACK_S = 3     # until everybody is connected again
 SANITIZERS = ("libasan.so", "libubsan.so", "libtsan.so")
@@ -36,10 +38,19 @@ class Worker:
         self.starts = 0
 
 
+class Bouncer:
+    def __init__(self, stack, number):
+        self.name = f"bouncer{number}"
+        self.port = free_port()
+        self.config = stack.path(self.name + ".yaml")
+        self.wanted = False
+
+
 class Cluster:
     def __init__(self, stack, count):
         self.stack = stack
         self.workers = [Worker(i + 1) for i in range(WORKERS)]
+        self.bouncers = [Bouncer(stack, i + 1) for i in range(BOUNCERS)]
         self.count = count
         self.mounted = None  # folder
         self.size_mb = 0
@@ -119,8 +130,9 @@ class Cluster:
     def idle(self):
         return [worker for worker in self.workers if not worker.wanted]
 
-    def process(self, worker):
-        return self.stack.processes[worker.name]
+    def process(self, one):
+        """Of a worker or bouncer."""
+        return self.stack.processes[one.name]
 
     def kill_worker(self, worker):
         """Returns when it died."""
@@ -159,6 +171,38 @@ class Cluster:
                     self.problem(f"{worker.name} ended by itself with status {process.returncode}", worker.name)
                     self.note_kill(time.time(), worker)
                     self.start_worker(worker)
+            for bouncer in self.bouncers:
+                with self.lock:
+                    process = self.stack.processes.get(bouncer.name)
+                    ended = bouncer.wanted and process is not None and process.poll() is not None
+                    bouncer.wanted = bouncer.wanted and not ended
+                if ended:
+                    self.problem(f"{bouncer.name} ended by itself", bouncer.name)
+                    self.start_bouncer(bouncer)
+
+    # ---- bouncers ----
+
+    def start_bouncer(self, bouncer):
+        with self.lock:
+            self.stack.start_bouncer(bouncer.port, bouncer.name, bouncer.config)
+            bouncer.wanted = True
+
+    def kill_bouncer(self, bouncer):
+        with self.lock:
+            bouncer.wanted = False
+            process = self.stack.processes.pop(bouncer.name)
+            process.kill()
+            process.wait()
+        self.kill_count += 1
+
+    def stop_bouncers(self):
+        """SIGTERM; they have to end well."""
+        for bouncer in self.bouncers:
+            with self.lock:
+                bouncer.wanted = False
+            status = self.stack.end(bouncer.name)
+            if status != 0:
+                self.problem(f"{bouncer.name} ended with status {status} after SIGTERM", bouncer.name)
 
     # ---- services ----
 

@@ -12,13 +12,14 @@ SERVED_BOUND_S = 40   # then a partition counts as not served again
 DOWN_S = 30
 REDIS_AWAY_S = 3
 CLOCK_WRONG_S = 4
+BUILDER_LEASE_S = 10
 
 
 class Round:
     """What one round is given, and what it found out."""
 
-    def __init__(self, cluster, record, feed, random, session_timeout_s, producer_port):
-        self.cluster, self.record, self.feed, self.random = cluster, record, feed, random
+    def __init__(self, cluster, record, feed, returns, random, session_timeout_s, producer_port):
+        self.cluster, self.record, self.feed, self.returns, self.random = cluster, record, feed, returns, random
         self.session_timeout_s = session_timeout_s
         self.producer_port = producer_port
         self.started = time.time()
@@ -47,6 +48,19 @@ class Round:
     def settle(self):
         """All partitions are served, whoever serves them."""
         self.wait_served(PARTITIONS, time.time(), count=False)
+
+    def wait_bouncers(self, bouncers, since):
+        """Until each has taken a report."""
+        deadline = time.monotonic() + SERVED_BOUND_S
+        todo = list(bouncers)
+        while todo and time.monotonic() < deadline:
+            for bouncer in list(todo):
+                at = self.returns.last_taken[bouncer.port]
+                if at > since:
+                    todo.remove(bouncer)
+                    self.served.append(at - since)
+            time.sleep(0.05)
+        self.not_served += [(bouncer.name, "smtp") for bouncer in todo]
 
     def victim(self):
         return self.random.choice(self.cluster.running())
@@ -217,6 +231,35 @@ def client_kill(r):
     r.settle()
 
 
+def bouncer_kill(r):
+    """Somewhere between a report's final dot, Kafka's acknowledgement, its 250 and the suppression list."""
+    bouncer = r.random.choice(r.cluster.bouncers)
+    r.struck, r.detail = time.time(), bouncer.name
+    r.cluster.kill_bouncer(bouncer)
+    r.cluster.start_bouncer(bouncer)
+    r.wait_bouncers([bouncer], time.time())
+
+
+def bouncer_kill_all(r):
+    r.struck = time.time()
+    for bouncer in r.cluster.bouncers:
+        r.cluster.kill_bouncer(bouncer)
+    time.sleep(r.random.uniform(0, 5))
+    for bouncer in r.cluster.bouncers:
+        r.cluster.start_bouncer(bouncer)
+    r.wait_bouncers(r.cluster.bouncers, time.time())
+
+
+def bouncer_stop(r):
+    """Away for longer than it may build the suppression list: the other takes over, and this one has to find out."""
+    bouncer = r.random.choice(r.cluster.bouncers)
+    r.struck, r.detail = time.time(), bouncer.name
+    r.cluster.process(bouncer).send_signal(signal.SIGSTOP)
+    time.sleep(BUILDER_LEASE_S * r.random.uniform(0.4, 1.5))
+    r.cluster.process(bouncer).send_signal(signal.SIGCONT)
+    r.wait_bouncers([bouncer], time.time())
+
+
 # name: (who dies, how often beside the others, function)
 FAULTS = {
     "worker-kill-supervised": ("worker", 8, worker_kill_supervised),
@@ -235,6 +278,9 @@ FAULTS = {
     "redis-stop": ("redis", 2, redis_stop),
     "producer-kill": ("producer", 2, producer_kill),
     "client-kill": ("producer", 3, client_kill),
+    "bouncer-kill": ("bouncer", 4, bouncer_kill),
+    "bouncer-kill-all": ("bouncer", 2, bouncer_kill_all),
+    "bouncer-stop": ("bouncer", 2, bouncer_stop),
 }
 
 

@@ -10,6 +10,7 @@ import time
 from chaos_world import POLICY
 
 FINAL = ("delivered", "bounced", "expired", "dropped")
+RETURNED = ("bounced_late", "complaint")
 # The clock of a kill and those of the record are read by different processes; what was under way that close to it is counted.
 KILL_SLACK_S = 0.1
 EVIDENCE = 20
@@ -32,6 +33,7 @@ class Events(threading.Thread):
     def __init__(self, stack):
         super().__init__(daemon=True)
         self.of = {}  # recipient -> Outcome
+        self.returned = {}  # recipient -> {event id: event}, of what came back
         self.lock = threading.Lock()
         argv = [stack.program("sluicectl"), "log", "--config", stack.config, "--from", "beginning", "--follow"]
         self.process = stack.spawn("events", argv, stdout=subprocess.PIPE)
@@ -46,6 +48,8 @@ class Events(threading.Thread):
                 outcome = self.of.setdefault(recipient, Outcome())
                 kind = event["type"]
                 outcome.kinds.add(kind)
+                if kind in RETURNED:
+                    self.returned.setdefault(recipient, {})[event["event_id"]] = event
                 if kind == "uncertain":
                     outcome.uncertain.add(event["event_id"])
                     outcome.first_uncertain = outcome.first_uncertain or event["time_ms"] / 1000
@@ -146,7 +150,9 @@ class Judge:
             if "delivered" in kinds and not accepts:
                 counts["claimed"] += 1
                 self.note("claimed", recipient, mail.published)
-            if accepts and mail.acknowledged and recipient not in missing and not kinds.intersection(("delivered", "uncertain")):
+            # What was sent again and held back, since the first one had come back, is the other copy's outcome.
+            told = kinds.intersection(("delivered", "uncertain")) or ("dropped" in kinds and kinds.intersection(RETURNED))
+            if accepts and mail.acknowledged and recipient not in missing and not told:
                 counts["misreported"] += 1
                 self.note("misreported", recipient, accepts[0].time)
         for recipient, mail in missing.items():

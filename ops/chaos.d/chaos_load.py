@@ -180,7 +180,9 @@ class Submitter(threading.Thread):
         if code < 300:
             code, text = session.data(f"From: a@sender.test\r\nSubject: chaos\r\nX-Sluice-Stream: {stream}\r\n"
                                       f"X-Sluice-Test-ID: {test_id}\r\n\r\nHello\r\n")
-        if code != 250:
+        # An earlier copy, of which we did not hear, has brought the recipient onto the suppression list.
+        suppressed = code == 550 and text.startswith(b"5.7.1") and self.books.mails[recipient].tries > 1
+        if code != 250 and not suppressed:
             raise smtplib.SMTPResponseException(code, text)
         self.books.acknowledged(test_id)
 

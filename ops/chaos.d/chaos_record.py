@@ -23,8 +23,11 @@ def probe_id(stream, shard, now):
 
 
 class Record(threading.Thread):
-    def __init__(self, path):
+    """`accepted(recipient, mail_from)` is called for each that is no probe."""
+
+    def __init__(self, path, accepted):
         super().__init__(daemon=True)
+        self.accepted = accepted
         self.lock = threading.Lock()
         self.of = {}       # recipient -> [Accept]
         self.probes = {}   # (stream, shard) -> deque of (published, accepted, source)
@@ -52,6 +55,8 @@ class Record(threading.Thread):
             _, stream, shard, published_ms = row["message_id"].split(":")
             seen = self.probes.setdefault((stream, int(shard)), collections.deque(maxlen=PROBES_KEPT))
             seen.append((int(published_ms) / 1000, accept.time, accept.source))
+        else:
+            self.accepted(row["recipient"].lower(), row["mail_from"])
 
     def owner(self, partition, before):
         """From which address the last probe of the partition came that was accepted before that time; None: none."""

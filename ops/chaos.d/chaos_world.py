@@ -1,5 +1,6 @@
 """The world of ops/chaos: moody providers, each with a domain for every shard, three streams with a policy of their own for what is
-uncertain, and a VIP for each worker, so that the providers' record shows by the source address who has sent."""
+uncertain, and a VIP for each worker, so that the providers' record shows by the source address who has sent. Mail of one stream has signed
+return paths, to which the providers report."""
 import os
 import sys
 
@@ -11,6 +12,9 @@ WORKERS = 6  # names and VIPs that there are; how many run is the schedule's
 POLICY = {"tx": "hold", "bulk": "resend", "news": "drop"}  # stream -> on-uncertain
 TENANTS = ("shop", "bank", "club", "paper")
 VIP_NETWORK = "127.0.2."
+BACK_STREAM = "news"  # with signed return paths: one recipient a transaction; the others go out as they are
+BACK_DOMAIN = "back.sender.test"
+FEEDBACK_ADDRESS = f"fbl@{BACK_DOMAIN}"
 
 
 def murmur2(data):
@@ -70,11 +74,12 @@ def vip_address(number):
     return f"{VIP_NETWORK}{number}"
 
 
-def config_text(stack, sim_port, smtp_port, duplicates, session_timeout_s, completion):
+def config_text(stack, sim_port, smtp_port, bouncer_port, duplicates, session_timeout_s, completion):
     """`completion`: these programs know the keys about it. The session time-out is also given as the client's own property, for workers that
     do not go by the key."""
     def stream(name, kind):
         more = f", duplicates: {duplicates}, on-uncertain: {POLICY[name]}" if completion else ""
+        more += ", verp: true" if name == BACK_STREAM else ""
         return f"  - {{name: {name}, class: {kind}, pool: shared{more}}}\n"
     vips = [f"vip{i + 1}" for i in range(WORKERS)]
     return f"""\
@@ -112,4 +117,10 @@ producer:
   default-tenant: {TENANTS[0]}
   host-name: submit.sender.test
   kafka-timeout: 5s
+verp: {{domains: [{BACK_DOMAIN}], keys: [{{id: 0, secret: "the secret of ops/chaos, long enough"}}]}}
+bouncer:
+  listeners: ["127.0.0.1:{bouncer_port}"]
+  host-name: mx.{BACK_DOMAIN}
+  kafka-timeout: 5s
+  addresses: [{{address: {FEEDBACK_ADDRESS}, kind: feedback}}]
 """

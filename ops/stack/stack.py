@@ -223,9 +223,9 @@ class Stack:
         self.spawn("producer", [self.program("sluice-producer"), "--config", self.config])
         self.wait_for("producer to listen", lambda: port_answers(port), 30, "producer")
 
-    def start_bouncer(self, port):
-        self.spawn("bouncer", [self.program("sluice-bouncer"), "serve", "--config", self.config])
-        self.wait_for("bouncer to listen", lambda: port_answers(port), 30, "bouncer")
+    def start_bouncer(self, port, name="bouncer", config=None):
+        self.spawn(name, [self.program("sluice-bouncer"), "serve", "--config", config or self.config])
+        self.wait_for(f"{name} to listen", lambda: port_answers(port), 30, name)
 
     def start_sim(self, config_text, seed=1):
         with open(self.path("sim.yaml"), "w", encoding="utf-8") as file:
@@ -282,6 +282,6 @@ def build_release(quiet=True):
             raise StackError(f"{' '.join(argv)} failed")
     run([os.path.join(ROOT, "ops", "setup")])
     run(["cmake", "--preset", "release"])
-    run(["cmake", "--build", "--preset", "release", "--target", "sluice-worker", "sluice-producer", "sluicectl", "sluice-sim", "sluice-feed",
-         "sluice-where"])
+    run(["cmake", "--build", "--preset", "release", "--target", "sluice-worker", "sluice-producer", "sluice-bouncer", "sluicectl", "sluice-sim",
+         "sluice-feed", "sluice-where", "suppress_bench"])
     return os.path.join(ROOT, "build", "release")
