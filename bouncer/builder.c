@@ -102,6 +102,22 @@ static void send(struct builder *builder, struct slice key, struct slice value)
     }
 }
 
+static bool is_heard(const struct builder *builder, int64_t within_ms)
+{
+    return mono_since_us(mono_now(), builder->heard) < within_ms * 1000;
+}
+
+/* Not by one that was stopped, goes on in the midst of it, and may have been overtaken. */
+static void send_entry(struct builder *builder, const struct suppress_write *out)
+{
+    if (is_heard(builder, LEASE_MS / 2)) {
+        send(builder, out->key, out->value);
+    } else if (!builder->failed) {
+        builder->failed = true;
+        log_warn("suppression-not-written", "reason=\"was not heard for %d ms\"", LEASE_MS / 2);
+    }
+}
+
 /* `released`: nobody's, so that the next one need not wait. */
 static void send_progress(struct builder *builder, uint64_t epoch, bool released)
 {
@@ -193,7 +209,7 @@ static void read_entry(struct builder *builder, const struct kafka_reader_record
 {
     struct suppress_write out;
     if (suppress_build_record(builder->build, record->key, record->value, wall_now().ms, &out)) {
-        send(builder, out.key, out.value);
+        send_entry(builder, &out);
     }
 }
 
@@ -230,7 +246,7 @@ static void read_event(struct builder *builder, const struct kafka_reader_record
         log_warn("event-invalid", "topic=%s partition=%" PRId32 " offset=%" PRId64 " reason=\"%s\"",
                  record->topic, record->partition, record->offset, fault.text);
     } else if (suppress_build_event(builder->build, &event, wall_now().ms, &out)) {
-        send(builder, out.key, out.value);
+        send_entry(builder, &out);
     }
     arena_free(&arena);
     set_position(builder, slice_cstr(record->topic), record->partition, record->offset + 1);
@@ -251,11 +267,6 @@ static bool read_events(struct builder *builder, struct fault *fault)
 }
 
 /* ---- who builds ---- */
-
-static bool is_heard(const struct builder *builder, int64_t within_ms)
-{
-    return mono_since_us(mono_now(), builder->heard) < within_ms * 1000;
-}
 
 static void claim(struct builder *builder)
 {
@@ -294,7 +305,7 @@ static void delete_spent(struct builder *builder)
     struct suppress_write out;
     for (int i = 0; i < SPENT_BATCH && suppress_build_spent(builder->build, wall_now().ms, &out);
          i++) {
-        send(builder, out.key, out.value);
+        send_entry(builder, &out);
     }
 }
 
@@ -309,7 +320,9 @@ static bool build(struct builder *builder, struct fault *fault)
         return false;
     }
     if (!mono_before(mono_now(), builder->next_progress)) {
-        delete_spent(builder);
+        if (is_heard(builder, LEASE_MS / 2)) {
+            delete_spent(builder);
+        }
         send_progress(builder, builder->epoch, false);
     }
     return true;
