@@ -17,7 +17,8 @@ static const char usage[] =
     "  -c, --config FILE     configuration (see sluice.yaml and docs/configuration.md)\n"
     "  -h, --help            this text\n"
     "\n"
-    "SIGHUP reads the certificate and the rules again. SIGTERM or SIGINT drains: listens no more, "
+    "SIGHUP reads the certificate, the rules and verp.keys again. SIGTERM or SIGINT drains: "
+    "listens no more, "
     "finishes what is being\n"
     "received (at most 30 s), and ends. Exit status: 0 drained, 1 failed, 2 bad usage or "
     "configuration.\n";
@@ -66,7 +67,7 @@ int cmd_serve(int argc, char **argv)
         log_setup("bouncer", level);
     }
     status = 0;
-    if (bouncer_open(&bouncer, config, &fault)) {
+    if (bouncer_open(&bouncer, config, path, &fault)) {
         bouncer_run(&bouncer);
     } else {
         fprintf(stderr, "sluice-bouncer: %s\n", fault.text);

@@ -171,6 +171,8 @@ static void reload(struct bouncer *bouncer)
     tell_reload("certificate", ok, &fault);
     ok = load_rules(bouncer, &fault);
     tell_reload("rules", ok, &fault);
+    ok = config_verp_keys_reload(bouncer->keys, bouncer->config_path, &fault);
+    tell_reload("keys", ok, &fault);
 }
 
 /* ---- draining ---- */
@@ -328,9 +330,11 @@ static void set_name(struct bouncer *bouncer)
     bouncer->host_name = slice_cstr(bouncer->host_name_text);
 }
 
-bool bouncer_open(struct bouncer *bouncer, const struct config *config, struct fault *fault)
+bool bouncer_open(struct bouncer *bouncer, const struct config *config, const char *config_path,
+                  struct fault *fault)
 {
-    *bouncer = (struct bouncer){.magic = BOUNCER_MAGIC, .config = config, .event_fd = -1};
+    *bouncer = (struct bouncer){
+        .magic = BOUNCER_MAGIC, .config = config, .config_path = config_path, .event_fd = -1};
     bouncer->budget.max = config->bouncer.memory_max_bytes;
     list_init(&bouncer->sessions);
     list_init(&bouncer->mails);

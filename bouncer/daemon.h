@@ -25,6 +25,7 @@ struct bouncer_counters {
 struct bouncer {
     uint32_t magic;
     const struct config *config;
+    const char *config_path;
     struct slice host_name;
     char host_name_text[256];
 
@@ -63,7 +64,8 @@ struct bouncer {
 };
 
 /* False: the fault says what cannot be had. Call bouncer_close() in either case. */
-bool bouncer_open(struct bouncer *bouncer, const struct config *config, struct fault *fault);
+bool bouncer_open(struct bouncer *bouncer, const struct config *config, const char *config_path,
+                  struct fault *fault);
 /* Until SIGTERM or SIGINT, and then until drained. */
 void bouncer_run(struct bouncer *bouncer);
 void bouncer_close(struct bouncer *bouncer);

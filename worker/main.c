@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "policy/verp_keys.h"
 #include "suppress/follow.h"
 
 #include <getopt.h>
@@ -39,7 +40,8 @@ static const char usage[] =
     "  -h, --help          this text\n"
     "  -V, --version       version\n"
     "\n"
-    "SIGHUP reads the bounce rules of bouncer.rules-folder again, without a pause.\n"
+    "SIGHUP reads the bounce rules of bouncer.rules-folder and the keys of verp.keys again, "
+    "without a pause.\n"
     "SIGTERM or SIGINT drains: takes nothing new, finishes what runs (at most "
     "worker.drain-timeout), leaves the rest\n"
     "to the other workers, and ends. Exit status: 0 drained, 1 failed, 2 bad usage or "
@@ -229,7 +231,14 @@ static void close_all(struct worker *worker)
     intake_free(&worker->intake);
     suppress_follow_stop(&worker->suppress);
     classify_rules_free(&worker->rules);
+    verp_keys_free(&worker->keys);
     mem_free(worker->vips);
+}
+
+static bool open_keys(struct worker *worker, struct fault *fault)
+{
+    worker->keys = config_verp_keys(worker->config, fault);
+    return worker->keys != NULL;
 }
 
 static bool open_rules(struct worker *worker, struct fault *fault)
@@ -260,18 +269,33 @@ static void reload_rules(struct worker *worker)
                  good ? classify_rules_version(worker->rules) : fault.text);
 }
 
+static void reload_keys(struct worker *worker, const char *path)
+{
+    struct fault fault;
+    char quoted[FAULT_TEXT_MAX + 100];
+    bool good = config_verp_keys_reload(worker->keys, path, &fault);
+    if (good) {
+        log_info("keys-reloaded", "what=verp.keys");
+    } else {
+        log_error("keys-refused", "reason=%s",
+                  log_quote(quoted, sizeof(quoted), slice_cstr(fault.text)));
+    }
+    report_admin(worker, good ? "keys-reloaded" : "keys-refused", good ? path : fault.text);
+}
+
 /* Until one that ends the worker. */
-static int wait_signal(struct worker *worker, const sigset_t *signals)
+static int wait_signal(struct worker *worker, const char *config_path, const sigset_t *signals)
 {
     int number = 0;
     while (sigwait(signals, &number) == 0 && number == SIGHUP) {
         reload_rules(worker);
+        reload_keys(worker, config_path);
     }
     return number;
 }
 
 /* Runs the threads until a signal, drains. */
-static int serve(struct worker *worker, const sigset_t *signals)
+static int serve(struct worker *worker, const char *config_path, const sigset_t *signals)
 {
     pthread_t intake;
     pthread_t *shards = mem_calloc(worker->shard_count, sizeof(*shards));
@@ -283,7 +307,7 @@ static int serve(struct worker *worker, const sigset_t *signals)
     log_info("started", "name=%s threads=%u vips=%zu", worker->name, worker->shard_count,
              worker->vip_count);
     report_admin(worker, "worker-started", SLUICE_VERSION);
-    log_info("stopping", "signal=%d", wait_signal(worker, signals));
+    log_info("stopping", "signal=%d", wait_signal(worker, config_path, signals));
     intake_drain(worker->intake);
     pthread_join(intake, &drained);
     for (uint32_t i = 0; i < worker->shard_count; i++) {
@@ -349,10 +373,10 @@ int main(int argc, char **argv)
     worker_name_topics(&worker);
     worker_name_slot(&worker);
     status = 1;
-    if (worker_hold_vips(&worker, &fault) && open_rules(&worker, &fault) &&
-        open_producers(&worker, &fault) && load_suppression(&worker, &signals, &fault) &&
-        open_threads(&worker, &fault)) {
-        status = serve(&worker, &signals);
+    if (worker_hold_vips(&worker, &fault) && open_keys(&worker, &fault) &&
+        open_rules(&worker, &fault) && open_producers(&worker, &fault) &&
+        load_suppression(&worker, &signals, &fault) && open_threads(&worker, &fault)) {
+        status = serve(&worker, options.config, &signals);
     } else {
         log_error("start-failed", "reason=\"%s\"", fault.text);
     }

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "policy/verp_keys.h"
 #include "schema/facts.h"
 #include "suppress/policy.h"
 
@@ -21,7 +20,6 @@ struct return_paths {
     uint32_t magic;
     struct worker *worker;
     struct outbox *outbox;
-    struct verp_keys *keys;
     struct map known; /* facts that are on their topic: key is the hash */
     struct strbuf encoded;
     int64_t warned_ms;
@@ -50,18 +48,12 @@ const char *return_path_domain(const struct mail *mail)
                                                          : config->verp.domains[0];
 }
 
-struct return_paths *return_paths_create(struct worker *worker, struct outbox *outbox,
-                                         struct fault *fault)
+struct return_paths *return_paths_create(struct worker *worker, struct outbox *outbox)
 {
-    struct verp_keys *keys = config_verp_keys(worker->config, fault);
-    if (keys == NULL) {
-        return NULL;
-    }
     struct return_paths *paths = mem_zalloc(sizeof(*paths));
     paths->magic = RETURN_PATHS_MAGIC;
     paths->worker = worker;
     paths->outbox = outbox;
-    paths->keys = keys;
     map_init(&paths->known);
     strbuf_init(&paths->encoded, 16384);
     return paths;
@@ -88,7 +80,6 @@ void return_paths_free(struct return_paths **handle)
     forget(paths);
     map_free(&paths->known);
     strbuf_free(&paths->encoded);
-    verp_keys_free(&paths->keys);
     paths->magic = 0;
     mem_free(paths);
     *handle = NULL;
@@ -167,11 +158,11 @@ bool return_path_token(struct return_paths *paths, struct mail *mail, enum verp_
     CHECK_MAGIC(paths, RETURN_PATHS_MAGIC);
     CHECK(uuid_parse(mail->message.id, &token.message));
     token.facts = publish_facts(paths, mail, recipient, vip);
-    if (verp_sign(paths->keys, &token, (struct wall_time){token.sent_ms}, out)) {
+    if (verp_sign(paths->worker->keys, &token, (struct wall_time){token.sent_ms}, out)) {
         return true;
     }
     token.sent_ms = now.ms; /* all keys are younger than the mail */
-    if (!verp_sign(paths->keys, &token, now, out)) {
+    if (!verp_sign(paths->worker->keys, &token, now, out)) {
         warn(paths, now);
         return false;
     }

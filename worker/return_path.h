@@ -16,9 +16,7 @@
 const char *return_path_domain(const struct mail *mail);
 
 struct return_paths;
-/* NULL and fault: keys that cannot be used. */
-struct return_paths *return_paths_create(struct worker *worker, struct outbox *outbox,
-                                         struct fault *fault);
+struct return_paths *return_paths_create(struct worker *worker, struct outbox *outbox);
 void return_paths_free(struct return_paths **paths);
 
 /* The time in a mail's tokens: when it could be sent first, and not that of an attempt. So every

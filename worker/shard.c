@@ -344,10 +344,7 @@ static bool open_services(struct shard *shard, struct fault *fault)
             return fault_prefix(fault, "redis");
         }
     }
-    shard->return_paths = return_paths_create(shard->worker, shard->outbox, fault);
-    if (shard->return_paths == NULL) {
-        return false;
-    }
+    shard->return_paths = return_paths_create(shard->worker, shard->outbox);
     shard->suppress = suppress_checker_open(suppress_follow_set(shard->worker->suppress), config);
     struct tls_client_options any = {.verify = TLS_VERIFY_NONE};
     struct tls_client_options verified = {.verify = TLS_VERIFY_NAME};

@@ -66,6 +66,7 @@ struct worker {
     int64_t journal_end;            /* behind the last batch known to be there; intake thread */
     struct suppress_follow *suppress;
     struct classify_rules *rules; /* what refusals mean; reloaded by main */
+    struct verp_keys *keys;       /* of signed return paths; reloaded by main */
 
     struct tenures tenures;
     struct intake *intake;

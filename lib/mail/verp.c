@@ -11,6 +11,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <openssl/params.h>
 
 #define VERP_MAGIC 0x56455250u
@@ -29,7 +30,8 @@ struct key {
 
 struct verp_keys {
     uint32_t magic;
-    struct key keys[VERP_KEYS_MAX]; /* by id */
+    pthread_rwlock_t *lock; /* of `keys` */
+    struct key *keys;       /* VERP_KEYS_MAX, by id */
 };
 
 /* ---- keys ---- */
@@ -53,6 +55,9 @@ struct verp_keys *verp_keys_create(const struct verp_key *keys, size_t count, st
 {
     struct verp_keys *made = mem_zalloc(sizeof(*made));
     made->magic = VERP_MAGIC;
+    made->lock = mem_zalloc(sizeof(*made->lock));
+    CHECK(pthread_rwlock_init(made->lock, NULL) == 0);
+    made->keys = mem_calloc(VERP_KEYS_MAX, sizeof(*made->keys));
     for (size_t i = 0; i < count; i++) {
         const struct verp_key *key = &keys[i];
         const char *problem = NULL;
@@ -84,9 +89,24 @@ void verp_keys_free(struct verp_keys **handle)
     for (size_t i = 0; i < VERP_KEYS_MAX; i++) {
         EVP_MAC_CTX_free(keys->keys[i].mac);
     }
+    pthread_rwlock_destroy(keys->lock);
+    mem_free(keys->lock);
+    mem_free(keys->keys);
     keys->magic = 0;
     mem_free(keys);
     *handle = NULL;
+}
+
+void verp_keys_replace(struct verp_keys *keys, struct verp_keys **fresh)
+{
+    CHECK_MAGIC(keys, VERP_MAGIC);
+    CHECK_MAGIC(*fresh, VERP_MAGIC);
+    struct key *old = keys->keys;
+    CHECK(pthread_rwlock_wrlock(keys->lock) == 0);
+    keys->keys = (*fresh)->keys;
+    CHECK(pthread_rwlock_unlock(keys->lock) == 0);
+    (*fresh)->keys = old;
+    verp_keys_free(fresh);
 }
 
 static bool signs_at(const struct key *key, int64_t ms)
@@ -199,14 +219,13 @@ uint16_t verp_route(struct slice host)
     return (uint16_t)(hash_stable(slice_of(lower, text.len)) & ((1u << ROUTE_BITS) - 1));
 }
 
-bool verp_sign(const struct verp_keys *keys, const struct verp_token *token, struct wall_time now,
-               char out[VERP_LOCAL_LEN + 1])
+static bool sign(const struct key *keys, const struct verp_token *token, struct wall_time now,
+                 char out[VERP_LOCAL_LEN + 1])
 {
     const struct key *key = NULL;
     uint8_t bytes[TOKEN_BYTES];
-    CHECK_MAGIC(keys, VERP_MAGIC);
     for (size_t i = 0; i < VERP_KEYS_MAX; i++) {
-        const struct key *other = &keys->keys[i];
+        const struct key *other = &keys[i];
         if (signs_at(other, now.ms) && (key == NULL || other->not_before_ms > key->not_before_ms)) {
             key = other;
         }
@@ -215,8 +234,7 @@ bool verp_sign(const struct verp_keys *keys, const struct verp_token *token, str
         return false;
     }
     uint64_t seconds = (uint64_t)(token->sent_ms / 1000 - EPOCH_S) & ((1u << 30) - 1);
-    bytes[0] =
-        (uint8_t)(VERSION << 6 | (unsigned)token->purpose << 4 | (unsigned)(key - keys->keys));
+    bytes[0] = (uint8_t)(VERSION << 6 | (unsigned)token->purpose << 4 | (unsigned)(key - keys));
     memcpy(bytes + AT_ID, token->message.bytes, sizeof(token->message.bytes));
     put(bytes + AT_BITS, 1, seconds >> 22);
     put(bytes + AT_BITS + 1, 8, seconds << 42 | (uint64_t)token->recipient << 14 | token->route);
@@ -226,11 +244,41 @@ bool verp_sign(const struct verp_keys *keys, const struct verp_token *token, str
     return true;
 }
 
+bool verp_sign(const struct verp_keys *keys, const struct verp_token *token, struct wall_time now,
+               char out[VERP_LOCAL_LEN + 1])
+{
+    CHECK_MAGIC(keys, VERP_MAGIC);
+    CHECK(pthread_rwlock_rdlock(keys->lock) == 0);
+    bool signed_ = sign(keys->keys, token, now, out);
+    CHECK(pthread_rwlock_unlock(keys->lock) == 0);
+    return signed_;
+}
+
+/* The token is read; was it signed by its key? */
+static enum verp_verdict judge(const struct key *key, const uint8_t bytes[TOKEN_BYTES],
+                               struct wall_time now, int64_t max_age_ms,
+                               const struct verp_token *token)
+{
+    uint8_t mac[MAC_BYTES];
+    if (key->mac == NULL) {
+        return VERP_KEY_UNKNOWN;
+    }
+    compute_mac(key, bytes, mac);
+    if (CRYPTO_memcmp(mac, bytes + AT_MAC, MAC_BYTES) != 0) {
+        return VERP_FORGED;
+    }
+    if (token->sent_ms > now.ms + FUTURE_MS || token->sent_ms < now.ms - max_age_ms ||
+        token->sent_ms + 1000 <= key->not_before_ms ||
+        (key->not_after_ms != 0 && token->sent_ms >= key->not_after_ms)) {
+        return VERP_EXPIRED;
+    }
+    return VERP_GOOD;
+}
+
 enum verp_verdict verp_read(const struct verp_keys *keys, struct slice local, struct wall_time now,
                             int64_t max_age_ms, struct verp_token *token)
 {
     uint8_t bytes[TOKEN_BYTES];
-    uint8_t mac[MAC_BYTES];
     CHECK_MAGIC(keys, VERP_MAGIC);
     if (!decode(local, bytes) || bytes[0] >> 6 != VERSION ||
         (bytes[0] >> 4 & 3) > VERP_UNSUBSCRIBE) {
@@ -246,18 +294,8 @@ enum verp_verdict verp_read(const struct verp_keys *keys, struct slice local, st
         .facts = (uint32_t)get(bytes + AT_FACTS, 4),
     };
     memcpy(token->message.bytes, bytes + AT_ID, sizeof(token->message.bytes));
-    const struct key *key = &keys->keys[bytes[0] & 15];
-    if (key->mac == NULL) {
-        return VERP_KEY_UNKNOWN;
-    }
-    compute_mac(key, bytes, mac);
-    if (CRYPTO_memcmp(mac, bytes + AT_MAC, MAC_BYTES) != 0) {
-        return VERP_FORGED;
-    }
-    if (token->sent_ms > now.ms + FUTURE_MS || token->sent_ms < now.ms - max_age_ms ||
-        token->sent_ms + 1000 <= key->not_before_ms ||
-        (key->not_after_ms != 0 && token->sent_ms >= key->not_after_ms)) {
-        return VERP_EXPIRED;
-    }
-    return VERP_GOOD;
+    CHECK(pthread_rwlock_rdlock(keys->lock) == 0);
+    enum verp_verdict verdict = judge(&keys->keys[bytes[0] & 15], bytes, now, max_age_ms, token);
+    CHECK(pthread_rwlock_unlock(keys->lock) == 0);
+    return verdict;
 }

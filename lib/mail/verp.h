@@ -42,6 +42,9 @@ struct verp_key {
 struct verp_keys;
 struct verp_keys *verp_keys_create(const struct verp_key *keys, size_t count, struct fault *fault);
 void verp_keys_free(struct verp_keys **keys);
+/* Takes the keys of *fresh, which is freed; others may sign and read meanwhile, with these or
+ * those. */
+void verp_keys_replace(struct verp_keys *keys, struct verp_keys **fresh);
 
 struct verp_token {
     enum verp_purpose purpose;

@@ -22,3 +22,15 @@ struct verp_keys *config_verp_keys(const struct config *config, struct fault *fa
     }
     return made;
 }
+
+bool config_verp_keys_reload(struct verp_keys *keys, const char *path, struct fault *fault)
+{
+    struct config *config = config_load(path, fault);
+    struct verp_keys *fresh = config == NULL ? NULL : config_verp_keys(config, fault);
+    config_free(&config);
+    if (fresh == NULL) {
+        return false;
+    }
+    verp_keys_replace(keys, &fresh);
+    return true;
+}

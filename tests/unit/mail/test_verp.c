@@ -175,11 +175,33 @@ static void test_threads(void **state)
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, sign_many, keys), 0);
     }
+    for (int i = 0; i < 20; i++) { /* the same keys, read again */
+        struct verp_keys *fresh = two_keys();
+        verp_keys_replace(keys, &fresh);
+        assert_null(fresh);
+    }
     for (size_t i = 0; i < 4; i++) {
         void *bad = keys;
         pthread_join(threads[i], &bad);
         assert_null(bad);
     }
+    verp_keys_free(&keys);
+}
+
+/* Keys that were read again sign at once; what a key that is gone has signed is not believed. */
+static void test_replace(void **state)
+{
+    const struct verp_key one = {.id = 3, .secret = SLICE("0123456789abcdef")};
+    char old[VERP_LOCAL_LEN + 1], fresh[VERP_LOCAL_LEN + 1];
+    struct verp_keys *keys = two_keys();
+    struct verp_keys *others = verp_keys_create(&one, 1, NULL);
+    struct verp_token token = sample(), back;
+    (void)state;
+    assert_true(verp_sign(keys, &token, NOW, old));
+    verp_keys_replace(keys, &others);
+    assert_true(verp_sign(keys, &token, NOW, fresh));
+    assert_int_equal(verp_read(keys, slice_cstr(fresh), NOW, DAY_MS, &back), VERP_GOOD);
+    assert_int_equal(verp_read(keys, slice_cstr(old), NOW, DAY_MS, &back), VERP_KEY_UNKNOWN);
     verp_keys_free(&keys);
 }
 
@@ -215,9 +237,10 @@ static void test_organisation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_forged),
-        cmocka_unit_test(test_times),      cmocka_unit_test(test_bad_keys),
-        cmocka_unit_test(test_threads),    cmocka_unit_test(test_organisation),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_forged),
+        cmocka_unit_test(test_times),        cmocka_unit_test(test_bad_keys),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_organisation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
