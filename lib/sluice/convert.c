@@ -40,6 +40,7 @@ const char *sluice_result_name(enum sluice_result result)
     case SLUICE_TEMPORARY: return "temporary";
     case SLUICE_TIMEOUT: return "timeout";
     case SLUICE_FAILED: return "failed";
+    case SLUICE_SUPPRESSED: return "suppressed";
     }
     return "?";
 }

@@ -145,6 +145,8 @@ struct sluice *sluice_open_config(const char *path, struct sluice_error *error)
         mem_free(items);
         if (sluice != NULL) {
             set_redis_config(sluice, &config->redis);
+            sluice->config = config;
+            config = NULL;
         }
     }
     config_free(&config);
@@ -267,6 +269,10 @@ enum sluice_result sluice_publish(struct sluice *sluice, const struct sluice_mes
         fault_set(&fault, FAULT_LIMIT, 0, "out of memory");
     } else if (convert_message(message, arena, &converted, &fault) &&
                topic_of(sluice, message->stream, topic, &fault)) {
+        if (suppressed_next(sluice, &converted, 0, error) < converted.recipient_count) {
+            arena_free(&arena);
+            return SLUICE_SUPPRESSED;
+        }
         if (converted.idempotency_key.len > 0) {
             message_id_of_key(converted.tenant, converted.idempotency_key, id);
             converted.id = slice_of(id, UUID_TEXT_LEN);
@@ -316,6 +322,8 @@ void sluice_close(struct sluice **handle, int timeout_ms)
     kafka_producer_free(&sluice->producer, 0);
     keyed_free(sluice);
     free_redis(sluice);
+    suppressed_free(sluice);
+    config_free(&sluice->config);
     kafka_properties_free(&sluice->properties);
     pthread_mutex_destroy(&sluice->mutex);
     sluice->magic = 0;

@@ -30,9 +30,11 @@ enum sluice_result {
                        */
     SLUICE_TIMEOUT,   /* not acknowledged in time; it may or may not be in the topic */
     SLUICE_FAILED,    /* Kafka refused, or the handle is of no use any more */
+    SLUICE_SUPPRESSED, /* a recipient is on the suppression list: the text names it; publish without
+                          it */
 };
 
-/* "ok", "invalid", "full", "temporary", "timeout", "failed". */
+/* "ok", "invalid", "full", "temporary", "timeout", "failed", "suppressed". */
 const char *sluice_result_name(enum sluice_result result);
 
 struct sluice_error {
@@ -145,6 +147,25 @@ enum sluice_result sluice_publish(struct sluice *sluice, const struct sluice_mes
                                   sluice_delivered callback, void *opaque,
                                   struct sluice_error *error);
 
+/*
+ * Reads the suppression list (topic PREFIXsuppression) and follows it from then on in a thread of
+ * its own: sluice_publish() refuses a message with SLUICE_SUPPRESSED if one of its recipients is on
+ * it. For publishers that live long and want to hear at once; without it the worker drops such
+ * recipients, and an event tells of it. Takes about 13 bytes of memory for each entry.
+ *
+ * OK: the whole list is there. TIMEOUT: not within timeout_ms; reading goes on, nothing is refused
+ * yet, call it again. A handle of sluice_open() knows no lists (they are told by the
+ * configuration's section `suppression`): it looks at entries of the tenant and of all tenants.
+ */
+enum sluice_result sluice_follow_suppression(struct sluice *sluice, int timeout_ms,
+                                             struct sluice_error *error);
+typedef void (*sluice_refused)(void *opaque, size_t index, const struct sluice_error *error);
+/* Calls refused(opaque, index, error) for each recipient of the message who is on the list, and
+ * returns how many there are. 0 before sluice_follow_suppression() has returned OK, and for a
+ * message that sluice_check() refuses. */
+size_t sluice_suppressed(struct sluice *sluice, const struct sluice_message *message,
+                         sluice_refused refused, void *opaque);
+
 /* The rules alone. */
 enum sluice_result sluice_check(const struct sluice_message *message, struct sluice_error *error);
 
@@ -166,7 +187,6 @@ void sluice_close(struct sluice **sluice, int timeout_ms);
  * array, not what it points to.
  */
 struct sluice_groups;
-typedef void (*sluice_refused)(void *opaque, size_t index, const struct sluice_error *error);
 struct sluice_groups *sluice_group(const struct sluice_recipient *recipients, size_t count,
                                    size_t most, sluice_refused refused, void *opaque);
 size_t sluice_groups_count(const struct sluice_groups *groups);

@@ -8,17 +8,21 @@
 #include "base/arena.h"
 #include "base/fault.h"
 #include "kafka/producer.h"
+#include "policy/config.h"
 #include "redis/limiter.h"
 #include "schema/message.h"
 #include "sluice/sluice.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define SLUICE_MAGIC 0x736c7563u
 #define PUBLICATION_MAGIC 0x70756231u
 
 struct keyed;
 struct keeper;
+struct suppress_checker;
+struct suppress_follow;
 
 struct sluice {
     uint32_t magic;
@@ -27,8 +31,13 @@ struct sluice {
     struct kafka_properties properties; /* own copies */
     struct redis_options redis;         /* own copies */
     bool has_redis;
-    pthread_mutex_t mutex; /* guards what follows */
-    struct keeper *keeper; /* made with the first message that has a key */
+    struct config *config;          /* NULL: opened without one */
+    pthread_mutex_t mutex;          /* guards what follows */
+    struct keeper *keeper;          /* made with the first message that has a key */
+    struct suppress_follow *follow; /* NULL: the suppression list is not wanted */
+    char *suppression_topic;
+    /* NULL until the list is there. Used with the mutex. */
+    struct suppress_checker *_Atomic checker;
 };
 
 /* One block of memory that Kafka's client borrows until its report. */
@@ -63,6 +72,14 @@ bool publication_send(struct sluice *sluice, struct publication *publication, co
 /* Calls back and frees. `fault` NULL: it is there. */
 void publication_end(struct publication *publication, int32_t partition, int64_t offset,
                      bool recognised, const struct fault *fault);
+
+/* ---- suppressed.c ---- */
+/* The first recipient from there on who is on the list, and *error (may be NULL) says so; their
+ * count: none is. */
+size_t suppressed_next(struct sluice *sluice, const struct message *message, size_t from,
+                       struct sluice_error *error);
+/* The list is not followed any more. */
+void suppressed_free(struct sluice *sluice);
 
 /* ---- keyed.c: publications with an idempotency key; any thread unless it says otherwise ---- */
 /* False: the fault says why, the publication is still the caller's. */

@@ -1,6 +1,6 @@
 /*
- * sluice-feed --config FILE: publishes what its standard input says through libsluice and tells
- * what became of it. For ops/chaos and ops/bench, which kill it now and then.
+ * sluice-feed --config FILE [--follow-suppression]: publishes what its standard input says through
+ * libsluice and tells what became of it. For ops/chaos and ops/bench, which kill it now and then.
  *
  *   in:   TEST-ID TAB STREAM TAB TENANT TAB BYTES TAB RECIPIENT[,RECIPIENT…]
  *   out:  TEST-ID TAB RESULT TAB ID TAB PARTITION TAB OFFSET TAB HOW TAB TEXT
@@ -148,13 +148,19 @@ int main(int argc, char **argv)
 {
     static struct feed feed;
     struct sluice_error error;
-    if (argc != 3 || strcmp(argv[1], "--config") != 0) {
-        fprintf(stderr, "usage: sluice-feed --config FILE\n");
+    bool follow = argc == 4 && strcmp(argv[3], "--follow-suppression") == 0;
+    if ((argc != 3 && !follow) || strcmp(argv[1], "--config") != 0) {
+        fprintf(stderr, "usage: sluice-feed --config FILE [--follow-suppression]\n");
         return 2;
     }
     feed.sluice = sluice_open_config(argv[2], &error);
     if (feed.sluice == NULL) {
         fprintf(stderr, "sluice-feed: %s\n", error.text);
+        return 1;
+    }
+    if (follow && sluice_follow_suppression(feed.sluice, LAST_WAIT_MS, &error) != SLUICE_OK) {
+        fprintf(stderr, "sluice-feed: %s\n", error.text);
+        sluice_close(&feed.sluice, 0);
         return 1;
     }
     while (!feed.ended) {

@@ -241,12 +241,32 @@ static void test_no_kafka(void **state)
     assert_int_equal(seen.good, 0);
 }
 
+/* A list that cannot be read refuses nobody, and says so. */
+static void test_no_list(void **state)
+{
+    const struct sluice_property dead[] = {{"bootstrap.servers", "127.0.0.1:1"}};
+    struct sluice *sluice = sluice_open(dead, 1, "pre.", NULL);
+    struct sluice_message message = good();
+    struct sluice_error error;
+    (void)state;
+    assert_non_null(sluice);
+    assert_int_equal(sluice_suppressed(sluice, &message, NULL, NULL), 0);
+    assert_int_equal(sluice_follow_suppression(sluice, 20, &error), SLUICE_TIMEOUT);
+    assert_string_equal(error.text, "pre.suppression: 0 records read, more to come");
+    assert_int_equal(sluice_follow_suppression(sluice, 0, NULL), SLUICE_TIMEOUT);
+    assert_int_equal(sluice_suppressed(sluice, &message, NULL, NULL), 0);
+    assert_int_equal(sluice_publish(sluice, &message, NULL, NULL, &error), SLUICE_OK);
+    sluice_close(&sluice, 0);
+    assert_string_equal(sluice_result_name(SLUICE_SUPPRESSED), "suppressed");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publish),           cmocka_unit_test(test_threads),
         cmocka_unit_test(test_refused),           cmocka_unit_test(test_stream_and_open),
         cmocka_unit_test(test_key_without_redis), cmocka_unit_test(test_no_kafka),
+        cmocka_unit_test(test_no_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
