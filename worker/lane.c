@@ -208,14 +208,23 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
         mail->expires_ms = mail->first_seen_ms + lane->config->bounce_after_ms;
     }
     const struct report_facts facts = {.site = lane->site_name};
-    if (settle_is_expired(mail, wall_now())) {
+    struct wall_time wall = wall_now();
+    bool in_trouble = mono_before(now, lane->suspended_until);
+    bool is_expired = settle_is_expired(mail, wall);
+    /* Otherwise they are looked up when a session takes the mail. */
+    if ((in_trouble || is_expired) &&
+        !settle_suppressed(&shard->settler, mail, shard->suppress, wall)) {
+        settle_round(&shard->settler, &mail);
+        return;
+    }
+    if (is_expired) {
         settle_expired(&shard->settler, &mail, &facts);
         return;
     }
     if (!have_vip(lane, mail)) {
         return;
     }
-    if (mono_before(now, lane->suspended_until)) {
+    if (in_trouble) {
         defer_for_trouble(lane, mail);
         return;
     }

@@ -8,21 +8,21 @@
 #include "worker/worker.h"
 
 /* The oldest mail of the flow that is still to be sent; NULL: none is, and the flow is gone.
- * Settled on the way: what has expired, and recipients who have been put on the suppression list
- * since. */
+ * Settled on the way: recipients who have been put on the suppression list since, and what has
+ * expired. */
 static struct mail *first_mail(struct lane *lane, struct queue_flow *flow)
 {
     struct settler *settler = &lane->shard->settler;
     struct wall_time now = wall_now();
     for (size_t left = flow->length; left > 0; left--) {
         struct mail *mail = queue_first(flow);
-        if (settle_is_expired(mail, now)) {
+        if (!settle_suppressed(settler, mail, lane->shard->suppress, now)) {
+            mail = queue_take_of(&lane->queue, flow);
+            settle_round(settler, &mail);
+        } else if (settle_is_expired(mail, now)) {
             const struct report_facts facts = {.site = lane->site_name};
             mail = queue_take_of(&lane->queue, flow);
             settle_expired(settler, &mail, &facts);
-        } else if (!settle_suppressed(settler, mail, lane->shard->suppress, now)) {
-            mail = queue_take_of(&lane->queue, flow);
-            settle_round(settler, &mail);
         } else {
             return mail;
         }

@@ -101,7 +101,9 @@ static void site_found(struct dns_lookup *lookup, struct dns_site *site,
     const struct report_facts facts = {0};
     const struct config_site *config = config_site_for(shard->worker->config, mail->message.domain,
                                                        SLICE_NULL, mail->message.domain);
-    settle_pending(&shard->settler, mail, outcome, &facts, config);
+    if (settle_suppressed(&shard->settler, mail, shard->suppress, wall_now())) {
+        settle_pending(&shard->settler, mail, outcome, &facts, config);
+    }
     settle_round(&shard->settler, &mail);
 }
 
