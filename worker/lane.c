@@ -30,19 +30,6 @@
 #define LANE_DETACH_AFTER_MS 3000
 #define LANE_DETACH_PER_TICK 20000
 
-/* Recipients per turn of the round robin: by the contracted rate, so that 10,000/h is one. */
-static uint32_t weight_of(const struct lane *lane, const struct mail *mail)
-{
-    const struct config_tenant *tenant =
-        config_tenant_named(lane->shard->worker->config, mail->message.tenant);
-    if (tenant == NULL || tenant->rate.amount == 0) {
-        return 1;
-    }
-    double per_hour = (double)tenant->rate.amount * 3600000.0 / (double)tenant->rate.interval_ms;
-    double weight = per_hour / 10000.0;
-    return weight < 1.0 ? 1 : weight > 1000.0 ? 1000 : (uint32_t)weight;
-}
-
 /* Recipients per second that the limits allow at most; 0: no limit. */
 static double limited_rate(const struct lane *lane)
 {
@@ -233,7 +220,8 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
         return;
     }
     mail->queued = now;
-    struct queue_flow *flow = queue_push(&lane->queue, mail, weight_of(lane, mail));
+    struct queue_flow *flow =
+        queue_push(&lane->queue, mail, fair_weight(lane, mail->message.tenant));
     if (flow->parked) {
         spill_parked(lane, flow, now);
         return;
@@ -254,7 +242,7 @@ void lane_push_back(struct lane *lane, struct mail *mail)
         settle_later(&shard->settler, &mail, wall_now().ms, false);
         return;
     }
-    queue_push_front(&lane->queue, mail, weight_of(lane, mail));
+    queue_push_front(&lane->queue, mail, fair_weight(lane, mail->message.tenant));
     lane_note_ready(lane);
     lane_kick(lane);
 }
@@ -322,6 +310,9 @@ void lane_session_gone(struct lane *lane, struct session *session)
     list_remove(&session->idle_node);
     list_remove(&session->node);
     lane->session_count--;
+    if (lane->session_count == 0) {
+        fair_rest(lane);
+    }
     if (!session->was_ready) {
         lane->opening--;
     }
@@ -369,6 +360,7 @@ bool lane_tick(struct lane *lane, struct mono_time now)
     lane_note_ready(lane);
     flow_limits_sweep(lane, now, false);
     lane_yield_unused(lane);
+    fair_tick(lane, now);
     if (lane->queue.length > 0) {
         detach_old(lane, now);
         lane_kick(lane);

@@ -8,6 +8,7 @@
 #ifndef SLUICE_WORKER_LANE_H
 #define SLUICE_WORKER_LANE_H
 
+#include "worker/fair.h"
 #include "worker/flow.h"
 #include "worker/hosts.h"
 #include "worker/queue.h"
@@ -39,6 +40,7 @@ struct lane {
     struct lane_vip *vips;
     size_t vip_count;
     struct bounds bounds;
+    struct fair fair;
     char *mx_host, *domain;   /* by which limits are looked up */
     bool limits_mail;         /* there are limits by tenant, campaign or stream */
     struct map flows;         /* key of the queue's flow -> struct flow_limits */

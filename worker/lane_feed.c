@@ -103,6 +103,7 @@ static enum taken take_tokens(struct session *session, struct queue_flow *flow,
         return TAKEN;
     }
     if (list_linked(&session->waiter.node)) {
+        fair_note_wait(lane, session->waiter.blocking);
         session_enter(session, SESSION_THROTTLED);
         return SESSION_WAITS;
     }
@@ -123,6 +124,7 @@ static enum taken try_flow(struct session *session, struct queue_flow *flow, boo
     }
     struct mail *mail = in_turn ? queue_take(&lane->queue) : queue_take_of(&lane->queue, flow);
     lane->busy_taken++;
+    fair_took(lane, mail->message.tenant, count);
     lane_note_ready(lane);
     if (limits != NULL) {
         limits->running++;

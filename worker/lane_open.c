@@ -134,6 +134,7 @@ static struct lane *lane_create(struct shard *shard, struct mail *mail, struct s
     bounds_make(&lane->bounds, shard->limiter, shard->worker->config, &subject, CONFIG_LEVEL_LANE);
     lane->limits_mail = config_has_limits(shard->worker->config, CONFIG_LEVEL_MAIL);
     find_vips(lane);
+    fair_begin(lane);
     map_put(&shard->lanes, lane->key, lane);
     return lane;
 }
@@ -185,6 +186,7 @@ void lane_free(struct lane **handle)
         redis_limit_wait_cancel(lane->shard->limiter, &lane->slot_waiter);
     }
     list_remove(&lane->starved_node);
+    fair_end(lane);
     for (size_t i = 0; i < lane->vip_count; i++) {
         bounds_free(&lane->vips[i].bounds);
     }

@@ -12,7 +12,7 @@ struct queue_tenant {
     struct list flows; /* those that are ready, in turn */
     struct queue_class *class_;
     size_t length, ready;
-    int64_t deficit; /* recipients that it may still send in this turn */
+    int64_t deficit; /* thousandths of recipients that it may still send in this turn */
     uint32_t weight;
     bool in_turn;
     size_t name_len;
@@ -56,7 +56,7 @@ static struct queue_tenant *tenant_of(struct queue_class *class_, struct slice n
         list_init(&tenant->flows);
         map_put(&class_->tenants, slice_of(tenant->name, name.len), tenant);
     }
-    tenant->weight = weight > 0 ? weight : 1;
+    tenant->weight = weight > QUEUE_WEIGHT_LEAST ? weight : QUEUE_WEIGHT_LEAST;
     return tenant;
 }
 
@@ -183,6 +183,11 @@ static void take_out(struct queue *queue, struct queue_flow *flow, struct mail *
 
 /* ---- push and take ---- */
 
+static int64_t cost_of(const struct mail *mail)
+{
+    return (int64_t)mail->pending * QUEUE_WEIGHT_ONE;
+}
+
 struct queue_flow *queue_push(struct queue *queue, struct mail *mail, uint32_t weight)
 {
     struct queue_flow *flow = flow_of(&queue->classes[mail->klass], mail, weight);
@@ -201,7 +206,7 @@ void queue_push_front(struct queue *queue, struct mail *mail, uint32_t weight)
         return;
     }
     /* It had its turn and its recipients were counted: give both back. */
-    tenant->deficit += mail->pending;
+    tenant->deficit += cost_of(mail);
     tenant->in_turn = true;
     list_remove(&flow->node);
     list_push_front(&tenant->flows, &flow->node);
@@ -238,7 +243,7 @@ struct queue_flow *queue_flow_in_turn(struct queue *queue)
             tenant->in_turn = true;
             tenant->deficit += tenant->weight;
         }
-        if (tenant->deficit >= (int64_t)queue_first(flow)->pending) {
+        if (tenant->deficit >= cost_of(queue_first(flow))) {
             return flow;
         }
         tenant->in_turn = false;
@@ -268,11 +273,39 @@ struct mail *queue_take(struct queue *queue)
     }
     struct queue_tenant *tenant = flow->tenant;
     bool bulk = tenant->class_ == &queue->classes[CONFIG_CLASS_BULK];
-    tenant->deficit -= queue_first(flow)->pending;
+    tenant->deficit -= cost_of(queue_first(flow));
     queue->since_bulk = bulk ? 0 : queue->since_bulk + 1;
     list_remove(&flow->node);
     list_push_back(&tenant->flows, &flow->node);
     return queue_take_of(queue, flow);
+}
+
+/* ---- tenants ---- */
+
+void queue_foreach_tenant(const struct queue *queue,
+                          void (*found)(void *owner, struct slice name, const struct mail *first),
+                          void *owner)
+{
+    for (size_t i = 0; i < QUEUE_CLASSES; i++) {
+        list_foreach (node, &queue->classes[i].active) {
+            const struct queue_tenant *tenant = CONTAINER_OF(node, struct queue_tenant, node);
+            const struct queue_flow *flow =
+                CONTAINER_OF(tenant->flows.next, struct queue_flow, node);
+            found(owner, slice_of(tenant->name, tenant->name_len), queue_first(flow));
+        }
+    }
+}
+
+void queue_weigh(struct queue *queue, uint32_t (*weight)(void *owner, struct slice name),
+                 void *owner)
+{
+    for (size_t i = 0; i < QUEUE_CLASSES; i++) {
+        list_foreach (node, &queue->classes[i].active) {
+            struct queue_tenant *tenant = CONTAINER_OF(node, struct queue_tenant, node);
+            uint32_t now = weight(owner, slice_of(tenant->name, tenant->name_len));
+            tenant->weight = now > QUEUE_WEIGHT_LEAST ? now : QUEUE_WEIGHT_LEAST;
+        }
+    }
 }
 
 /* ---- parking ---- */

@@ -13,6 +13,9 @@
 #include "worker/mail.h"
 
 #define QUEUE_CLASSES 2
+/* Weights are in thousandths of a recipient. */
+#define QUEUE_WEIGHT_ONE 1000
+#define QUEUE_WEIGHT_LEAST 10
 
 struct flow_limits;
 struct queue_tenant;
@@ -49,8 +52,8 @@ void queue_init(struct queue *queue);
 /* Must be empty. */
 void queue_free(struct queue *queue);
 
-/* `weight` of the tenant: recipients per turn, at least 1. The flow that it
- * joined, which may be parked. */
+/* `weight` of the tenant: thousandths of a recipient per turn, at least QUEUE_WEIGHT_LEAST. The
+ * flow that it joined, which may be parked. */
 struct queue_flow *queue_push(struct queue *queue, struct mail *mail, uint32_t weight);
 /* Puts back what was taken last: next in turn of its tenant and class. */
 void queue_push_front(struct queue *queue, struct mail *mail, uint32_t weight);
@@ -65,6 +68,15 @@ struct mail *queue_take_of(struct queue *queue, struct queue_flow *flow);
 struct mail *queue_peek(struct queue *queue);
 /* Takes what queue_peek() shows. */
 struct mail *queue_take(struct queue *queue);
+
+/* Calls `found` for each tenant of each class that has mail that is ready; `first`: what it would
+ * send next. */
+void queue_foreach_tenant(const struct queue *queue,
+                          void (*found)(void *owner, struct slice name, const struct mail *first),
+                          void *owner);
+/* Asks for the weight of every tenant that has mail that is ready. */
+void queue_weigh(struct queue *queue, uint32_t (*weight)(void *owner, struct slice name),
+                 void *owner);
 
 /* It has to wait, or need not any more. */
 void queue_park(struct queue *queue, struct queue_flow *flow);

@@ -21,6 +21,7 @@ struct reporter {
     struct worker *worker;
     struct outbox *outbox;
     struct classify_reader *rules;
+    struct usage *usage;
     struct strbuf encoded;
 };
 
@@ -41,8 +42,15 @@ struct reporter *reporter_create(struct worker *worker, struct outbox *outbox)
     reporter->worker = worker;
     reporter->outbox = outbox;
     reporter->rules = classify_reader_create(worker->rules);
+    reporter->usage = usage_create(worker);
     strbuf_init(&reporter->encoded, EVENT_MAX_BYTES);
     return reporter;
+}
+
+struct usage *reporter_usage(struct reporter *reporter)
+{
+    CHECK_MAGIC(reporter, REPORTER_MAGIC);
+    return reporter->usage;
 }
 
 void reporter_free(struct reporter **handle)
@@ -54,6 +62,7 @@ void reporter_free(struct reporter **handle)
     CHECK_MAGIC(reporter, REPORTER_MAGIC);
     strbuf_free(&reporter->encoded);
     classify_reader_free(&reporter->rules);
+    usage_free(&reporter->usage);
     reporter->magic = 0;
     mem_free(reporter);
     *handle = NULL;
@@ -262,7 +271,8 @@ static enum worker_counter counter_of(enum event_type type)
     case EVENT_COMPLAINT:
     case EVENT_UNSUBSCRIBED:
     case EVENT_AUTO_REPLY:
-    case EVENT_RETURNED: break;
+    case EVENT_RETURNED:
+    case EVENT_USAGE: break;
     }
     return WORKER_DROPPED;
 }
@@ -282,7 +292,9 @@ void report_recipient(struct reporter *reporter, struct mail *mail, uint32_t ind
     event.vip = facts->vip;
     event.attempt = attempt_of(mail, outcome, facts, now, &texts);
     event.attempt.next_attempt_ms = next_attempt_ms;
-    if (type != EVENT_DELIVERED) {
+    if (type == EVENT_DELIVERED) {
+        usage_delivered(reporter->usage, mail->message.tenant, mail->message.content.len);
+    } else {
         add_verdict(reporter, outcome, &event, &texts, &event.attempt);
     }
     if (type == EVENT_EXPIRED) {

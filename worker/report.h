@@ -7,6 +7,7 @@
 
 #include "schema/event.h"
 #include "worker/outbox.h"
+#include "worker/usage.h"
 
 /* What is known of an attempt beside its outcome; slices live as long as the call. */
 struct report_facts {
@@ -21,6 +22,8 @@ struct report_facts {
 struct reporter; /* scratch buffers of one thread */
 struct reporter *reporter_create(struct worker *worker, struct outbox *outbox);
 void reporter_free(struct reporter **reporter);
+/* What was reported as delivered is counted there. */
+struct usage *reporter_usage(struct reporter *reporter);
 
 void report_received(struct reporter *reporter, struct mail *mail);
 

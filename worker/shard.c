@@ -11,6 +11,7 @@
 #include "suppress/follow.h"
 
 #define TICK_MS 1000
+#define USAGE_MS 60000
 #define UNCHOKE_MS 50
 #define CHOKED_TOLD_MS 1000
 /* Records that Kafka has not taken, beyond which no mail is begun. */
@@ -285,6 +286,18 @@ bool shard_is_choked(struct shard *shard)
 
 /* ---- housekeeping ---- */
 
+static void tell_usage(struct shard *shard, struct mono_time now)
+{
+    struct usage *usage = reporter_usage(shard->reporter);
+    struct lane *lane;
+    size_t cursor = 0;
+    while ((lane = map_next(&shard->lanes, &cursor)) != NULL) {
+        fair_account(lane, usage);
+    }
+    usage_tell(usage, wall_now());
+    shard->usage_told = now;
+}
+
 /* Lanes without work go after a while; the others look after their length. */
 static void tick(struct timer *timer, struct mono_time now)
 {
@@ -301,6 +314,9 @@ static void tick(struct timer *timer, struct mono_time now)
     }
     for (size_t i = 0; i < idle_count; i++) {
         lane_free(&idle[i]);
+    }
+    if (mono_since_us(now, shard->usage_told) >= (int64_t)USAGE_MS * 1000) {
+        tell_usage(shard, now);
     }
     wheel_set(io_loop_wheel(shard->loop), &shard->tick, mono_add_ms(now, TICK_MS), tick);
 }
@@ -381,6 +397,7 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
         shard_free(&shard);
         return NULL;
     }
+    shard->usage_told = io_loop_now(shard->loop);
     wheel_set(io_loop_wheel(shard->loop), &shard->tick,
               mono_add_ms(io_loop_now(shard->loop), TICK_MS), tick);
     return shard;
@@ -399,6 +416,9 @@ void shard_close(struct shard *shard)
         cursor = 0;
     }
     session_reap_all(shard);
+    if (shard->reporter != NULL && shard->worker->events != NULL) {
+        usage_tell(reporter_usage(shard->reporter), wall_now());
+    }
     if (shard->journal != NULL) {
         journal_writer_flush(shard->journal);
     }

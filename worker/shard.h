@@ -35,11 +35,12 @@ struct shard {
     struct list dying;                /* sessions that are gone, until the end of the turn */
     struct list starved;              /* lanes that wait for a connection of the worker */
     struct journal_writer *journal;
-    struct list journaled;   /* mails here of which the journal has entries */
-    struct list dot_waiting; /* sessions that wait until an INTENT is on Kafka */
-    struct list answers;     /* struct shard_answer, until what the journal says is on Kafka */
-    struct timer tick;       /* each second: spilling, idle lanes */
-    struct timer unchoke;    /* set while it is choked */
+    struct list journaled;       /* mails here of which the journal has entries */
+    struct list dot_waiting;     /* sessions that wait until an INTENT is on Kafka */
+    struct list answers;         /* struct shard_answer, until what the journal says is on Kafka */
+    struct timer tick;           /* each second: spilling, idle lanes */
+    struct mono_time usage_told; /* what tenants used, each minute */
+    struct timer unchoke;        /* set while it is choked */
     struct mono_time choked_since;
     bool choked_told;
     bool draining;

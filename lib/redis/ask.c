@@ -98,7 +98,11 @@ static void take_head(struct limiter_node *node, const struct batch *batch, cons
 
 static size_t reply_len(const struct batch *batch)
 {
-    return REPLY_HEAD + batch->count * ASK_REPLY_EACH;
+    size_t len = REPLY_HEAD + batch->count * ASK_REPLY_EACH;
+    for (size_t i = 0; i < batch->count; i++) {
+        len += batch->items[i].tenant_count;
+    }
+    return len;
 }
 
 static void on_done(struct redis_call *call, const int64_t *values, size_t count)
@@ -111,11 +115,14 @@ static void on_done(struct redis_call *call, const int64_t *values, size_t count
     if (good && !node->limiter->freeing) {
         take_head(node, batch, values, now);
     }
+    size_t at = REPLY_HEAD;
     for (size_t i = 0; i < batch->count; i++) {
         struct item *item = &batch->items[i];
-        const int64_t *mine = good ? &values[REPLY_HEAD + i * ASK_REPLY_EACH] : NULL;
+        const int64_t *mine = good ? &values[at] : NULL;
+        at += ASK_REPLY_EACH + item->tenant_count;
         item->limit->in_flight = false;
         strbuf_free(&item->handed);
+        strbuf_free(&item->weights);
         if (node->limiter->freeing) {
             continue;
         }
@@ -123,6 +130,7 @@ static void on_done(struct redis_call *call, const int64_t *values, size_t count
             item->limit->retry_at = mono_add_ms(now, FAILED_RETRY_MS);
         } else if (item->op == 'w') {
             window_take_reply(item, mine, call, now);
+            tenants_take_reply(item, mine + ASK_REPLY_EACH);
         } else if (item->op == 's') {
             slots_take_reply(item, mine, call, now);
         } else {
@@ -170,7 +178,7 @@ static void add_item(struct args *args, const struct item *item)
     for (size_t k = 0; k < ASK_NUMBERS; k++) {
         if (item->op == 'w' && k == ASK_NUMBERS - 1) {
             args->args[args->count++] = strbuf_slice(&item->handed);
-            args->args[args->count++] = SLICE("-");
+            args->args[args->count++] = strbuf_slice(&item->weights);
         }
         add_number(args, item->numbers[k]);
     }

@@ -9,6 +9,7 @@
 #include "redis/limiter_private.h"
 
 enum { ASK_NUMBERS = 9, ASK_REPLY_EACH = 6 };
+#define ITEM_WEIGHTS_MAX 2048
 
 /* What is asked for one limit. */
 struct item {
@@ -16,7 +17,9 @@ struct item {
     unsigned version;
     char op; /* as in limiter.lua */
     double numbers[ASK_NUMBERS];
-    struct strbuf handed;
+    struct strbuf handed, weights; /* of a window */
+    struct limit_tenant tenants[LIMIT_TENANTS];
+    size_t tenant_count;
 };
 
 static inline uint64_t ask_clamp(uint64_t value, uint64_t least, uint64_t most)
@@ -42,6 +45,10 @@ bool daily_needs_call(struct limit *limit, struct mono_time now);
 bool window_item(struct limit *limit, struct mono_time now, struct item *item);
 bool slots_item(struct limit *limit, struct mono_time now, struct item *item);
 bool daily_item(struct limit *limit, struct mono_time now, struct item *item);
+
+/* Whose mail waits for a rate, and what the reply says of each. */
+void tenants_tell(struct limit *limit, struct item *item);
+void tenants_take_reply(const struct item *item, const int64_t *values);
 
 /* The numbers of the reply that are about it. */
 void window_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EACH],

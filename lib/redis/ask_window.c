@@ -122,6 +122,7 @@ bool window_item(struct limit *limit, struct mono_time now, struct item *item)
     *item = (struct item){.limit = limit, .version = limit->version, .op = 'w'};
     uint64_t freed = lease_released(&limit->lease, now);
     freed += give_up(limit, now, &item->handed);
+    tenants_tell(limit, item);
     const double numbers[ASK_NUMBERS] = {
         (double)limit->rule.amount,    (double)rate_period(limit),
         (double)++limit->limiter->seq, (double)limit->lease.held,

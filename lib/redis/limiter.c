@@ -206,6 +206,7 @@ static struct limit *limit_create(struct redis_limiter *limiter, struct slice ke
     name_key(limit, key, rule);
     list_init(&limit->waiters);
     list_init(&limit->woken);
+    list_init(&limit->sources);
     limit->wake.run = limit_wake;
     limit->touched = mono_now();
     limit->use_since = limit->touched;
@@ -216,6 +217,7 @@ static struct limit *limit_create(struct redis_limiter *limiter, struct slice ke
 static void limit_free(struct limit *limit)
 {
     CHECK(limit->refs == 0 && list_empty(&limit->waiters) && list_empty(&limit->woken));
+    CHECK(list_empty(&limit->sources));
     wheel_cancel(io_loop_wheel(limit->limiter->loop), &limit->timer);
     io_task_cancel(&limit->wake);
     list_remove(&limit->ask_node);

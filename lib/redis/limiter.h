@@ -67,6 +67,20 @@ struct limit_rule {
     uint64_t burst; /* LIMIT_RATE: most at once behind a pause, within the amount; 0: hardly any */
 };
 
+/* Whose mail waits for a rate. Redis divides a rate among the holders by the sums of their tenants'
+ * weights; the weight of a tenant whose mail waits at several holders counts with an equal part at
+ * each. So each tenant has its part of the rate wherever its mail lies, if a holder divides its own
+ * share by weight times redis_limit_part(). */
+struct limit_tenants;
+struct limit_source {
+    struct list node; /* linked while it is one of a limit's; take it off before the limit is put */
+    /* Adds the tenants whose mail waits, each time before Redis is told. */
+    void (*list)(struct limit_source *source, struct limit_tenants *tenants);
+};
+/* `id` is a hash of the tenant's name, the same on all holders. Beyond 31 of them the lightest
+ * count as one that no other holder has. The second call for an id changes nothing. */
+void limit_tenants_add(struct limit_tenants *tenants, uint64_t id, double weight);
+
 /* A limit by its key ("site:gmail.com:msg", "vip:V1:site:gmail.com:conn"); the same key on all
  * workers is one limit. Created on first use, counted by reference; a rule that differs from the
  * present one replaces it. */
@@ -74,6 +88,14 @@ struct limit;
 struct limit *redis_limit_get(struct redis_limiter *limiter, struct slice key,
                               const struct limit_rule *rule);
 void redis_limit_put(struct limit **limit);
+
+/* Of a rate only. */
+void redis_limit_add_source(struct limit *limit, struct limit_source *source);
+/* How much of the tenant's weight counts here: 1 when its mail waits nowhere else; 0: Redis was not
+ * told of it. */
+double redis_limit_part(const struct limit *limit, uint64_t id);
+/* Rises whenever Redis has said parts anew. */
+uint64_t redis_limit_told(const struct limit *limit);
 
 /* Who waits for several limits at once; lies in the caller's struct, zeroed before its first use
  * but for `ready`. */
@@ -112,6 +134,8 @@ bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *w
  * all. */
 void redis_limits_return(struct redis_limiter *limiter, const struct limit_want *wants,
                          size_t count);
+/* Of a rate: so much in a second. */
+double redis_limit_rate(const struct limit *limit);
 /* The most that can ever be taken at once. */
 uint64_t redis_limit_most(const struct limit *limit);
 /* More slots are in use here than this holder's share, while others wait for one: the owner should
@@ -123,6 +147,9 @@ bool redis_limit_surplus(const struct limit *limit);
  * by redis_limits_left instead of redis_limits_return. */
 void redis_limits_leave(struct redis_limiter *limiter, struct limit *const *limits, size_t count);
 void redis_limits_left(struct redis_limiter *limiter, struct limit *const *limits, size_t count);
+/* Whoever took of it takes nothing for a while (its last connection has ended): what is in hand
+ * goes back at once, unless somebody waits for it. Nothing for slots. */
+void redis_limit_rest(struct limit *limit);
 void redis_limit_wait_cancel(struct redis_limiter *limiter, struct limit_waiter *waiter);
 
 /* The key as it was given, without prefix; lives as long as the limit. */

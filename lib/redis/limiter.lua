@@ -183,6 +183,14 @@ local function weigh(holders)
     return count
 end
 
+-- Each of the weights as it counts here, in thousandths; 0: unknown.
+local function add_weights(reply, weights, counts)
+    for number, weight in string.gmatch(weights, '(%d+):([%d.]+)') do
+        reply[#reply + 1] = counts and math.ceil(tonumber(weight) * 1000 / counts[number]) or 0
+    end
+    return reply
+end
+
 -- entry.share of each, together at most the amount.
 local function divide(holders, amount)
     local sorted, left, weight = {}, amount, 0
@@ -315,7 +323,7 @@ local function window(key, learning, id, amount, interval, seq, held, demand, ne
     local window = read_window(key, width, interval)
     local me = window.me
     if me and seq <= me.seq then
-        return {me.held, 0, 0, me.held, -1, 0}
+        return add_weights({me.held, 0, 0, me.held, -1, 0}, weights)
     end
     if window.fresh and now - id < interval then
         window.began = now
@@ -358,10 +366,7 @@ local function window(key, learning, id, amount, interval, seq, held, demand, ne
     redis.call('HSET', key, 'p', text(window.tat) .. ' ' .. text(window.began))
     redis.call('PEXPIRE', key, text(2 * interval / 1000 + IDLE_MS))
     local reply = {me.held, count, at, target, learning and -1 or math.floor(me.share * 1000), math.ceil(retry)}
-    for number, weight in string.gmatch(weights, '(%d+):([%d.]+)') do
-        reply[#reply + 1] = math.ceil(tonumber(weight) * 1000 / counts[number])
-    end
-    return reply
+    return add_weights(reply, weights, counts)
 end
 
 -- ---- daily caps ----

@@ -33,6 +33,14 @@
 #define LIMITER_STOP_US 1000000
 #define LIMITER_STRANGER_US 60000000 /* the longest wait of one that begins without Redis */
 #define LIMITER_USE_MS 500           /* window in which use is counted */
+#define LIMIT_TENANTS 32             /* told of a limit at most */
+
+struct limit_tenant {
+    uint64_t id;
+    double weight;
+    double part; /* of the weight, that counts here */
+};
+
 struct limit {
     uint32_t magic;
     struct redis_limiter *limiter;
@@ -63,6 +71,10 @@ struct limit {
     uint64_t unreported;          /* taken since the last report */
     uint64_t use_now, use_before; /* taken in this window and the one before */
     struct mono_time use_since;
+    struct list sources;                        /* who can say whose mail waits here */
+    struct limit_tenant tenants[LIMIT_TENANTS]; /* as told last */
+    size_t tenant_count;
+    uint64_t told; /* how often */
 
     /* LIMIT_DAILY */
     int64_t day; /* that the numbers are of; -1: none */

@@ -17,7 +17,7 @@
 /* A timer that comes this late says that we were busy, not that Redis was. */
 #define LATE_US 50000
 #define SHA_LEN 40
-enum { MAX_REPLY = 1024 };
+enum { MAX_REPLY = 2048 };
 
 enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_UP };
 

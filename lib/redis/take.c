@@ -278,6 +278,13 @@ void redis_limits_return(struct redis_limiter *limiter, const struct limit_want 
     }
 }
 
+double redis_limit_rate(const struct limit *limit)
+{
+    CHECK_MAGIC(limit, LIMIT_MAGIC);
+    CHECK(limit->rule.kind == LIMIT_RATE);
+    return (double)limit->rule.amount * 1000.0 / (double)limit->rule.interval_ms;
+}
+
 uint64_t redis_limit_most(const struct limit *limit)
 {
     return limit->rule.kind == LIMIT_SLOTS ? 1 : limit->rule.amount;
@@ -306,6 +313,16 @@ void redis_limits_left(struct redis_limiter *limiter, struct limit *const *limit
         CHECK(limits[i]->leaving > 0);
         limits[i]->leaving--;
         redis_limits_return(limiter, &(struct limit_want){limits[i], 1, NULL}, 1);
+    }
+}
+
+void redis_limit_rest(struct limit *limit)
+{
+    CHECK_MAGIC(limit, LIMIT_MAGIC);
+    if (limit->rule.kind == LIMIT_RATE && limit->lease.held > 0 && limit->on->state == REDIS_UP &&
+        list_empty(&limit->waiters) && list_empty(&limit->woken)) {
+        limit->give_back = true;
+        limit_ask(limit, mono_now());
     }
 }
 

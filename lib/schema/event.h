@@ -23,7 +23,8 @@ enum event_type {
     EVENT_UNSUBSCRIBED,
     EVENT_AUTO_REPLY,
     EVENT_RETURNED,
-    EVENT_LAST = EVENT_RETURNED,
+    EVENT_USAGE,
+    EVENT_LAST = EVENT_USAGE,
 };
 const char *event_type_name(enum event_type type); /* "received" … */
 
@@ -80,6 +81,10 @@ struct event {
     struct slice reason, detail;    /* DROPPED; ADMIN: detail */
     struct slice action, actor;     /* ADMIN */
     struct event_returned returned; /* types BOUNCED_LATE to RETURNED */
+    struct {
+        int64_t since_ms;
+        uint64_t messages, bytes, borrowed;
+    } usage;
 };
 
 /* Appends the encoded event; false: the buffer's maximum. Allocates nothing else; text that is not

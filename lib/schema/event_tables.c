@@ -39,6 +39,7 @@ static const struct wire_rule event_rules[] = {
     [31] = {"unsubscribed", WIRE_KIND_CHILD, 0},
     [32] = {"auto_reply", WIRE_KIND_CHILD, 0},
     [33] = {"returned", WIRE_KIND_CHILD, 0},
+    [34] = {"usage", WIRE_KIND_CHILD, 0},
 };
 const struct wire_table event_table = {event_rules, ARRAY_LEN(event_rules)};
 
@@ -132,6 +133,14 @@ static const struct wire_rule returned_rules[] = {
 };
 const struct wire_table event_returned_table = {returned_rules, ARRAY_LEN(returned_rules)};
 
+static const struct wire_rule usage_rules[] = {
+    [1] = EVENT_RULE("since_ms", WIRE_KIND_INT64, usage.since_ms),
+    [2] = EVENT_RULE("messages", WIRE_KIND_UINT64, usage.messages),
+    [3] = EVENT_RULE("bytes", WIRE_KIND_UINT64, usage.bytes),
+    [4] = EVENT_RULE("borrowed", WIRE_KIND_UINT64, usage.borrowed),
+};
+const struct wire_table event_usage_table = {usage_rules, ARRAY_LEN(usage_rules)};
+
 const struct wire_table *event_what_table(enum event_type type)
 {
     switch (type) {
@@ -143,6 +152,7 @@ const struct wire_table *event_what_table(enum event_type type)
     case EVENT_UNSUBSCRIBED:
     case EVENT_AUTO_REPLY:
     case EVENT_RETURNED: return &event_returned_table;
+    case EVENT_USAGE: return &event_usage_table;
     case EVENT_NONE:
     case EVENT_ATTEMPT:
     case EVENT_DELIVERED:

@@ -110,7 +110,8 @@ static enum suppress_cause cause_of(const struct event *event)
     case EVENT_UNCERTAIN:
     case EVENT_ADMIN:
     case EVENT_AUTO_REPLY:
-    case EVENT_RETURNED: break;
+    case EVENT_RETURNED:
+    case EVENT_USAGE: break;
     }
     return SUPPRESS_CAUSE_NONE;
 }

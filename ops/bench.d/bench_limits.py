@@ -16,6 +16,7 @@ CASES = (
     ("700/10s", "max-msg-rate: 700/10s\n", 700, 10, 40),
     ("30/min", "max-msg-rate: 30/m\n", 30, 60, 180),
     ("5 connections", "max-smtp-out: 5\n", 5, None, 20),
+    ("100/s with 5 connections", "max-msg-rate: 100/s\nmax-smtp-out: 5\n", 100, 1, 40),
 )
 LATENCY_MS = 20
 
@@ -82,7 +83,7 @@ def measure(stack, say, number, workers):
         time.sleep(0.5)
         most = most_connections(stack, number)
         row.update(use=round(len(counted) / lasted / (limit * 1000 / LATENCY_MS), 3), most=most, over=round(max(0, most - limit) / limit, 3))
-    say(f"  {name:16}{row['per_second']:>9.1f}/s   use {100 * row['use']:5.1f} %   most {row['most']:>5} of {limit:<5} over {100 * row['over']:.1f} %")
+    say(f"  {name:26}{row['per_second']:>9.1f}/s   use {100 * row['use']:5.1f} %   most {row['most']:>5} of {limit:<5} over {100 * row['over']:.1f} %")
     return row
 
 

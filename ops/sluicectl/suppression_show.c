@@ -274,7 +274,8 @@ static bool is_of_history(const struct event *event, struct slice given, struct 
     case EVENT_DEFERRED:
     case EVENT_UNCERTAIN:
     case EVENT_AUTO_REPLY:
-    case EVENT_RETURNED: break;
+    case EVENT_RETURNED:
+    case EVENT_USAGE: break;
     }
     return false;
 }

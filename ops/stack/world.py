@@ -90,8 +90,8 @@ bouncer:
 
 
 def sluice_config(world, stack, vips, sim_port, smtp_port, default_site=DEFAULT_SITE, producer="",
-                  bouncer_port=None):
-    """`bouncer_port`: mail gets signed return paths, and what comes back is taken there."""
+                  bouncer_port=None, tenants=""):
+    """`bouncer_port`: mail gets signed return paths, and what comes back is taken there. `tenants`: further ones."""
     text = f"""\
 kafka:
   bootstrap-servers: {stack.bootstrap}
@@ -116,6 +116,7 @@ vips:
 tenants:
   - {{name: demo, rate: 1000000/h, pools: [shared]}}
   - {{name: careful, pools: [shared], bounce-to-sender: true}}
+{_indent(tenants, 2)}\
 streams:
   - {{name: tx, class: transactional, pool: shared, on-uncertain: hold}}   # what broke at the last moment is kept, not sent again
   - {{name: bulk, class: bulk, pool: shared, on-uncertain: hold{", verp: true" if bouncer_port else ""}}}

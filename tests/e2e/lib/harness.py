@@ -92,7 +92,7 @@ class Arena:
     """The stack, its account of everything that was ever sent, and short words for what tests do."""
 
     def __init__(self, name, build, world, *, workers=1, vips=2, producer=False, default_site=FAST_DEFAULTS, extra_config="",
-                 producer_config="", seed=1):
+                 producer_config="", tenants="", seed=1):
         self.name = name
         self.folder = os.path.join(ROOT, "build", "e2e", name)
         stop_left_over(self.folder)
@@ -107,6 +107,7 @@ class Arena:
         self.default_site = default_site
         self.extra_config = extra_config
         self.producer_config = producer_config
+        self.tenants = tenants
         self.seed = seed
         self.closers = []
         self.events = None
@@ -126,7 +127,7 @@ class Arena:
         stack.start_redis()
         stack.start_dns(zones(self.world))
         text = sluice_config(self.world, stack, self.vips, self.sim_port, self.smtp_port or 1, default_site=self.default_site,
-                             producer=self.producer_config)
+                             producer=self.producer_config, tenants=self.tenants)
         stack.write_config(text + self.extra_config)
         stack.create_topics()
         make_certificate(stack.path("cert.pem"), stack.path("key.pem"))

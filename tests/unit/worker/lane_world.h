@@ -12,6 +12,7 @@
 #include "worker/session.h"
 #include "worker/worker.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "schema/headers.h"
 #include "unit/cmocka_all.h"
@@ -37,14 +38,31 @@ static struct {
     size_t choked_after;           /* … after so many; 0: never so */
     bool hold_sessions;            /* they stay as they are */
     const struct session *surplus; /* its slot is wanted by others */
+    uint64_t used, borrowed;       /* messages, as told by events of usage */
 } world;
+
+static inline void note_usage(struct slice value)
+{
+    struct arena *arena = arena_create(1024, 65536);
+    struct event event;
+    struct fault fault;
+    assert_true(event_decode(value, arena, &event, &fault));
+    assert_int_equal(event.type, EVENT_USAGE);
+    world.used += event.usage.messages;
+    world.borrowed += event.usage.borrowed;
+    arena_free(&arena);
+}
 
 bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_record_out *record,
                          struct fault *fault)
 {
     (void)producer;
     (void)fault;
-    world.deliveries[world.count++] = record->delivery;
+    if (record->delivery == NULL) {
+        note_usage(record->value);
+    } else {
+        world.deliveries[world.count++] = record->delivery;
+    }
     return true;
 }
 
@@ -131,8 +149,9 @@ struct outbox *intake_outbox(struct intake *intake)
 struct limit {
     char key[64];
     bool slots; /* else it is used up, and the test fills it again */
-    struct list waiters, woken;
+    struct list waiters, woken, sources;
     uint64_t amount, used;
+    unsigned rested;
     struct io_task wake;
 };
 
@@ -193,6 +212,7 @@ struct limit *redis_limit_get(struct redis_limiter *limiter, struct slice key,
         memcpy(limit->key, name, sizeof(name));
         list_init(&limit->waiters);
         list_init(&limit->woken);
+        list_init(&limit->sources);
     }
     return limit;
 }
@@ -200,6 +220,46 @@ struct limit *redis_limit_get(struct redis_limiter *limiter, struct slice key,
 void redis_limit_put(struct limit **limit)
 {
     *limit = NULL;
+}
+
+void redis_limit_add_source(struct limit *limit, struct limit_source *source)
+{
+    list_push_back(&limit->sources, &source->node);
+}
+
+/* Who has told of mail that waits, in the order of telling. */
+struct limit_tenants {
+    uint64_t ids[8];
+    size_t count;
+};
+
+void limit_tenants_add(struct limit_tenants *tenants, uint64_t id, double weight)
+{
+    assert_true(weight > 0 && tenants->count < ARRAY_LEN(tenants->ids));
+    tenants->ids[tenants->count++] = id;
+}
+
+/* Of the tenant "far" mail waits at three more workers. */
+double redis_limit_part(const struct limit *limit, uint64_t id)
+{
+    (void)limit;
+    return id == hash_stable(SLICE("far")) ? 0.25 : 1;
+}
+
+void redis_limit_rest(struct limit *limit)
+{
+    limit->rested++;
+}
+
+uint64_t redis_limit_told(const struct limit *limit)
+{
+    (void)limit;
+    return 1;
+}
+
+double redis_limit_rate(const struct limit *limit)
+{
+    return (double)limit->amount;
 }
 
 uint64_t redis_limit_most(const struct limit *limit)
@@ -218,6 +278,7 @@ bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *w
             mine->turn == NULL && (!list_empty(&limit->waiters) || !list_empty(&limit->woken));
         if (behind || limit->used + wants[i].n > limit->amount) {
             mine->turn = NULL;
+            mine->blocking = limit;
             list_push_back(&limit->waiters, &mine->node);
             pump(limit);
             return false;

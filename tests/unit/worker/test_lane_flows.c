@@ -162,6 +162,48 @@ static void a_tenants_backlog_is_spilled_by_its_own_rate(void **state)
     }
 }
 
+/* Told is whose mail waits; a tenant whose mail waits at four workers has a fourth of its weight
+ * here, and what one has beyond its own part of the rate is borrowed. When no session is left the
+ * rate is the others'. */
+static void tenants_share_a_scarce_rate(void **state)
+{
+    int far = 0;
+    (void)state;
+    world.hold_sessions = true;
+    site.max_connections_per_lane = 1;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 1, 1000, NULL);
+    struct lane *lane = NULL;
+    for (int i = 0; i < 60; i++) {
+        tenant = i % 2 == 0 ? "far" : "near";
+        lane = push("v1");
+    }
+    struct limit *limit = lane->bounds.items[0].limit;
+    struct limit_source *source = CONTAINER_OF(limit->sources.next, struct limit_source, node);
+    struct limit_tenants told = {.count = 0};
+    source->list(source, &told);
+    assert_int_equal(told.count, 2);
+    io_loop_turn(loop);
+    ready(world.opened[0]);
+    for (int i = 0; i < 20; i++) {
+        rest(world.opened[0]);
+        assert_int_equal(world.opened[0]->state, SESSION_THROTTLED);
+        limit->used--;
+        pump(limit);
+        io_loop_turn(loop);
+        far += slice_eq(world.opened[0]->mail->message.tenant, SLICE("far")) ? 1 : 0;
+    }
+    assert_in_range(far, 3, 5);
+    /* In two seconds: one of two contracts that count alike, of one a second. */
+    fair_tick(lane, mono_add_ms(lane->fair.looked, 2000));
+    fair_account(lane, reporter_usage(shard.reporter));
+    usage_tell(reporter_usage(shard.reporter), wall_now());
+    assert_int_equal(world.used, 20);
+    assert_in_range(world.borrowed, 16, 18);
+    assert_int_equal(limit->rested, 0);
+    session_close(world.opened[0]);
+    assert_int_equal(limit->rested, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +213,7 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_tenants_backlog_is_spilled_by_its_own_rate, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(tenants_share_a_scarce_rate, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

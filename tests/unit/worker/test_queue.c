@@ -20,7 +20,7 @@ static void fill(struct queue *queue, const char *tenant, enum config_class klas
                  uint32_t weight)
 {
     for (int i = 0; i < count; i++) {
-        queue_push(queue, mail_of(tenant, klass, 1), weight);
+        queue_push(queue, mail_of(tenant, klass, 1), weight * QUEUE_WEIGHT_ONE);
     }
 }
 
@@ -41,7 +41,7 @@ static void first_come_first_served_within_a_tenant(void **state)
     queue_init(&queue);
     for (size_t i = 0; i < 5; i++) {
         mails[i] = mail_of("a", CONFIG_CLASS_BULK, 1);
-        queue_push(&queue, mails[i], 1);
+        queue_push(&queue, mails[i], QUEUE_WEIGHT_ONE);
     }
     for (size_t i = 0; i < 5; i++) {
         assert_ptr_equal(queue_peek(&queue), mails[i]);
@@ -95,6 +95,62 @@ static void tenants_share_by_weight(void **state)
     drain(&queue);
 }
 
+static uint32_t third_of_c(void *owner, struct slice name)
+{
+    (void)owner;
+    return name.ptr[0] == 'c' ? QUEUE_WEIGHT_ONE / 3 : QUEUE_WEIGHT_ONE;
+}
+
+/* Part of a weight counts, too, and a new weight at once. */
+static void weights_may_change_and_be_less_than_one(void **state)
+{
+    struct queue queue;
+    int taken[3] = {0};
+    (void)state;
+    queue_init(&queue);
+    fill(&queue, "a", CONFIG_CLASS_BULK, 900, 5);
+    fill(&queue, "c", CONFIG_CLASS_BULK, 900, 5);
+    queue_weigh(&queue, third_of_c, NULL);
+    for (int i = 0; i < 800; i++) {
+        struct mail *mail = queue_take(&queue);
+        taken[mail->message.tenant.ptr[0] - 'a']++;
+        mem_free(mail);
+    }
+    assert_in_range(taken[0], 598, 602);
+    assert_in_range(taken[2], 198, 202);
+    drain(&queue);
+}
+
+struct seen {
+    int count;
+};
+
+static void see(void *owner, struct slice name, const struct mail *first)
+{
+    struct seen *seen = owner;
+    assert_true(slice_eq(name, first->message.tenant));
+    seen->count++;
+}
+
+static void tenants_that_can_send_are_listed(void **state)
+{
+    struct queue queue;
+    struct seen seen = {0};
+    (void)state;
+    queue_init(&queue);
+    fill(&queue, "a", CONFIG_CLASS_BULK, 2, 1);
+    fill(&queue, "b", CONFIG_CLASS_TRANSACTIONAL, 2, 1);
+    struct queue_flow *flow =
+        queue_push(&queue, mail_of("c", CONFIG_CLASS_BULK, 1), QUEUE_WEIGHT_ONE);
+    queue_foreach_tenant(&queue, see, &seen);
+    assert_int_equal(seen.count, 3);
+    queue_park(&queue, flow);
+    queue_foreach_tenant(&queue, see, &seen);
+    assert_int_equal(seen.count, 5);
+    queue_unpark(&queue, flow);
+    drain(&queue);
+}
+
 /* A tenant whose mails have many recipients gets no more recipients than one whose mails have one.
  */
 static void recipients_are_what_counts(void **state)
@@ -104,7 +160,7 @@ static void recipients_are_what_counts(void **state)
     (void)state;
     queue_init(&queue);
     for (int i = 0; i < 500; i++) {
-        queue_push(&queue, mail_of("a", CONFIG_CLASS_BULK, 10), 1);
+        queue_push(&queue, mail_of("a", CONFIG_CLASS_BULK, 10), QUEUE_WEIGHT_ONE);
     }
     fill(&queue, "b", CONFIG_CLASS_BULK, 5000, 1);
     for (int i = 0; i < 1100; i++) {
@@ -124,7 +180,7 @@ static void what_comes_back_is_next(void **state)
     fill(&queue, "a", CONFIG_CLASS_BULK, 3, 1);
     fill(&queue, "b", CONFIG_CLASS_BULK, 3, 1);
     struct mail *mail = queue_take(&queue);
-    queue_push_front(&queue, mail, 1);
+    queue_push_front(&queue, mail, QUEUE_WEIGHT_ONE);
     assert_ptr_equal(queue_peek(&queue), mail);
     assert_int_equal(queue.length, 6);
     drain(&queue);
@@ -138,7 +194,7 @@ static void spilling_takes_the_youngest_of_the_longest(void **state)
     fill(&queue, "small", CONFIG_CLASS_BULK, 2, 1);
     fill(&queue, "large", CONFIG_CLASS_BULK, 9, 1);
     struct mail *youngest = mail_of("large", CONFIG_CLASS_BULK, 1);
-    queue_push(&queue, youngest, 1);
+    queue_push(&queue, youngest, QUEUE_WEIGHT_ONE);
     fill(&queue, "small", CONFIG_CLASS_TRANSACTIONAL, 20, 1);
     struct mail *mail = queue_take_last(&queue);
     assert_ptr_equal(mail, youngest);
@@ -160,10 +216,10 @@ static void campaigns_of_a_tenant_in_turn(void **state)
     (void)state;
     queue_init(&queue);
     for (int i = 0; i < 1000; i++) {
-        queue_push(&queue, campaign_mail("a", "large"), 1);
+        queue_push(&queue, campaign_mail("a", "large"), QUEUE_WEIGHT_ONE);
     }
     for (int i = 0; i < 10; i++) {
-        queue_push(&queue, campaign_mail("a", "small"), 1);
+        queue_push(&queue, campaign_mail("a", "small"), QUEUE_WEIGHT_ONE);
     }
     for (int i = 0; i < 20; i++) {
         struct mail *mail = queue_take(&queue);
@@ -192,10 +248,10 @@ static void what_is_parked_keeps_nobody_back(void **state)
     list_init(&out);
     queue.flow_gone = note_gone;
     flows_gone = 0;
-    queue_push(&queue, campaign_mail("a", "x"), 1);
-    queue_push(&queue, campaign_mail("a", "x"), 1);
-    queue_push(&queue, campaign_mail("a", "y"), 1);
-    queue_push(&queue, campaign_mail("b", "x"), 1);
+    queue_push(&queue, campaign_mail("a", "x"), QUEUE_WEIGHT_ONE);
+    queue_push(&queue, campaign_mail("a", "x"), QUEUE_WEIGHT_ONE);
+    queue_push(&queue, campaign_mail("a", "y"), QUEUE_WEIGHT_ONE);
+    queue_push(&queue, campaign_mail("b", "x"), QUEUE_WEIGHT_ONE);
     struct queue_flow *flow = queue_flow_in_turn(&queue);
     assert_true(slice_eq(queue_first(flow)->message.campaign, SLICE("x")));
     queue_park(&queue, flow);
@@ -210,7 +266,7 @@ static void what_is_parked_keeps_nobody_back(void **state)
     assert_null(queue_peek(&queue));
     assert_null(queue_take_last(&queue));
     struct mail *late = campaign_mail("a", "x");
-    queue_push(&queue, late, 1); /* it waits with the others */
+    queue_push(&queue, late, QUEUE_WEIGHT_ONE); /* it waits with the others */
     assert_null(queue_peek(&queue));
     assert_ptr_equal(queue_take_last_of(&queue, flow), late);
     mem_free(late);
@@ -283,7 +339,7 @@ static void nothing_is_lost_in_a_random_run(void **state)
                 mail = mail_of(tenants[random_below(4)], (enum config_class)random_below(2),
                                1 + random_below(9));
                 mail->message.campaign = slice_cstr(campaigns[random_below(3)]);
-                queue_push(&queue, mail, 1 + random_below(7));
+                queue_push(&queue, mail, (1 + random_below(7)) * QUEUE_WEIGHT_ONE);
                 in++;
             }
             break;
@@ -292,7 +348,7 @@ static void nothing_is_lost_in_a_random_run(void **state)
             assert_ptr_equal(queue_take(&queue), mail);
             assert_int_equal(mail == NULL, none);
             if (mail != NULL && random_below(4) == 0) {
-                queue_push_front(&queue, mail, 1);
+                queue_push_front(&queue, mail, QUEUE_WEIGHT_ONE);
             } else if (mail != NULL) {
                 assert_false(list_linked(&mail->node));
                 mem_free(mail);
@@ -325,6 +381,8 @@ int main(void)
         cmocka_unit_test(first_come_first_served_within_a_tenant),
         cmocka_unit_test(transactional_first_with_a_floor_for_bulk),
         cmocka_unit_test(tenants_share_by_weight),
+        cmocka_unit_test(weights_may_change_and_be_less_than_one),
+        cmocka_unit_test(tenants_that_can_send_are_listed),
         cmocka_unit_test(recipients_are_what_counts),
         cmocka_unit_test(what_comes_back_is_next),
         cmocka_unit_test(spilling_takes_the_youngest_of_the_longest),
