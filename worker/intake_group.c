@@ -207,7 +207,7 @@ static void group_failed(void *owner, const struct fault *fault)
 {
     struct intake *intake = owner;
     CHECK_MAGIC(intake, INTAKE_MAGIC);
-    log_error("group-failed", "reason=\"%s\"", fault->text);
+    log_error("group-failed", "name=%s reason=\"%s\"", intake->worker->name, fault->text);
     intake->failed = fault->kind == FAULT_FATAL;
 }
 

@@ -37,22 +37,33 @@ void kafka_consumer_options_default(struct kafka_consumer_options *options)
     };
 }
 
-bool consumer_tell_fatal(struct kafka_consumer *consumer)
+void consumer_fail(struct kafka_consumer *consumer, const struct fault *fault)
 {
-    char text[256] = "the assignment failed";
-    rd_kafka_resp_err_t error = rd_kafka_fatal_error(consumer->rk, text, sizeof(text));
+    char reason[FAULT_TEXT_MAX];
     if (consumer->failed) {
-        return true;
+        return;
     }
     consumer->failed = true;
     claim_revoked(consumer);
-    struct fault fault;
-    fault_set(&fault, FAULT_FATAL, (int)error, "Kafka consumer: %s", text);
-    log_error("consumer-failed", "reason=\"%s\"", fault.text);
+    log_error("consumer-failed", "reason=%s",
+              log_quote(reason, sizeof(reason), slice_cstr(fault->text)));
     if (!consumer->closing && consumer->ops->failed != NULL) {
-        consumer->ops->failed(consumer->owner, &fault);
+        consumer->ops->failed(consumer->owner, fault);
     }
-    return true;
+}
+
+void consumer_tell_fatal(struct kafka_consumer *consumer)
+{
+    char text[256] = "the assignment failed";
+    struct fault fault;
+    rd_kafka_resp_err_t error = rd_kafka_fatal_error(consumer->rk, text, sizeof(text));
+    if (error == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID && !consumer->closing) {
+        claim_revoked(consumer);
+        recover_fenced(consumer);
+        return;
+    }
+    fault_set(&fault, FAULT_FATAL, (int)error, "Kafka consumer: %s", text);
+    consumer_fail(consumer, &fault);
 }
 
 static void tell_error(struct kafka_consumer *consumer, rd_kafka_resp_err_t error, const char *text)
@@ -219,7 +230,8 @@ bool kafka_consumer_commit(struct kafka_consumer *consumer, int timeout_ms, stru
 
 /* The broker gives a static member that comes again what it had, whatever it subscribes to now:
  * with other topics it is another member. */
-static void set_instance(struct kafka_conf *builder, const struct kafka_consumer_options *options)
+static void set_instance(struct kafka_conf *builder, const struct kafka_consumer_options *options,
+                         struct consumer_recover *recover)
 {
     struct strbuf id;
     uint64_t topics = 0;
@@ -232,6 +244,7 @@ static void set_instance(struct kafka_conf *builder, const struct kafka_consumer
     strbuf_init(&id, INSTANCE_ID_MAX);
     if (strbuf_addf(&id, "%s-%016" PRIx64, options->group_instance_id, topics)) {
         kafka_conf_must(builder, "group.instance.id", id.ptr);
+        recover->instance_id = mem_strdup(id.ptr);
     } else {
         builder->failed = true;
         fault_set(builder->fault, FAULT_INVALID, 0,
@@ -266,7 +279,7 @@ static rd_kafka_t *create_client(const struct kafka_properties *properties,
         kafka_conf_must_int(&builder, "heartbeat.interval.ms", heartbeat_ms);
     }
     kafka_conf_must(&builder, "group.id", options->group_id);
-    set_instance(&builder, options);
+    set_instance(&builder, options, &consumer->recover);
     kafka_conf_must(&builder, "partition.assignment.strategy", "range");
     kafka_conf_must(&builder, "enable.auto.commit", "false");
     kafka_conf_must(&builder, "enable.auto.offset.store", "false");
@@ -277,21 +290,78 @@ static rd_kafka_t *create_client(const struct kafka_properties *properties,
     rd_kafka_conf_set_rebalance_cb(builder.conf, consumer_rebalance);
     rd_kafka_conf_set_offset_commit_cb(builder.conf, commit_done);
     rd_kafka_conf_set_error_cb(builder.conf, error_called);
+    consumer->conf = rd_kafka_conf_dup(builder.conf);
     return kafka_conf_create_client(&builder, RD_KAFKA_CONSUMER);
+}
+
+rd_kafka_t *consumer_client_new(const struct kafka_consumer *consumer, struct fault *fault)
+{
+    char why[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_dup(consumer->conf);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
+    if (rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        fault_set(fault, FAULT_TEMPORARY, 0, "Kafka client: %s", why);
+    }
+    return rk;
+}
+
+static void notify_queue(const struct kafka_consumer *consumer, rd_kafka_queue_t *queue)
+{
+    static const uint64_t one = 1;
+    if (consumer->event_fd >= 0) {
+        rd_kafka_queue_io_event_enable(queue, consumer->event_fd, &one, sizeof(one));
+    }
+}
+
+static void notify_queues(const struct kafka_consumer *consumer)
+{
+    rd_kafka_queue_t *own = rd_kafka_queue_get_consumer(consumer->rk);
+    notify_queue(consumer, own);
+    rd_kafka_queue_destroy(own);
+    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
+        notify_queue(consumer, consumer->queues[i].queue);
+    }
+    notify_queue(consumer, consumer->claim.answers);
+    notify_queue(consumer, consumer->recover.answers);
+}
+
+void consumer_queues_open(struct kafka_consumer *consumer)
+{
+    rd_kafka_poll_set_consumer(consumer->rk);
+    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
+        consumer->queues[i].queue = rd_kafka_queue_new(consumer->rk);
+    }
+    consumer->claim.answers = rd_kafka_queue_new(consumer->rk);
+    consumer->recover.answers = rd_kafka_queue_new(consumer->rk);
+    notify_queues(consumer);
+}
+
+/* What waits in them is not read. */
+void consumer_queues_close(struct kafka_consumer *consumer)
+{
+    rd_kafka_message_t *message;
+    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
+        while ((message = rd_kafka_consume_queue(consumer->queues[i].queue, 0)) != NULL) {
+            rd_kafka_message_destroy(message);
+        }
+        rd_kafka_queue_destroy(consumer->queues[i].queue);
+    }
+    rd_kafka_queue_destroy(consumer->claim.answers);
+    rd_kafka_queue_destroy(consumer->recover.answers);
 }
 
 static void release(struct kafka_consumer *consumer)
 {
-    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
-        if (consumer->queues[i].queue != NULL) {
-            rd_kafka_queue_destroy(consumer->queues[i].queue);
-        }
-    }
-    claim_close(consumer);
     if (consumer->rk != NULL) {
+        consumer_queues_close(consumer);
         rd_kafka_destroy(consumer->rk);
     }
+    if (consumer->conf != NULL) {
+        rd_kafka_conf_destroy(consumer->conf);
+    }
     claim_release(consumer);
+    recover_release(consumer);
     for (size_t t = 0; t < consumer->topic_count; t++) {
         struct kafka_topic *topic = &consumer->topics[t];
         for (size_t p = 0; p < topic->partition_count; p++) {
@@ -309,7 +379,7 @@ static void release(struct kafka_consumer *consumer)
     mem_free(consumer);
 }
 
-static bool subscribe(struct kafka_consumer *consumer, struct fault *fault)
+bool consumer_subscribe(struct kafka_consumer *consumer, struct fault *fault)
 {
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)consumer->topic_count);
@@ -332,7 +402,7 @@ struct kafka_consumer *kafka_consumer_create(const struct kafka_properties *prop
     consumer->owner = owner;
     consumer->event_fd = -1;
     consumer->commit_interval_ms = options->commit_interval_ms;
-    consumer->is_static = options->group_instance_id != NULL;
+    recover_init(consumer, options);
     consumer->topics = mem_calloc(options->subscription_count + 1, sizeof(*consumer->topics));
     for (size_t i = 0; i < options->subscription_count; i++) {
         const struct kafka_subscription *one = &options->subscriptions[i];
@@ -348,12 +418,9 @@ struct kafka_consumer *kafka_consumer_create(const struct kafka_properties *prop
         release(consumer);
         return NULL;
     }
-    rd_kafka_poll_set_consumer(consumer->rk);
-    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
-        consumer->queues[i].queue = rd_kafka_queue_new(consumer->rk);
-    }
+    consumer_queues_open(consumer);
     claim_init(consumer, options);
-    if (!subscribe(consumer, fault)) {
+    if (!consumer_subscribe(consumer, fault)) {
         consumer->closing = true;
         release(consumer);
         return NULL;
@@ -394,31 +461,18 @@ void kafka_consumer_free(struct kafka_consumer **pointer)
         consumer->pending = NULL;
         rd_kafka_assign(consumer->rk, NULL);
     }
-    if (consumer->is_static) {
+    if (consumer->recover.name != NULL) {
         leave_group(consumer);
     }
     rd_kafka_consumer_close(consumer->rk); /* revokes: commits from there */
-    rd_kafka_message_t *message;
-    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
-        while ((message = rd_kafka_consume_queue(consumer->queues[i].queue, 0)) != NULL) {
-            rd_kafka_message_destroy(message);
-        }
-    }
     release(consumer);
 }
 
 void kafka_consumer_notify(struct kafka_consumer *consumer, int event_fd)
 {
     CHECK_MAGIC(consumer, CONSUMER_MAGIC);
-    static const uint64_t one = 1;
     consumer->event_fd = event_fd;
-    rd_kafka_queue_t *own = rd_kafka_queue_get_consumer(consumer->rk);
-    rd_kafka_queue_io_event_enable(own, event_fd, &one, sizeof(one));
-    rd_kafka_queue_destroy(own);
-    for (size_t i = 0; i < KAFKA_SOURCES; i++) {
-        rd_kafka_queue_io_event_enable(consumer->queues[i].queue, event_fd, &one, sizeof(one));
-    }
-    rd_kafka_queue_io_event_enable(consumer->claim.answers, event_fd, &one, sizeof(one));
+    notify_queues(consumer);
 }
 
 void kafka_consumer_serve(struct kafka_consumer *consumer, struct mono_time now)

@@ -104,9 +104,10 @@ struct kafka_consumer_options {
     const char *client_id;
     /* Static membership: a process of that name which dies and comes again within the session
      * time-out, subscribed to the same topics, goes on with its partitions, and the others notice
-     * nothing. If the former one lives
-     * still, it is fenced: its partitions are lost, and it fails for good (FAULT_FATAL). NULL:
-     * dynamic membership. */
+     * nothing. If the former one lives still, it is fenced: its partitions are lost, and when the
+     * other is seen to live, it fails for good (FAULT_FATAL). Fenced though no other has the name,
+     * by brokers that have forgotten its last id, it joins again by itself. NULL: dynamic
+     * membership. */
     const char *group_instance_id;
     const struct kafka_subscription *subscriptions;
     size_t subscription_count;
@@ -192,5 +193,7 @@ void kafka_consumer_stop_intake(struct kafka_consumer *consumer);
 /* How often librdkafka itself had to be paused because much was held back (what it had fetched is
  * fetched again): a metric. */
 uint64_t kafka_consumer_pauses(const struct kafka_consumer *consumer);
+/* How often a static member had to join anew with another client, fenced or unheard. */
+uint64_t kafka_consumer_recoveries(const struct kafka_consumer *consumer);
 
 #endif

@@ -12,7 +12,10 @@
  * it is taken once, when partitions are given, and looked at.
  *
  * Contact is a commit of offset 0 to a partition that nobody reads, each second: it cannot undo
- * what a burst commits, whichever comes first.
+ * what a burst commits, whichever comes first. While the coordinator is away librdkafka keeps such
+ * a commit for as long as a session, and sends it with the member id of then: none, if our session
+ * ended meanwhile, which the coordinator takes for another holder of our name and fences us. So no
+ * more than two are ever under way: what is kept is over soon after our session.
  */
 #include "kafka/consumer_private.h"
 
@@ -26,6 +29,7 @@
 #define ASK_RETRY_MS 50
 #define LOWEST_TIMEOUT_MS 1000
 #define PULSE_MS 1000
+#define PULSES_OPEN_MAX 2
 #define LOOK_MS 200
 
 /* How rd_kafka_consumer_group_metadata_write() begins: this, then the generation (int32_t). */
@@ -36,19 +40,10 @@ void claim_init(struct kafka_consumer *consumer, const struct kafka_consumer_opt
 {
     struct consumer_claim *claim = &consumer->claim;
     claim->group_id = mem_strdup(options->group_id);
-    claim->answers = rd_kafka_queue_new(consumer->rk);
     claim->contact_topic =
         options->contact_topic == NULL ? NULL : mem_strdup(options->contact_topic);
     claim->contact_partition = options->contact_partition;
     claim->session_timeout_ms = options->session_timeout_ms;
-}
-
-void claim_close(struct kafka_consumer *consumer)
-{
-    if (consumer->claim.answers != NULL) {
-        rd_kafka_queue_destroy(consumer->claim.answers);
-        consumer->claim.answers = NULL;
-    }
 }
 
 void claim_release(struct kafka_consumer *consumer)
@@ -99,6 +94,7 @@ static void generation_take(struct kafka_consumer *consumer)
     generation_drop(claim);
     claim->generation_number++;
     claim->next_pulse = mono_now();
+    claim->pulses_open = 0;
     claim->generation = generation_read(consumer, &claim->generation_size);
     if (claim->generation != NULL && !is_member(claim->generation, claim->generation_size)) {
         generation_drop(claim);
@@ -168,6 +164,7 @@ static void pulse_send(struct kafka_consumer *consumer, struct mono_time now)
     struct consumer_claim *claim = &consumer->claim;
     claim->next_pulse = mono_add_ms(now, PULSE_MS);
     uintptr_t number = ++claim->pulse;
+    claim->pulses_open++;
     claim->pulses[number % CONTACT_PULSES].sent_us = mono_now().us;
     claim->pulses[number % CONTACT_PULSES].generation_number = claim->generation_number;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
@@ -186,6 +183,9 @@ static void pulse_answered(struct kafka_consumer *consumer, rd_kafka_event_t *ev
         return; /* its place was taken since */
     }
     uint64_t generation_number = claim->pulses[number % CONTACT_PULSES].generation_number;
+    if (claim->generation_number == generation_number) {
+        claim->pulses_open--;
+    }
     rd_kafka_resp_err_t error = rd_kafka_event_error(event);
     const rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && list->cnt == 1) {
@@ -436,7 +436,7 @@ void claim_serve(struct kafka_consumer *consumer, struct mono_time now)
         generation_look(consumer, now);
     }
     if (claim->generation != NULL && claim->contact_topic != NULL &&
-        !mono_before(now, claim->next_pulse)) {
+        claim->pulses_open < PULSES_OPEN_MAX && !mono_before(now, claim->next_pulse)) {
         pulse_send(consumer, now);
     }
 }

@@ -240,6 +240,7 @@ void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
     struct kafka_consumer *consumer = opaque;
     CHECK_MAGIC(consumer, CONSUMER_MAGIC);
     drop_pending(consumer);
+    recover_settled(consumer, event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS);
     if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !consumer->closing) {
         consumer->pending = rd_kafka_topic_partition_list_copy(partitions);
         if (consumer_claims(consumer) && partitions->cnt > 0) {
@@ -328,6 +329,12 @@ void consumer_group_serve(struct kafka_consumer *consumer, struct mono_time now)
         lose_all(consumer);
         return;
     }
+    if (consumer->recover.phase != RECOVER_NONE) {
+        lose_all(consumer);
+        recover_serve(consumer, now);
+        return;
+    }
+    recover_serve(consumer, now);
     if (mono_before(now, consumer->pending_retry)) {
         return;
     }

@@ -1,8 +1,8 @@
 /*
- * The consumer's inside. Four files share it: consumer.c (life, service, commits),
+ * The consumer's inside. Five files share it: consumer.c (life, service, commits),
  * consumer_group.c (rebalances, where a partition starts), consumer_claim.c (claim mode: what is
- * given, contact with the group), consumer_take.c (records, tickets, holding partitions back). All
- * on the consumer's one thread.
+ * given, contact with the group), consumer_take.c (records, tickets, holding partitions back),
+ * consumer_recover.c (a new client for a static member). All on the consumer's one thread.
  */
 #ifndef SLUICE_KAFKA_CONSUMER_PRIVATE_H
 #define SLUICE_KAFKA_CONSUMER_PRIVATE_H
@@ -85,7 +85,8 @@ struct consumer_claim {
     int32_t contact_partition;
     int session_timeout_ms;
     struct mono_time next_pulse, next_look;
-    uintptr_t pulse; /* number of the last one */
+    uintptr_t pulse;      /* number of the last one */
+    unsigned pulses_open; /* of this generation, without an answer */
     struct {
         int64_t sent_us;
         uint64_t generation_number;
@@ -93,9 +94,39 @@ struct consumer_claim {
     atomic_llong contact_us;
 };
 
+enum recover_phase {
+    RECOVER_NONE,
+    RECOVER_FENCED,  /* all is lost; the client is to be replaced */
+    RECOVER_ASKING,  /* who holds our name; the new client is no member yet */
+    RECOVER_UNHEARD, /* the client is to be replaced, and to join at once */
+};
+
+#define RECOVER_IDS 16
+
+/* Only used by static members, `name`. */
+struct consumer_recover {
+    enum recover_phase phase;
+    char *name, *instance_id; /* the owner's, and as the group has it */
+    char *ids[RECOVER_IDS];   /* that the group knew us by, the last ones */
+    size_t id_next;
+    struct mono_time next_look;
+    rd_kafka_queue_t *answers; /* to the question who the members are */
+    bool is_asked;
+    uintptr_t asking; /* number of the question */
+    struct mono_time asked, ask_at;
+    bool is_stranger; /* an id that we never had holds our name */
+    struct mono_time stranger_since;
+    bool is_settled; /* the group has told what is ours, and has not taken it away since */
+    struct mono_time unsettled_since; /* or: the brokers did not answer since */
+    int patience_times;
+    struct list retired; /* former clients */
+    uint64_t count;
+};
+
 struct kafka_consumer {
     uint32_t magic;
     rd_kafka_t *rk;
+    rd_kafka_conf_t *conf; /* for another one */
     const struct kafka_consumer_ops *ops;
     void *owner;
     struct kafka_topic *topics;
@@ -113,12 +144,12 @@ struct kafka_consumer {
     struct mono_time next_commit;
     bool commit_in_flight;
     struct mono_time commit_expires; /* the one in flight is not waited for any longer */
-    bool is_static;                  /* member with a name that outlives the process */
     bool stopped;                    /* hands out no more */
     bool closing;                    /* the owner is not called any more */
     bool failed;                     /* fatal was told */
     int event_fd;
     struct consumer_claim claim;
+    struct consumer_recover recover;
     struct kafka_log_limit error_limit, commit_limit;
 };
 
@@ -130,12 +161,19 @@ static inline bool consumer_claims(const struct kafka_consumer *consumer)
 struct kafka_topic *consumer_topic(struct kafka_consumer *consumer, const char *name);
 /* Made when it is new. */
 struct kafka_partition *consumer_partition(struct kafka_topic *topic, int32_t id);
-bool consumer_tell_fatal(struct kafka_consumer *consumer);
+void consumer_tell_fatal(struct kafka_consumer *consumer);
 
 /* consumer.c: errors that librdkafka hands over as a message. */
 void consumer_error(struct kafka_consumer *consumer, const rd_kafka_message_t *message);
 /* Commits what moved and waits. */
 bool consumer_commit_sync(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault);
+/* The consumer is of no use any more: told once. */
+void consumer_fail(struct kafka_consumer *consumer, const struct fault *fault);
+/* A client like the present one, its queues, and its joining the group. */
+rd_kafka_t *consumer_client_new(const struct kafka_consumer *consumer, struct fault *fault);
+void consumer_queues_open(struct kafka_consumer *consumer);
+void consumer_queues_close(struct kafka_consumer *consumer);
+bool consumer_subscribe(struct kafka_consumer *consumer, struct fault *fault);
 
 /* consumer_group.c */
 void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
@@ -150,8 +188,7 @@ void consumer_assign(struct kafka_consumer *consumer, rd_kafka_topic_partition_l
 
 /* consumer_claim.c */
 void claim_init(struct kafka_consumer *consumer, const struct kafka_consumer_options *options);
-/* Before and after librdkafka's consumer is destroyed. */
-void claim_close(struct kafka_consumer *consumer);
+/* After librdkafka's consumer was destroyed. */
 void claim_release(struct kafka_consumer *consumer);
 /* `pending` was given by the group. */
 void claim_given(struct kafka_consumer *consumer);
@@ -164,6 +201,16 @@ void claim_serve(struct kafka_consumer *consumer, struct mono_time now);
 rd_kafka_consumer_group_metadata_t *claim_generation(const struct kafka_consumer *consumer,
                                                      uint64_t *number);
 void claim_generation_gone(struct kafka_consumer *consumer, uint64_t generation_number);
+
+/* consumer_recover.c */
+void recover_init(struct kafka_consumer *consumer, const struct kafka_consumer_options *options);
+/* After librdkafka's consumer was destroyed, and when all records were freed. */
+void recover_release(struct kafka_consumer *consumer);
+/* Another has our name, as the group says. What is ours is to be lost before recover_serve(). */
+void recover_fenced(struct kafka_consumer *consumer);
+/* The group has told what is ours, or has taken it away. */
+void recover_settled(struct kafka_consumer *consumer, bool is_settled);
+void recover_serve(struct kafka_consumer *consumer, struct mono_time now);
 
 /* consumer_take.c */
 void consumer_stash_drop(struct kafka_partition *partition);

@@ -1,6 +1,7 @@
 /*
- * Members that die: one comes again under its name, one does not, one leaves, one is doubled. Those
- * that are killed run in processes of their own.
+ * Members that die: one comes again under its name, one does not, one leaves, one is doubled. And
+ * members that the group does not know any more, or does not answer. Those that are killed run in
+ * processes of their own.
  */
 #include "tests/kafka/live_claim.h"
 
@@ -206,7 +207,14 @@ static void test_restart_leaves(void **state)
     mem_free(second);
 }
 
-/* A second one of its name comes while it lives: it has lost everything and is told so. */
+static void serve_both(struct live_member *one, struct live_member *other)
+{
+    live_member_serve(one);
+    live_member_serve(other);
+}
+
+/* A second one of its name comes while it lives: it has lost everything, and fails when the other
+ * is seen to live. That one is not disturbed. */
 static void test_restart_doubled(void **state)
 {
     (void)state;
@@ -222,13 +230,20 @@ static void test_restart_doubled(void **state)
     live_member_wait_assigned(latter);
     assert_int_equal(latter->mine_count, 4);
     assert_int_equal(latter->given[0].committed, 1);
-    while (former->failed_calls == 0 || former->revoked_calls == 0) {
-        live_member_serve(former);
-        live_member_serve(latter);
+    while (former->revoked_calls == 0) {
+        serve_both(former, latter);
     }
     assert_int_equal(former->lost_calls, 1);
+    assert_int_equal(former->failed_calls, 0);
+    assert_false(live_member_submit(former, 2, 2)); /* it cannot claim anything */
+    while (former->failed_calls == 0) {
+        serve_both(former, latter);
+        assert_int_equal(kafka_consumer_contact_us(former->consumer), 0);
+    }
     assert_int_equal(former->failure.kind, FAULT_FATAL);
-    assert_int_equal(kafka_consumer_contact_us(former->consumer), 0);
+    assert_non_null(strstr(former->failure.text, "name \"a\""));
+    assert_int_equal(former->assigned_calls, 1);
+    assert_int_equal(latter->revoked_calls, 0);
     assert_true(live_member_submit(latter, 3, 3));
     assert_int_equal(live_member_result(latter), KAFKA_BURST_COMMITTED);
     live_member_close(former);
@@ -239,12 +254,179 @@ static void test_restart_doubled(void **state)
     mem_free(latter);
 }
 
+/* The second one of its name is dead already: it joins again when that one's session is over. A
+ * record of before is held all the time. */
+static void test_restart_double_dies(void **state)
+{
+    (void)state;
+    char prefix[32];
+    struct process process;
+    struct kafka_record record;
+    live_make_topics(prefix, 2);
+    live_send_numbers(live_topic(prefix, "q.tx"), 0, 0, 10);
+    struct live_member *member = mem_zalloc(sizeof(*member));
+    live_member_open_static(member, prefix, "a", 6000);
+    live_member_wait_assigned(member);
+    while (!kafka_consumer_take(member->consumer, KAFKA_SOURCE_TX, &record)) {
+        live_member_serve(member);
+    }
+    struct kafka_ticket ticket = kafka_record_ticket(&record);
+    assert_true(kafka_ticket_valid(&ticket));
+    spawn_member(&process, prefix, "a", "6000");
+    wait_process(&process, member, 4);
+    kill_member(&process);
+    while (member->lost_calls == 0) {
+        live_member_serve(member);
+    }
+    assert_false(kafka_ticket_valid(&ticket));
+    struct mono_time lost = mono_now();
+    live_member_wait_assigned(member);
+    print_message("name free again: assigned after %" PRId64 " ms\n",
+                  mono_since_us(mono_now(), lost) / 1000);
+    assert_int_equal(kafka_consumer_recoveries(member->consumer), 1);
+    assert_int_equal(member->failed_calls, 0);
+    assert_int_equal(live_number(&record), 0); /* its memory is good still */
+    assert_false(kafka_ticket_valid(&ticket));
+    kafka_ticket_complete(member->consumer, ticket); /* to nothing */
+    kafka_record_free(&record);
+    while (!kafka_consumer_take(member->consumer, KAFKA_SOURCE_TX, &record)) {
+        live_member_serve(member);
+    }
+    assert_int_equal(live_number(&record), 0);
+    kafka_record_free(&record);
+    do { /* aborted once: the other has had its transactional id, too */
+        assert_true(live_member_submit(member, 1, 0));
+    } while (live_member_result(member) == KAFKA_BURST_ABORTED);
+    assert_int_equal(member->result, KAFKA_BURST_COMMITTED);
+    live_member_close(member);
+    mem_free(member);
+}
+
+static void run(const char *program, const char *first, const char *from, const char *to)
+{
+    char words[4][600];
+    char *args[5] = {words[0], words[1], words[2], words[3], NULL};
+    pid_t pid;
+    int status;
+    snprintf(words[0], sizeof(words[0]), "%s", program);
+    snprintf(words[1], sizeof(words[1]), "%s", first);
+    snprintf(words[2], sizeof(words[2]), "%s/%s", getenv("SLUICE_KAFKA_DIR"), from);
+    snprintf(words[3], sizeof(words[3]), "%s/%s", getenv("SLUICE_KAFKA_DIR"), to);
+    assert_int_equal(posix_spawnp(&pid, program, NULL, NULL, args, environ), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* The broker is away for a little longer than the session: nothing of before fences the member. */
+static void test_restart_away(void **state)
+{
+    (void)state;
+    char prefix[32];
+    live_make_topics(prefix, 2);
+    struct live_member *member = mem_zalloc(sizeof(*member));
+    live_member_open_static(member, prefix, "a", 6000);
+    live_member_wait_assigned(member);
+    while (kafka_consumer_contact_us(member->consumer) == 0) {
+        live_member_serve(member);
+    }
+    live_broker("stop");
+    while (member->lost_calls == 0) {
+        live_member_serve(member);
+    }
+    struct mono_time end = mono_add_ms(mono_now(), 2000);
+    while (mono_before(mono_now(), end)) {
+        live_member_serve(member);
+    }
+    live_broker("start");
+    live_member_wait_assigned(member);
+    assert_int_equal(kafka_consumer_recoveries(member->consumer), 0);
+    assert_int_equal(member->failed_calls, 0);
+    while (kafka_consumer_contact_us(member->consumer) == 0) {
+        live_member_serve(member);
+    }
+    live_member_close(member);
+    mem_free(member);
+}
+
+/* The broker has forgotten the member's last id and knows one before it, as when it is killed
+ * before the group was written: it fences its only holder, who joins again. */
+static void test_restart_forgotten(void **state)
+{
+    (void)state;
+    char prefix[32];
+    live_make_topics(prefix, 2);
+    struct live_member *member = mem_zalloc(sizeof(*member));
+    live_member_open_static(member, prefix, "a", 20000);
+    live_member_wait_assigned(member);
+    live_broker("stop");
+    run("cp", "-aT", "data", "early");
+    while (member->lost_calls == 0) { /* its session is over: it is given another id */
+        live_member_serve(member);
+    }
+    live_broker("start");
+    live_member_wait_assigned(member);
+    uint64_t recoveries = kafka_consumer_recoveries(member->consumer);
+    int lost_calls = member->lost_calls;
+    live_broker("stop");
+    run("mv", "-T", "data", "late");
+    run("mv", "-T", "early", "data");
+    live_broker("start");
+    struct mono_time back = mono_now();
+    while (member->lost_calls == lost_calls) {
+        live_member_serve(member);
+    }
+    live_member_wait_assigned(member);
+    print_message("fenced by a broker that forgot: assigned %" PRId64 " ms after it was back\n",
+                  mono_since_us(mono_now(), back) / 1000);
+    assert_int_equal(kafka_consumer_recoveries(member->consumer), recoveries + 1);
+    assert_int_equal(member->failed_calls, 0);
+    assert_int_equal(member->mine_count, 4);
+    assert_true(live_member_submit(member, 1, 1));
+    assert_int_equal(live_member_result(member), KAFKA_BURST_COMMITTED);
+    live_member_close(member);
+    mem_free(member);
+}
+
+/* The group's answer does not come, because it waits for one who is stopped: it joins anew, and is
+ * assigned once there is an answer. */
+static void test_restart_unheard(void **state)
+{
+    (void)state;
+    char prefix[32];
+    struct process process;
+    live_make_topics(prefix, 2);
+    struct live_member *idle = mem_zalloc(sizeof(*idle));
+    char elsewhere[32];
+    live_make_topics(elsewhere, 1);
+    live_member_open(idle, elsewhere, "idle", NULL);
+    spawn_member(&process, prefix, "b", "90000");
+    wait_process(&process, idle, 4);
+    assert_int_equal(kill(process.pid, SIGSTOP), 0);
+    struct live_member *member = mem_zalloc(sizeof(*member));
+    live_member_open_static(member, prefix, "a", 6000);
+    while (kafka_consumer_recoveries(member->consumer) == 0) {
+        live_member_serve(member);
+        assert_false(member->assigned);
+    }
+    assert_int_equal(kill(process.pid, SIGCONT), 0);
+    wait_process(&process, member, 2);
+    wait_assigned_all(member, 2);
+    assert_int_equal(member->failed_calls, 0);
+    kill_member(&process);
+    live_member_close(member);
+    live_member_close(idle);
+    mem_free(member);
+    mem_free(idle);
+}
+
 int live_restart_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_restart),         cmocka_unit_test(test_restart_alone),
         cmocka_unit_test(test_restart_never),   cmocka_unit_test(test_restart_leaves),
-        cmocka_unit_test(test_restart_doubled),
+        cmocka_unit_test(test_restart_doubled), cmocka_unit_test(test_restart_double_dies),
+        cmocka_unit_test(test_restart_away),    cmocka_unit_test(test_restart_forgotten),
+        cmocka_unit_test(test_restart_unheard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
