@@ -178,7 +178,11 @@ class Cluster:
                     bouncer.wanted = bouncer.wanted and not ended
                 if ended:
                     self.problem(f"{bouncer.name} ended by itself", bouncer.name)
-                    self.start_bouncer(bouncer)
+                    try:
+                        self.start_bouncer(bouncer)
+                    except StackError as error:
+                        self.problem(str(error), bouncer.name)
+                        bouncer.wanted = True  # again at the next look
 
     # ---- bouncers ----
 
