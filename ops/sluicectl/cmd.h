@@ -14,5 +14,6 @@ int cmd_publish(int argc, char **argv);
 int cmd_suppression(int argc, char **argv);
 int cmd_topics(int argc, char **argv);
 int cmd_uncertain(int argc, char **argv);
+int cmd_unsubscribe(int argc, char **argv);
 
 #endif

@@ -20,6 +20,9 @@ static const struct command commands[] = {
     {"uncertain",
      "uncertain list|resend|drop --config FILE   what may or may not have been delivered",
      cmd_uncertain},
+    {"unsubscribe",
+     "unsubscribe --config FILE --tenant NAME ADDRESS…   List-Unsubscribe fields to be signed",
+     cmd_unsubscribe},
 };
 
 int main(int argc, char **argv)
