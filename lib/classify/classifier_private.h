@@ -15,6 +15,8 @@
 #define CLASSIFIER_MAGIC 0xc1a551f1u
 #define SCRATCH_MAGIC 0xc1a55c7au
 
+#define PATTERN_FLAGS (HS_FLAG_CASELESS | HS_FLAG_DOTALL | HS_FLAG_SINGLEMATCH)
+
 #define CLASSIFY_MATCHES_MAX 256 /* patterns that match one text; more are left out */
 #define CLASSIFY_CACHE_SLOTS 2048
 
@@ -78,6 +80,9 @@ bool classifier_compile(struct classifier *classifier, struct fault *fault);
  */
 bool pack_write(const struct classifier *classifier, FILE *out);
 hs_database_t *pack_open(const struct ruleset *set);
+
+/* Equal for equal patterns, flags and vectorscan: under which a compiled file may be kept. */
+uint64_t pack_key(const struct ruleset *set);
 
 /* Makes the scratch fit; a no-op unless the classifier is another one. False: no memory, run
  * without patterns. */

@@ -5,8 +5,6 @@
 
 #include <pthread.h>
 
-#define PATTERN_FLAGS (HS_FLAG_CASELESS | HS_FLAG_DOTALL | HS_FLAG_SINGLEMATCH)
-
 /* One database, compiled by a thread of its own. */
 struct part {
     const struct ruleset *set;

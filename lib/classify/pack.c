@@ -5,6 +5,8 @@
  */
 #include "classify/classifier_private.h"
 
+#include "base/hash.h"
+
 #include <stdlib.h>
 
 #define PACK_MAGIC 0x31627273u /* "srb1" */
@@ -14,6 +16,18 @@ struct pack_head {
     uint32_t patterns;
     uint64_t hash;
 };
+
+uint64_t pack_key(const struct ruleset *set)
+{
+    uint64_t key = set->built_in_hash;
+    for (size_t i = 0; i < set->pattern_count; i++) {
+        const struct pattern *pattern = &set->patterns[i];
+        if (pattern->serial != PATTERN_NO_SERIAL) {
+            key = hash_sip(slice_cstr(pattern->text), key, pattern->serial);
+        }
+    }
+    return hash_sip(slice_cstr(hs_version()), key, PATTERN_FLAGS);
+}
 
 bool pack_write(const struct classifier *classifier, FILE *out)
 {

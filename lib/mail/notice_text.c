@@ -279,6 +279,11 @@ static bool ends_reply(struct slice line, uint16_t code)
         slice_starts_with_nocase(line, SLICE("Giving up on")) || notice_is_blank(line)) {
         return true;
     }
+    /* Transcripts with the time in front of each line (MDaemon), and what ends them. */
+    if (slice_find(line, SLICE(": --> ")) >= 0 || slice_find(line, SLICE(": <-- ")) >= 0 ||
+        slice_starts_with(line, SLICE("--- "))) {
+        return true;
+    }
     size_t at = 0;
     uint16_t other = status_find_code(line, &at);
     return other != 0 && at == 0 && other != code;

@@ -406,12 +406,34 @@ static void test_people(void **state)
     }
 }
 
+/* A transcript with the time in front of each line: the reply is one line of it. */
+static void test_transcript(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_create(65536, RETURNED_ARENA_MAX);
+    struct returned_mail mail;
+    read_one(arena,
+             DAEMON "Subject: Permanent Delivery Failure\n\n"
+                    "The attached message had PERMANENT fatal delivery errors!\n\n"
+                    "Failed address: ann@example.org\n\n--- Session Transcript ---\n"
+                    " Mon 2024-01-01 00:00:01: --> RCPT To:<ann@example.org>\n"
+                    " Mon 2024-01-01 00:00:02: <-- 550 no such user here\n"
+                    " Mon 2024-01-01 00:00:02: --> QUIT\n--- End Transcript ---\n\n"
+                    ": Message contains [1] file attachments\n",
+             &mail);
+    assert_int_equal(mail.recipient_count, 1);
+    assert_true(slice_eq(mail.recipients[0].address, SLICE("ann@example.org")));
+    assert_true(slice_eq(mail.recipients[0].text, SLICE("550 no such user here")));
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_samples),
         cmocka_unit_test(test_originals),
         cmocka_unit_test(test_people),
+        cmocka_unit_test(test_transcript),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
