@@ -25,7 +25,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define ASK_TIMEOUT_MS 2000
 #define ASK_RETRY_MS 50
 #define LOWEST_TIMEOUT_MS 1000
 #define PULSE_MS 1000
@@ -212,14 +211,14 @@ static void pulse_answered(struct kafka_consumer *consumer, rd_kafka_event_t *ev
     }
 }
 
-static void ask(struct kafka_consumer *consumer, struct mono_time now)
+static void ask(struct kafka_consumer *consumer)
 {
     struct consumer_claim *claim = &consumer->claim;
     rd_kafka_ListConsumerGroupOffsets_t *group =
         rd_kafka_ListConsumerGroupOffsets_new(claim->group_id, NULL);
     rd_kafka_AdminOptions_t *options =
         rd_kafka_AdminOptions_new(consumer->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    rd_kafka_AdminOptions_set_request_timeout(options, ASK_TIMEOUT_MS, NULL, 0);
+    rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_ASK_TIMEOUT_MS, NULL, 0);
     rd_kafka_error_t *error =
         rd_kafka_AdminOptions_set_require_stable_offsets(options, claim->settled);
     CHECK(error == NULL);
@@ -229,7 +228,6 @@ static void ask(struct kafka_consumer *consumer, struct mono_time now)
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_ListConsumerGroupOffsets_destroy(group);
     claim->phase = CLAIM_ASKED;
-    claim->asked = now;
 }
 
 static void ask_later(struct kafka_consumer *consumer, const char *why)
@@ -400,7 +398,7 @@ void claim_given(struct kafka_consumer *consumer)
     rd_kafka_topic_partition_list_t *nothing = rd_kafka_topic_partition_list_new(1);
     rd_kafka_assign(consumer->rk, nothing);
     rd_kafka_topic_partition_list_destroy(nothing);
-    ask(consumer, mono_now());
+    ask(consumer);
 }
 
 void claim_given_back(struct kafka_consumer *consumer)
@@ -425,12 +423,8 @@ void claim_serve(struct kafka_consumer *consumer, struct mono_time now)
         }
         rd_kafka_event_destroy(event);
     }
-    if (claim->phase == CLAIM_ASKED &&
-        mono_since_us(now, claim->asked) > (int64_t)(ASK_TIMEOUT_MS + 1000) * 1000) {
-        ask_later(consumer, "no answer");
-    }
     if (claim->phase == CLAIM_ASK && !mono_before(now, claim->ask_at)) {
-        ask(consumer, now);
+        ask(consumer);
     }
     if (claim->generation != NULL && !mono_before(now, claim->next_look)) {
         generation_look(consumer, now);
@@ -446,7 +440,7 @@ void kafka_consumer_look(struct kafka_consumer *consumer)
     CHECK_MAGIC(consumer, CONSUMER_MAGIC);
     if (consumer->claim.phase == CLAIM_TOLD) {
         consumer->claim.settled = true;
-        ask(consumer, mono_now());
+        ask(consumer);
     }
 }
 

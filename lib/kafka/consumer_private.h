@@ -18,6 +18,10 @@
 
 #define CONSUMER_MAGIC 0x6b636f6eu
 #define PARTITION_MAGIC 0x6b706172u
+/* Of a question to the group's coordinator: as long as the option may be. When such a question
+ * times out before the coordinator is found, librdkafka (2.0.2) aborts the process as soon as it is
+ * found (its issue 4605). One that is under way when the brokers come back is answered then. */
+#define KAFKA_ASK_TIMEOUT_MS (3600 * 1000)
 
 /* One per partition that was ever assigned; lives as long as the consumer, so that a late ticket
  * points at something. */
@@ -71,8 +75,7 @@ struct consumer_claim {
     enum claim_phase phase;
     bool settled;
     struct mono_time ask_at; /* not before */
-    struct mono_time asked;
-    uintptr_t asking; /* number of the question: the answer to an earlier one is dropped */
+    uintptr_t asking;        /* number of the question: the answer to an earlier one is dropped */
     char *group_id;
     rd_kafka_queue_t *answers; /* to questions and pulses */
     /* The generation that the present assignment came with, as librdkafka writes it; NULL: none, or

@@ -25,8 +25,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define ASK_TIMEOUT_MS 2000
-#define ASK_LATE_MS (ASK_TIMEOUT_MS + 1000)
+#define ASK_LATE_MS 3000 /* an answer after that says that the brokers were away */
 #define ASK_AGAIN_MS 200
 #define LOOK_MS 200
 #define STRANGER_EXTRA_MS 3000 /* beside two sessions: a rebalance that it takes part in */
@@ -107,7 +106,7 @@ static void ask(struct kafka_consumer *consumer, struct mono_time now)
     const char *group = consumer->claim.group_id;
     rd_kafka_AdminOptions_t *options =
         rd_kafka_AdminOptions_new(consumer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
-    rd_kafka_AdminOptions_set_request_timeout(options, ASK_TIMEOUT_MS, NULL, 0);
+    rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_ASK_TIMEOUT_MS, NULL, 0);
     rd_kafka_AdminOptions_set_opaque(
         options, (void *)++recover->asking); /* NOLINT(performance-no-int-to-ptr): a number */
     rd_kafka_DescribeConsumerGroups(consumer->rk, &group, 1, options, recover->answers);
@@ -183,7 +182,8 @@ static void answered(struct kafka_consumer *consumer, rd_kafka_event_t *event, s
     }
     recover->is_asked = false;
     recover->ask_at = mono_add_ms(now, ASK_AGAIN_MS);
-    bool known = find_holder(consumer, event, &holder);
+    bool late = mono_since_us(now, recover->asked) > (int64_t)ASK_LATE_MS * 1000;
+    bool known = find_holder(consumer, event, &holder) && !late;
     if (recover->phase == RECOVER_NONE) { /* unheard */
         if (known && !recover->is_settled) {
             recover->phase = RECOVER_UNHEARD;
@@ -207,11 +207,6 @@ static void serve_answers(struct kafka_consumer *consumer, struct mono_time now)
             answered(consumer, event, now);
         }
         rd_kafka_event_destroy(event);
-    }
-    if (recover->is_asked && mono_since_us(now, recover->asked) > (int64_t)ASK_LATE_MS * 1000) {
-        recover->is_asked = false;
-        recover->is_stranger = false;
-        recover->unsettled_since = now;
     }
 }
 
