@@ -61,8 +61,7 @@ static double measured_rate(const struct lane *lane, struct mono_time now)
     return rate > 0.01 ? rate : 0.01;
 }
 
-/* What it is expected to send in a second; 0: nothing is known against it. */
-static double expected_rate(const struct lane *lane, struct mono_time now)
+double lane_rate(const struct lane *lane, struct mono_time now)
 {
     double limited = limited_rate(lane);
     double rate = measured_rate(lane, now);
@@ -82,7 +81,7 @@ static size_t capacity_at(const struct lane *lane, double rate)
 
 size_t lane_capacity(const struct lane *lane, struct mono_time now)
 {
-    return capacity_at(lane, expected_rate(lane, now));
+    return capacity_at(lane, lane_rate(lane, now));
 }
 
 /* Mails that are sent at that rate until what is spilled now can come back. */
@@ -115,7 +114,7 @@ static void spill_at(struct lane *lane, struct mail *mail, double rate, size_t a
  * mails come back spread over that hour, rather than after days or never. */
 static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
 {
-    double rate = expected_rate(lane, now);
+    double rate = lane_rate(lane, now);
     bool certain = limited_rate(lane) > 0 && rate == limited_rate(lane);
     if (!certain && lane->spill_until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
         lane->spill_until_ms = 0;
@@ -340,7 +339,7 @@ static void spill_older(struct lane *lane, struct mono_time now)
     list_init(&older);
     queue_extract_before(&lane->queue, mono_add_ms(now, -2 * LANE_MAX_WAIT_MS), 0, &older);
     queue_extract_before(&lane->queue, mono_add_ms(now, -LANE_MAX_WAIT_MS),
-                         lane_keep(lane, expected_rate(lane, now)), &older);
+                         lane_keep(lane, lane_rate(lane, now)), &older);
     while ((node = list_pop_front(&older)) != NULL) {
         spill(lane, CONTAINER_OF(node, struct mail, node), now);
     }

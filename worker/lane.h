@@ -116,6 +116,8 @@ void lane_kick(struct lane *lane);
 
 /* Whose limits hold for the lane's mail; VIP, tenant, campaign and stream are left empty. */
 void lane_subject(const struct lane *lane, struct config_subject *subject);
+/* Mails a second that it is expected to send; 0: nothing is known against it. */
+double lane_rate(const struct lane *lane, struct mono_time now);
 /* Mails that the lane may hold before it spills, beside those that are parked: 60 s of its rate, at
  * least 64; SIZE_MAX while nothing is known against it. */
 size_t lane_capacity(const struct lane *lane, struct mono_time now);

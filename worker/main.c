@@ -3,6 +3,7 @@
  * signal, drains.
  */
 #include "worker/classify.h"
+#include "worker/control.h"
 #include "worker/intake.h"
 #include "worker/report.h"
 #include "worker/shard.h"
@@ -307,7 +308,9 @@ static int serve(struct worker *worker, const char *config_path, const sigset_t 
     log_info("started", "name=%s threads=%u vips=%zu", worker->name, worker->shard_count,
              worker->vip_count);
     report_admin(worker, "worker-started", SLUICE_VERSION);
+    struct control *control = control_start(worker);
     log_info("stopping", "signal=%d", wait_signal(worker, config_path, signals));
+    control_stop(&control);
     intake_drain(worker->intake);
     pthread_join(intake, &drained);
     for (uint32_t i = 0; i < worker->shard_count; i++) {

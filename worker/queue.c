@@ -296,6 +296,21 @@ void queue_foreach_tenant(const struct queue *queue,
     }
 }
 
+void queue_foreach_flow(const struct queue *queue,
+                        void (*found)(void *owner, const struct queue_flow *flow), void *owner)
+{
+    for (size_t i = 0; i < QUEUE_CLASSES; i++) {
+        list_foreach (node, &queue->classes[i].active) {
+            list_foreach (flow, &CONTAINER_OF(node, struct queue_tenant, node)->flows) {
+                found(owner, CONTAINER_OF(flow, struct queue_flow, node));
+            }
+        }
+    }
+    list_foreach (node, &queue->parked) {
+        found(owner, CONTAINER_OF(node, struct queue_flow, node));
+    }
+}
+
 void queue_weigh(struct queue *queue, uint32_t (*weight)(void *owner, struct slice name),
                  void *owner)
 {

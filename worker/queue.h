@@ -74,6 +74,9 @@ struct mail *queue_take(struct queue *queue);
 void queue_foreach_tenant(const struct queue *queue,
                           void (*found)(void *owner, struct slice name, const struct mail *first),
                           void *owner);
+/* Calls `found` for each flow, those that are parked last. */
+void queue_foreach_flow(const struct queue *queue,
+                        void (*found)(void *owner, const struct queue_flow *flow), void *owner);
 /* Asks for the weight of every tenant that has mail that is ready. */
 void queue_weigh(struct queue *queue, uint32_t (*weight)(void *owner, struct slice name),
                  void *owner);

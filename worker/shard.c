@@ -4,6 +4,7 @@
 #include "worker/lane.h"
 #include "worker/route.h"
 #include "worker/session.h"
+#include "worker/why.h"
 #include "worker/worker.h"
 
 #include "base/log.h"
@@ -21,6 +22,7 @@ struct request {
     struct mail_post post;
     enum shard_request_kind kind;
     int64_t value;
+    uint64_t about; /* WHY */
 };
 
 /* Nothing more is begun of it here. */
@@ -206,7 +208,9 @@ static void do_request(struct shard *shard, struct request *request)
         answer_when_safe(shard, request);
         break;
     case SHARD_CUT: cut_sessions(shard); break;
+    case SHARD_WHY: why_answer(shard, (uint64_t)request->value, request->about); break;
     case SHARD_HOLDERS:
+        shard->holders = (unsigned)request->value;
         if (shard->limiter != NULL) {
             redis_limiter_set_holders(shard->limiter, (unsigned)request->value);
         }
@@ -464,11 +468,23 @@ void shard_post(struct shard *shard, struct mail *mail)
     mailbox_post(shard->mailbox, &mail->post.letter);
 }
 
-void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value)
+static void post_request(struct shard *shard, enum shard_request_kind kind, int64_t value,
+                         uint64_t about)
 {
     struct request *request = mem_zalloc(sizeof(*request));
     request->kind = kind;
     request->value = value;
+    request->about = about;
     request->post.kind = MAIL_LETTER_REQUEST;
     mailbox_post(shard->mailbox, &request->post.letter);
+}
+
+void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value)
+{
+    post_request(shard, kind, value, 0);
+}
+
+void shard_ask_why(struct shard *shard, uint64_t number, uint64_t about)
+{
+    post_request(shard, SHARD_WHY, (int64_t)number, about);
 }

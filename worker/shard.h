@@ -44,6 +44,7 @@ struct shard {
     struct mono_time choked_since;
     bool choked_told;
     bool draining;
+    unsigned holders; /* shards in the cluster, as far as known */
 };
 
 /* Asks a shard for something, from any thread. */
@@ -56,6 +57,7 @@ enum shard_request_kind {
     SHARD_CUT,     /* end the sessions whose mail is in flight */
     SHARD_STOP,    /* close sessions, leave the loop */
     SHARD_HOLDERS, /* number of lease holders has changed */
+    SHARD_WHY,     /* tell why mail waits (worker/why.h): shard_ask_why() */
 };
 
 struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *fault);
@@ -80,6 +82,7 @@ void shard_return(struct mail *mail);
 void shard_hand_over(struct shard *shard, struct shard *to, struct mail *mail);
 /* Any thread. `value`: the number of holders; of what is answered a number that comes back. */
 void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value);
+void shard_ask_why(struct shard *shard, uint64_t number, uint64_t about);
 
 /* Comes to the intake thread (intake_answer) when the request has been dealt with and everything
  * that the shard's journal had said by then is on Kafka; behind all mails that the shard had sent

@@ -48,6 +48,7 @@ void worker_name_topics(struct worker *worker)
 {
     const char *prefix = worker->config->kafka.prefix;
     struct worker_topics *topics = &worker->topics;
+    snprintf(topics->control, sizeof(topics->control), "%scontrol", prefix);
     snprintf(topics->log, sizeof(topics->log), "%slog", prefix);
     snprintf(topics->bounces, sizeof(topics->bounces), "%sbounces", prefix);
     snprintf(topics->facts, sizeof(topics->facts), "%sfacts", prefix);

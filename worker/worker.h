@@ -25,6 +25,7 @@ struct worker_vip {
 
 /* Names of topics with the prefix, made once. */
 struct worker_topics {
+    char control[KAFKA_TOPIC_NAME_MAX + 1];
     char log[KAFKA_TOPIC_NAME_MAX + 1];
     char bounces[KAFKA_TOPIC_NAME_MAX + 1];
     char facts[KAFKA_TOPIC_NAME_MAX + 1];

@@ -15,5 +15,6 @@ int cmd_suppression(int argc, char **argv);
 int cmd_topics(int argc, char **argv);
 int cmd_uncertain(int argc, char **argv);
 int cmd_unsubscribe(int argc, char **argv);
+int cmd_why(int argc, char **argv);
 
 #endif

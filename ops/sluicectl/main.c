@@ -7,6 +7,7 @@ static const struct command commands[] = {
     {"bounces", "bounces top --config FILE [--by site] …   what is refused most, and why",
      cmd_bounces},
     {"config", "config check FILE             check a configuration file", cmd_config},
+    {"eta", "eta --config FILE …               by when the backlog will have been sent", cmd_why},
     {"explain", "explain limits --config FILE …    which limits hold for a site, VIP and tenant",
      cmd_explain},
     {"log", "log --config FILE [--follow] …   print events as JSON lines", cmd_log},
@@ -23,6 +24,7 @@ static const struct command commands[] = {
     {"unsubscribe",
      "unsubscribe --config FILE --tenant NAME ADDRESS…   List-Unsubscribe fields to be signed",
      cmd_unsubscribe},
+    {"why", "why --config FILE … [MESSAGE-ID]  what mail waits for, and until when", cmd_why},
 };
 
 int main(int argc, char **argv)

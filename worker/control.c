@@ -1,0 +1,108 @@
+#include "worker/control.h"
+
+#include "worker/shard.h"
+#include "worker/worker.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "kafka/reader.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#define POLL_MS 100
+#define RETRY_MS 2000
+#define MESSAGE_ID_MAX 200
+
+struct control {
+    struct worker *worker;
+    pthread_t thread;
+    atomic_bool ending;
+};
+
+bool control_question(struct slice value, uint64_t *number, struct slice *message_id)
+{
+    struct slice first = slice_cut(&value, ' ');
+    *message_id = value;
+    return slice_to_u64(first, number) && *number != 0 && value.len <= MESSAGE_ID_MAX &&
+           !slice_has_control(value);
+}
+
+static void ask(const struct worker *worker, const struct kafka_reader_record *record)
+{
+    uint64_t number;
+    struct slice id;
+    if (!slice_eq(record->key, SLICE("why")) || !control_question(record->value, &number, &id)) {
+        return;
+    }
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        shard_ask_why(worker->shards[i], number, id.len > 0 ? hash_stable(id) : 0);
+    }
+}
+
+static void pause_ms(struct control *control, int ms)
+{
+    const struct timespec step = {0, POLL_MS * 1000000L};
+    for (int waited = 0; waited < ms && !atomic_load(&control->ending); waited += POLL_MS) {
+        (void)nanosleep(&step, NULL);
+    }
+}
+
+/* Until the end, or a failure. */
+static void follow(struct control *control, struct kafka_reader *reader)
+{
+    struct kafka_reader_record record;
+    struct fault fault;
+    while (!atomic_load(&control->ending)) {
+        switch (kafka_reader_next(reader, POLL_MS, &record, &fault)) {
+        case KAFKA_READ_RECORD: ask(control->worker, &record); break;
+        case KAFKA_READ_NONE:
+        case KAFKA_READ_END: break;
+        case KAFKA_READ_FAILED: return;
+        }
+    }
+}
+
+static void *run(void *argument)
+{
+    struct control *control = argument;
+    const struct worker *worker = control->worker;
+    const char *topic = worker->topics.control;
+    struct kafka_properties properties;
+    struct kafka_property *items = worker_properties(worker->config, &properties);
+    while (!atomic_load(&control->ending)) {
+        struct fault fault;
+        struct kafka_reader *reader = kafka_reader_create(&properties, &topic, 1, -1, &fault);
+        if (reader != NULL) {
+            follow(control, reader);
+        } else {
+            char quoted[FAULT_TEXT_MAX];
+            log_debug("control-unread", "reason=%s",
+                      log_quote(quoted, sizeof(quoted), slice_cstr(fault.text)));
+        }
+        kafka_reader_free(&reader);
+        pause_ms(control, RETRY_MS);
+    }
+    mem_free(items);
+    return NULL;
+}
+
+struct control *control_start(struct worker *worker)
+{
+    struct control *control = mem_zalloc(sizeof(*control));
+    control->worker = worker;
+    atomic_init(&control->ending, false);
+    CHECK(pthread_create(&control->thread, NULL, run, control) == 0);
+    return control;
+}
+
+void control_stop(struct control **handle)
+{
+    struct control *control = *handle;
+    atomic_store(&control->ending, true);
+    pthread_join(control->thread, NULL);
+    mem_free(control);
+    *handle = NULL;
+}
