@@ -256,7 +256,7 @@ static void http_wrong(void **state)
              where);
     assert_has(post(where, "List-Unsubscribe=One-Click"), " 404 "); /* too old */
     link_for("user@example.org", wall_now(), where);
-    memcpy(where + strlen(where) - 3, "net", 3);
+    memcpy(where + strlen(where) - 3, "net", 4);
     assert_has(post(where, "List-Unsubscribe=One-Click"), " 404 "); /* for another address */
 }
 
@@ -271,7 +271,8 @@ static void http_garbage(void **state)
             bytes[at] = below(8) == 0 ? '\n' : (char)below(256);
         }
         if (below(2) == 0 && len > 20) {
-            memcpy(bytes, "POST /u/a/b HTTP/1.1", 20);
+            const struct slice start = SLICE("POST /u/a/b HTTP/1.1");
+            memcpy(bytes, start.ptr, start.len);
         }
         const char *said = talk(http_port, bytes, len);
         assert_true(*said == '\0' || strncmp(said, "HTTP/1.", 7) == 0);
