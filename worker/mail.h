@@ -104,6 +104,7 @@ struct mail {
     struct list copies;     /* of its record, to be written when nothing holds it any more */
     uint32_t lost_sessions; /* sessions that broke under it in this round */
     struct timer hold;      /* intake: not due yet */
+    int64_t hold_until_ms;  /* by the wall clock, while it is held */
     bool tier_head;         /* … and its partition is paused meanwhile */
     bool forget; /* its ticket is not to be completed: the next owner of the partition reads it
                     again */

@@ -14,6 +14,7 @@
 #include "base/log.h"
 
 #define FORMER_TIER_TIMEOUT_MS 30000
+#define LOOK_MS 5000 /* a clock that was set is noticed by then: due times go by the wall */
 
 static void hold_over(struct timer *timer, struct mono_time now);
 
@@ -28,11 +29,18 @@ static int64_t number_header(const struct mail *mail, const char *name)
     return (int64_t)number;
 }
 
+static void set_hold(struct intake *intake, struct mail *mail, int64_t wait_ms)
+{
+    wheel_set(io_loop_wheel(intake->loop), &mail->hold,
+              mono_add_ms(io_loop_now(intake->loop), wait_ms < LOOK_MS ? wait_ms : LOOK_MS),
+              hold_over);
+}
+
 static void hold(struct intake *intake, struct mail *mail, int64_t wait_ms)
 {
+    mail->hold_until_ms = wall_now().ms + wait_ms;
     list_push_back(&intake->held, &mail->node);
-    wheel_set(io_loop_wheel(intake->loop), &mail->hold,
-              mono_add_ms(io_loop_now(intake->loop), wait_ms), hold_over);
+    set_hold(intake, mail, wait_ms);
 }
 
 /* The tier's own delay is over. */
@@ -56,6 +64,11 @@ static void hold_over(struct timer *timer, struct mono_time now)
     struct intake *intake = mail->worker->intake;
     CHECK_MAGIC(mail, MAIL_MAGIC);
     (void)now;
+    int64_t wait_ms = mail->hold_until_ms - wall_now().ms;
+    if (wait_ms > 0) {
+        set_hold(intake, mail, wait_ms);
+        return;
+    }
     list_remove(&mail->node);
     if (mail->tier_head) {
         mail->tier_head = false;
