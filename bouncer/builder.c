@@ -39,6 +39,7 @@ struct position {
     char topic[KAFKA_TOPIC_NAME_MAX + 1];
     int32_t partition;
     int64_t next_offset;
+    int64_t safe_offset; /* the entries of all before it are on Kafka; -1: nothing is known */
 };
 
 struct builder {
@@ -118,11 +119,23 @@ static void send_entry(struct builder *builder, const struct suppress_write *out
     }
 }
 
-/* `released`: nobody's, so that the next one need not wait. */
+static void all_is_safe(struct builder *builder)
+{
+    for (size_t i = 0; i < builder->position_count; i++) {
+        builder->positions[i].safe_offset = builder->positions[i].next_offset;
+    }
+}
+
+/* How far we are is told only when the entries of all before it are acknowledged: whoever takes
+ * over begins there. `released`: nobody's, so that the next one need not wait. */
 static void send_progress(struct builder *builder, uint64_t epoch, bool released)
 {
     struct suppression_position *positions =
         mem_calloc(builder->position_count + 1, sizeof(*positions));
+    size_t count = 0;
+    if (kafka_producer_flush(builder->producer, PROGRESS_MS) && !builder->failed) {
+        all_is_safe(builder);
+    }
     const struct suppression_progress progress = {
         .builder = released ? SLICE_NULL : slice_cstr(builder->name),
         .epoch = epoch,
@@ -130,12 +143,13 @@ static void send_progress(struct builder *builder, uint64_t epoch, bool released
     };
     for (size_t i = 0; i < builder->position_count; i++) {
         const struct position *position = &builder->positions[i];
-        positions[i] = (struct suppression_position){slice_cstr(position->topic),
-                                                     position->partition, position->next_offset};
+        if (position->safe_offset >= 0) {
+            positions[count++] = (struct suppression_position){
+                slice_cstr(position->topic), position->partition, position->safe_offset};
+        }
     }
     strbuf_reset(&builder->value);
-    CHECK(suppression_progress_encode(&progress, positions, builder->position_count,
-                                      &builder->value));
+    CHECK(suppression_progress_encode(&progress, positions, count, &builder->value));
     mem_free(positions);
     send(builder, SLICE(SUPPRESSION_PROGRESS_KEY), strbuf_slice(&builder->value));
     builder->next_progress = mono_add_ms(mono_now(), PROGRESS_MS);
@@ -158,6 +172,7 @@ static void set_position(struct builder *builder, struct slice topic, int32_t pa
     struct position *position = &builder->positions[builder->position_count++];
     position->partition = partition;
     position->next_offset = next_offset;
+    position->safe_offset = -1;
     snprintf(position->topic, sizeof(position->topic), "%.*s", SLICE_FMT(topic));
 }
 
@@ -165,6 +180,7 @@ static void found_position(void *owner, const struct suppression_position *found
 {
     struct builder *builder = owner;
     set_position(builder, found->topic, found->partition, found->next_offset);
+    all_is_safe(builder); /* only others' progress is taken over, before we have read anything */
 }
 
 static void ignore_position(void *owner, const struct suppression_position *found)
@@ -319,7 +335,7 @@ static bool build(struct builder *builder, struct fault *fault)
         kafka_producer_pending(builder->producer) < PENDING_MAX && !read_events(builder, fault)) {
         return false;
     }
-    if (!mono_before(mono_now(), builder->next_progress)) {
+    if (!builder->failed && !mono_before(mono_now(), builder->next_progress)) {
         if (is_heard(builder, LEASE_MS / 2)) {
             delete_spent(builder);
         }
@@ -405,7 +421,8 @@ static void *run(void *argument)
         while (good && !is_stopped(builder)) {
             good = turn(builder, &fault);
         }
-        if (good && builder->sources != NULL && is_heard(builder, LEASE_MS / 2)) {
+        if (good && !builder->failed && builder->sources != NULL &&
+            is_heard(builder, LEASE_MS / 2)) {
             send_progress(builder, builder->epoch, true);
         }
         close_life(builder);
