@@ -39,14 +39,12 @@ void suppress_checker_close(struct suppress_checker **handle)
     *handle = NULL;
 }
 
-static bool look(struct suppress_checker *checker, const struct suppress_key *key, uint16_t today,
-                 struct suppress_found *found)
+#define KEYS_MAX 3
+
+static uint64_t hash_of(const struct suppress_checker *checker, const struct suppress_key *key)
 {
     char text[SUPPRESS_KEY_MAX];
-    size_t len = suppress_key_write(key, text);
-    uint64_t hash = suppress_set_hash(checker->set, slice_of(text, len));
-    found->key = *key;
-    return suppress_reader_look(checker->reader, hash, today, &found->mark);
+    return suppress_set_hash(checker->set, slice_of(text, suppress_key_write(key, text)));
 }
 
 /* For all tenants, for the tenant, for the list, as far as there are such. */
@@ -56,25 +54,32 @@ static bool look_up(struct suppress_checker *checker, struct slice tenant, struc
 {
     char room[SUPPRESS_ADDRESS_MAX + 1];
     struct suppress_key key = {.address = SLICE_NULL};
+    uint64_t hashes[KEYS_MAX];
+    size_t count = 0;
     CHECK_MAGIC(checker, CHECKER_MAGIC);
-    uint16_t today = suppress_today(now_ms);
     if (suppress_set_count(checker->set) == 0) {
         return false;
     }
     if (!suppress_address_fold_known(address, domain, room, &key.address)) {
         return false; /* no entry can be about it */
     }
-    bool held = look(checker, &key, today, found);
-    if (!held && tenant.len > 0 && suppress_tenant_valid(tenant)) {
+    hashes[count++] = hash_of(checker, &key);
+    if (tenant.len > 0 && suppress_tenant_valid(tenant)) {
         key.tenant = tenant;
-        held = look(checker, &key, today, found);
-        if (!held && list.len > 0) {
+        hashes[count++] = hash_of(checker, &key);
+        if (list.len > 0) {
             key.list = list;
-            held = look(checker, &key, today, found);
+            hashes[count++] = hash_of(checker, &key);
         }
     }
-    found->key.address = address;
-    return held;
+    size_t first =
+        suppress_reader_look(checker->reader, hashes, count, suppress_today(now_ms), &found->mark);
+    found->key = (struct suppress_key){
+        .tenant = first > 0 ? key.tenant : SLICE_NULL,
+        .list = first > 1 ? key.list : SLICE_NULL,
+        .address = address,
+    };
+    return first < count;
 }
 
 bool suppress_check_address(struct suppress_checker *checker, struct slice tenant,

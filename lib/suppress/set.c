@@ -401,15 +401,32 @@ static bool read_entry(const struct segment *segment, uint64_t print, struct sup
     }
 }
 
-bool suppress_reader_look(struct suppress_reader *reader, uint64_t hash, uint16_t today,
-                          struct suppress_mark *mark)
+static void prefetch(const struct suppress_set *set, uint64_t hash)
+{
+    const struct segment *segment = atomic_load(&set->segments[hash >> (64 - SEGMENT_BITS)]);
+    size_t bucket = first_bucket(segment, fingerprint(hash));
+    __builtin_prefetch((const char *)segment->memory + bucket * BUCKET_WORDS * sizeof(uint64_t));
+}
+
+size_t suppress_reader_look(struct suppress_reader *reader, const uint64_t *hashes, size_t count,
+                            uint16_t today, struct suppress_mark *mark)
 {
     CHECK_MAGIC(reader, READER_MAGIC);
     struct suppress_set *set = reader->set;
+    size_t i = 0;
     /* Sequentially consistent with the writer's store of the segment and its look at `inside`. */
     atomic_store(&reader->inside, atomic_load_explicit(&set->epoch, memory_order_acquire));
-    const struct segment *segment = atomic_load(&set->segments[hash >> (64 - SEGMENT_BITS)]);
-    bool found = read_entry(segment, fingerprint(hash), mark);
+    for (size_t k = 0; k < count; k++) {
+        prefetch(set, hashes[k]);
+    }
+    for (; i < count; i++) {
+        const struct segment *segment =
+            atomic_load(&set->segments[hashes[i] >> (64 - SEGMENT_BITS)]);
+        if (read_entry(segment, fingerprint(hashes[i]), mark) &&
+            !suppress_day_is_over(mark->until_day, today)) {
+            break;
+        }
+    }
     atomic_store_explicit(&reader->inside, 0, memory_order_release);
-    return found && !suppress_day_is_over(mark->until_day, today);
+    return i;
 }

@@ -50,9 +50,11 @@ bool suppress_set_get(const struct suppress_set *set, uint64_t hash, struct supp
 /* A reader belongs to one thread at a time. */
 struct suppress_reader *suppress_reader_open(struct suppress_set *set);
 void suppress_reader_close(struct suppress_reader **reader);
-/* True: it is in, and its time is not over. */
-bool suppress_reader_look(struct suppress_reader *reader, uint64_t hash, uint16_t today,
-                          struct suppress_mark *mark);
+/* The first of a few keys that is in and whose time is not over, by its index; `count`: none is.
+ * Their places are fetched from memory at the same time, so that three keys, of which usually none
+ * is in, take hardly longer than one. */
+size_t suppress_reader_look(struct suppress_reader *reader, const uint64_t *hashes, size_t count,
+                            uint16_t today, struct suppress_mark *mark);
 
 /* Entries, those whose time is over included until they are forgotten; and what all of it takes.
  * Any thread. */

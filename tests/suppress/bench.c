@@ -4,11 +4,14 @@
  */
 #include "suppress/set.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 
 #include <inttypes.h>
+#include <sys/mman.h>
 
 #define LOOKS 4000000
+#define LINE_WORDS 8
 
 static uint64_t scrambled(uint64_t x)
 {
@@ -58,13 +61,50 @@ static uint64_t look(struct suppress_set *set, struct suppress_reader *reader, u
         hash_sum += ns_per(from, BATCH);
         from = mono_now();
         for (uint64_t i = 0; i < BATCH; i++) {
-            found += suppress_reader_look(reader, hashes[i], 20000, &mark) ? 1 : 0;
+            found += suppress_reader_look(reader, &hashes[i], 1, 20000, &mark) == 0 ? 1 : 0;
         }
         look_sum += ns_per(from, BATCH);
     }
     *hash_ns = hash_sum * BATCH / LOOKS;
     *look_ns = look_sum * BATCH / LOOKS;
     return found;
+}
+
+/* As a worker asks for a recipient: three keys at once, none of them in. Returns how many are. */
+static uint64_t look_at_three(struct suppress_reader *reader, double *look_ns)
+{
+    struct suppress_mark mark;
+    uint64_t found = 0;
+    struct mono_time from = mono_now();
+    for (uint64_t i = 0; i < LOOKS; i++) {
+        const uint64_t hashes[] = {scrambled(3 * i), scrambled(3 * i + 1), scrambled(3 * i + 2)};
+        found += suppress_reader_look(reader, hashes, 3, 20000, &mark) < 3 ? 1 : 0;
+    }
+    *look_ns = ns_per(from, LOOKS);
+    return found;
+}
+
+/* What the machine itself takes for one read at a random place of as much memory, each after the
+ * one before: a key that is in costs two of them. */
+static double bare_read_ns(uint64_t bytes)
+{
+    uint64_t lines = bytes / (LINE_WORDS * sizeof(uint64_t));
+    uint64_t *words = mmap(NULL, lines * LINE_WORDS * sizeof(uint64_t), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(words != MAP_FAILED);
+    (void)madvise(words, lines * LINE_WORDS * sizeof(uint64_t), MADV_HUGEPAGE);
+    for (uint64_t i = 0; i < lines; i++) {
+        words[i * LINE_WORDS] = scrambled(i);
+    }
+    uint64_t next = 1;
+    struct mono_time from = mono_now();
+    for (uint64_t i = 0; i < LOOKS; i++) {
+        next = scrambled(words[next % lines * LINE_WORDS] + i);
+    }
+    double read_ns = ns_per(from, LOOKS);
+    CHECK(next != 0); /* the reads are needed */
+    CHECK(munmap(words, lines * LINE_WORDS * sizeof(uint64_t)) == 0);
+    return read_ns;
 }
 
 int main(int argc, char **argv)
@@ -74,6 +114,7 @@ int main(int argc, char **argv)
     double hash_ns;
     double hit_ns;
     double miss_ns;
+    double three_ns;
     if (argc != 3 || strcmp(argv[1], "set") != 0 || !slice_to_u64(slice_cstr(argv[2]), &entries) ||
         entries == 0) {
         (void)fputs("usage: suppress_bench set ENTRIES\n", stderr);
@@ -96,14 +137,16 @@ int main(int argc, char **argv)
     }
     double put_ns = ns_per(from, entries);
     uint64_t in = look(set, reader, 0, entries, &hash_ns, &hit_ns);
-    uint64_t out = look(set, reader, entries, UINT64_MAX - entries, &hash_ns, &miss_ns);
+    uint64_t out = look(set, reader, entries, UINT64_MAX - entries, &hash_ns, &miss_ns) +
+                   look_at_three(reader, &three_ns);
+    double read_ns = bare_read_ns(suppress_set_bytes(set));
     printf("{\"entries\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"most_bytes\": %" PRIu64
            ", \"bytes_per_entry\": %.2f, \"most_bytes_per_entry\": %.2f, \"put_ns\": %.0f, "
-           "\"hash_ns\": %.0f, \"look_in_ns\": %.0f, \"look_out_ns\": %.0f, \"wrong\": %" PRIu64
-           "}\n",
+           "\"hash_ns\": %.0f, \"look_in_ns\": %.0f, \"look_out_ns\": %.0f, "
+           "\"look_three_ns\": %.0f, \"bare_read_ns\": %.0f, \"wrong\": %" PRIu64 "}\n",
            suppress_set_count(set), suppress_set_bytes(set), most_bytes,
            (double)suppress_set_bytes(set) / (double)suppress_set_count(set), most_per_entry,
-           put_ns, hash_ns, hit_ns, miss_ns, LOOKS - in + out);
+           put_ns, hash_ns, hit_ns, miss_ns, three_ns, read_ns, LOOKS - in + out);
     suppress_reader_close(&reader);
     suppress_set_free(&set);
     return in == LOOKS && out == 0 ? 0 : 1;
