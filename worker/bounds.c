@@ -39,8 +39,8 @@ static void add(struct bounds *bounds, struct redis_limiter *limiter,
     strbuf_init(&name, NAME_MAX_BYTES);
     config_limit_name(limit, subject, &name);
     CHECK(!name.overflow);
-    bounds->items[bounds->count++] =
-        (struct bound){redis_limit_get(limiter, strbuf_slice(&name), &rule), limit->kind};
+    bounds->items[bounds->count++] = (struct bound){
+        .limit = redis_limit_get(limiter, strbuf_slice(&name), &rule), .kind = limit->kind};
     strbuf_free(&name);
 }
 
@@ -93,12 +93,12 @@ void bounds_free(struct bounds *bounds)
     *bounds = (struct bounds){0};
 }
 
-size_t bounds_wants(const struct bounds *bounds, unsigned kinds, const struct bounds_need *need,
+size_t bounds_wants(struct bounds *bounds, unsigned kinds, const struct bounds_need *need,
                     struct limit_waiter *waiter, struct limit_want *out)
 {
     size_t count = 0;
     for (size_t i = 0; i < bounds->count; i++) {
-        const struct bound *bound = &bounds->items[i];
+        struct bound *bound = &bounds->items[i];
         if ((kinds >> bound->kind & 1u) == 0) {
             continue;
         }
@@ -110,7 +110,7 @@ size_t bounds_wants(const struct bounds *bounds, unsigned kinds, const struct bo
             n = need->bytes > 0 ? need->bytes : 1;
             least(&n, redis_limit_most(bound->limit));
         }
-        out[count++] = (struct limit_want){bound->limit, n, waiter};
+        out[count++] = (struct limit_want){bound->limit, n, waiter, &bound->line};
     }
     return count;
 }

@@ -18,6 +18,7 @@
 struct bound {
     struct limit *limit;
     enum config_limit_kind kind;
+    struct limit_line line; /* of all that want it by these bounds */
 };
 
 struct bounds {
@@ -40,7 +41,7 @@ void bounds_free(struct bounds *bounds);
 
 /* Appends the wants of these kinds to `out`, which has room for bounds->count more; returns how
  * many. `waiter` as in struct limit_want. */
-size_t bounds_wants(const struct bounds *bounds, unsigned kinds, const struct bounds_need *need,
+size_t bounds_wants(struct bounds *bounds, unsigned kinds, const struct bounds_need *need,
                     struct limit_waiter *waiter, struct limit_want *out);
 
 #endif

@@ -88,8 +88,8 @@ static enum taken take_tokens(struct session *session, struct queue_flow *flow,
                               struct flow_limits *limits, size_t count)
 {
     struct lane *lane = session->lane;
-    const struct bounds *bounds[] = {&lane->bounds, &session->vip->bounds,
-                                     limits == NULL ? NULL : &limits->bounds};
+    struct bounds *bounds[] = {&lane->bounds, &session->vip->bounds,
+                               limits == NULL ? NULL : &limits->bounds};
     const struct bounds_need need = {count, queue_first(flow)->message.content.len};
     struct limit_want *wants = lane_want_room(lane, bounds[1], bounds[2]);
     size_t n = bounds_wants(bounds[0], BOUNDS_SENDING, &need, NULL, wants);

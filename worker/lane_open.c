@@ -286,7 +286,7 @@ struct limit_want *lane_want_room(struct lane *lane, const struct bounds *a, con
 }
 
 /* What a connection from this VIP takes. */
-static size_t wanted_slots(struct lane *lane, const struct lane_vip *vip)
+static size_t wanted_slots(struct lane *lane, struct lane_vip *vip)
 {
     static const struct bounds_need one = {1, 1};
     struct limit_want *wants = lane_want_room(lane, &vip->bounds, NULL);
@@ -309,7 +309,7 @@ static bool take_slots(struct lane *lane, struct lane_vip *vip)
     return !lane->waiting_for_slot;
 }
 
-static void give_slots(struct lane *lane, const struct lane_vip *vip)
+static void give_slots(struct lane *lane, struct lane_vip *vip)
 {
     size_t count = wanted_slots(lane, vip);
     if (count > 0) {

@@ -112,21 +112,32 @@ struct limit_waiter {
     /* Its turn came at this limit (only to be compared), and it has taken nothing since: at its
      * next take it stands before the others. Set before ready; the caller may forget it. */
     const struct limit *turn;
+    uint64_t begin; /* its place among those who wait: see struct limit_line */
+};
+
+/* Those that belong together at one limit (the sessions of a lane), so that a limit which others
+ * need too is shared by lines and not by heads: whatever a line has waiting, it gets as much as
+ * each of the other lines that wait. Zeroed before its first use; outlives its waiters. */
+struct limit_line {
+    uint64_t end; /* where its last one is through, counted in what the limit has let pass */
 };
 
 /* n of a limit: recipients, messages, connections or bytes of a rate or a daily cap; a slot is one.
- * `waiter`: who waits when it is this limit that says no; NULL: the one of the take. */
+ * `waiter`: who waits when it is this limit that says no; NULL: the one of the take. `line`: to
+ * which it belongs; NULL: to one of its own. */
 struct limit_want {
     struct limit *limit;
     uint64_t n;
     struct limit_waiter *waiter;
+    struct limit_line *line;
 };
 
 /* Takes what is wanted of every limit, all or none; each limit stands there once. True: granted.
  * False: nothing was taken; the waiter of the limit that grants last waits, and its ready will be
  * called when it is worth trying again (or never, if it is cancelled). Waiters of one limit are
- * woken in the order in which they came, as many as there is something for, and whoever comes new
- * stands behind them; who had its turn there and could not use it stands before them. A waiter that
+ * woken by turns of their lines, in a line in the order in which they came, as many as there is
+ * something for, and nobody who comes new takes before them; who had its turn there and could not
+ * use it stands before all. A waiter that
  * still waits is taken off first. More than redis_limit_most() is never granted. */
 bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *wants, size_t count,
                        struct limit_waiter *waiter);

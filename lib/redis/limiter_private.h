@@ -55,9 +55,10 @@ struct limit {
     unsigned refs;
     bool in_flight; /* a call about it is under way */
 
-    struct list waiters; /* in order of arrival */
+    struct list waiters; /* in the order of their `begin` */
     struct list woken;   /* their ready is called at the end of this turn */
     uint64_t waiting;    /* sum of n of `waiters` */
+    uint64_t passed;     /* `begin` of the last one that was woken */
     struct io_task wake;
     struct timer timer;
     struct mono_time retry_at; /* ask not before */

@@ -127,6 +127,7 @@ static void wake_waiters(struct limit *limit, struct mono_time now)
         there -= weight < there ? weight : there;
         list_remove(&waiter->node);
         limit->waiting -= weight;
+        limit->passed = waiter->begin > limit->passed ? waiter->begin : limit->passed;
         waiter->woken = true;
         list_push_back(&limit->woken, &waiter->node);
     }
@@ -165,17 +166,36 @@ void limit_pump(struct limit *limit)
 
 /* ---- take, return, wait ---- */
 
-static void enqueue(struct limit *limit, struct limit_waiter *waiter, struct mono_time until,
-                    uint64_t n)
+/* Start-time fair queuing (Goyal, Vin, Cheng, 1996): whoever waits begins where the last one of its
+ * line ends, but not before what has passed already. Nearly all stand behind those who came before
+ * them, so the place is looked for from the end. */
+static void stand_in_line(struct limit *limit, struct limit_waiter *waiter, struct limit_line *line)
 {
-    waiter->n = n;
+    struct list *before = limit->waiters.prev;
+    waiter->begin = limit->passed;
+    if (line != NULL) {
+        waiter->begin = line->end > limit->passed ? line->end : limit->passed;
+        line->end = waiter->begin + waiter_weight(limit, waiter);
+    }
+    while (before != &limit->waiters &&
+           CONTAINER_OF(before, struct limit_waiter, node)->begin > waiter->begin) {
+        before = before->prev;
+    }
+    list_push_front(before, &waiter->node);
+}
+
+static void enqueue(const struct limit_want *want, struct limit_waiter *waiter,
+                    struct mono_time until)
+{
+    struct limit *limit = want->limit;
+    waiter->n = want->n;
     waiter->until = until;
     waiter->blocking = limit;
     waiter->woken = false;
     if (waiter->turn == limit) {
         list_push_front(&limit->waiters, &waiter->node);
     } else {
-        list_push_back(&limit->waiters, &waiter->node);
+        stand_in_line(limit, waiter, want->line);
     }
     waiter->turn = NULL;
     limit->waiting += waiter_weight(limit, waiter);
@@ -249,7 +269,7 @@ bool redis_limits_take(struct redis_limiter *limiter, const struct limit_want *w
         return true;
     }
     blocking->limit->blocked = true;
-    enqueue(blocking->limit, waiter_of(blocking, waiter), until, blocking->n);
+    enqueue(blocking, waiter_of(blocking, waiter), until);
     poke_others(wants, count, blocking->limit, now);
     return false;
 }
@@ -312,7 +332,7 @@ void redis_limits_left(struct redis_limiter *limiter, struct limit *const *limit
         CHECK_MAGIC(limits[i], LIMIT_MAGIC);
         CHECK(limits[i]->leaving > 0);
         limits[i]->leaving--;
-        redis_limits_return(limiter, &(struct limit_want){limits[i], 1, NULL}, 1);
+        redis_limits_return(limiter, &(struct limit_want){.limit = limits[i], .n = 1}, 1);
     }
 }
 

@@ -266,7 +266,7 @@ static void *run_worker(void *argument)
             redis_limit_get(worker->limiter, SLICE("second"), &rule);
     }
     for (size_t i = 0; i < worker->limit_count; i++) {
-        worker->wants[i] = (struct limit_want){worker->limits[i], plan.n, NULL};
+        worker->wants[i] = (struct limit_want){.limit = worker->limits[i], .n = plan.n};
     }
     worker->sessions = mem_calloc(plan.waiters, sizeof(*worker->sessions));
     worker->start = mono_now();

@@ -401,7 +401,7 @@ static void try_take(struct use *use)
         bool slot = false;
         for (size_t k = 0; k < scene->rule_count; k++) {
             bool is_slot = scene->rules[k].kind == LIMIT_SLOTS;
-            wants[k] = (struct limit_want){holder->limits[k], is_slot ? 1 : n, NULL};
+            wants[k] = (struct limit_want){.limit = holder->limits[k], .n = is_slot ? 1 : n};
             slot = slot || is_slot;
         }
         if (!redis_limits_take(holder->limiter, wants, scene->rule_count, &use->waiter)) {
@@ -445,7 +445,7 @@ static void give_back(struct holder *holder, struct use *use)
             use->leaving = false;
             redis_limits_left(holder->limiter, &limit, 1);
         } else {
-            redis_limits_return(holder->limiter, &(struct limit_want){limit, 1, NULL}, 1);
+            redis_limits_return(holder->limiter, &(struct limit_want){.limit = limit, .n = 1}, 1);
         }
     }
 }

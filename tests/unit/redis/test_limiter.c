@@ -23,6 +23,7 @@ struct session {
     unsigned calls;
     unsigned order; /* when its ready came: 1, 2, … */
     bool in_take;
+    struct limit_line *line;
 };
 
 struct fixture {
@@ -94,7 +95,7 @@ static bool take(struct session *session)
     session->in_take = true;
     struct limit_want wants[ARRAY_LEN(fixture->limits)];
     for (size_t i = 0; i < fixture->limit_count; i++) {
-        wants[i] = (struct limit_want){fixture->limits[i], 1, NULL};
+        wants[i] = (struct limit_want){.limit = fixture->limits[i], .n = 1, .line = session->line};
     }
     bool granted =
         redis_limits_take(fixture->limiter, wants, fixture->limit_count, &session->waiter);
@@ -203,7 +204,7 @@ static void test_all_or_none(void **state)
     assert_ptr_equal(fixture.sessions[0].waiter.blocking, fixture.limits[1]);
     /* And the rate was not touched by those who could not have both: a token of 7 a second is
      * there. */
-    const struct limit_want rate = {fixture.limits[0], 1, NULL};
+    const struct limit_want rate = {.limit = fixture.limits[0], .n = 1};
     assert_true(redis_limits_take(fixture.limiter, &rate, 1, &fixture.sessions[1].waiter));
     redis_limits_return(fixture.limiter, &rate, 1);
     assert_true(redis_limits_take(fixture.limiter, &rate, 1, &fixture.sessions[1].waiter));
@@ -223,7 +224,8 @@ static void test_each_limit_may_have_its_own_waiter(void **state)
     wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 1400),
               on_time_over);
     io_loop_run(fixture.loop); /* there is a share of the rate by now, and never a slot */
-    const struct limit_want wants[] = {{fixture.limits[0], 1, NULL}, {fixture.limits[1], 1, mail}};
+    const struct limit_want wants[] = {{.limit = fixture.limits[0], .n = 1},
+                                       {fixture.limits[1], 1, mail, NULL}};
     assert_false(redis_limits_take(fixture.limiter, wants, 2, session));
     assert_false(list_linked(&session->node));
     assert_true(list_linked(&mail->node));
@@ -274,6 +276,30 @@ static void test_a_turn_is_kept(void **state)
     tear_down(&fixture);
 }
 
+/* Who has many waiting gets no more than who has one. */
+static void test_lines_take_turns(void **state)
+{
+    struct fixture fixture;
+    struct limit_line many = {0};
+    struct limit_line few = {0};
+    struct limit_line *const lines[SESSIONS] = {&many, &many, &many, &few, &few, NULL};
+    static const unsigned expected[SESSIONS] = {1, 4, 6, 2, 5, 3};
+    (void)state;
+    set_up(&fixture);
+    add_limit(&fixture, "vip:f:msg", (struct limit_rule){LIMIT_RATE, 100, 1000, 1});
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        fixture.sessions[i].waiter.ready = on_ready_take_once;
+        fixture.sessions[i].line = lines[i];
+        assert_false(take(&fixture.sessions[i]));
+    }
+    fixture.stop_at = SESSIONS;
+    io_loop_run(fixture.loop);
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        assert_int_equal(fixture.sessions[i].order, expected[i]);
+    }
+    tear_down(&fixture);
+}
+
 static void test_same_key_same_limit(void **state)
 {
     struct fixture fixture;
@@ -311,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_all_or_none),
         cmocka_unit_test(test_each_limit_may_have_its_own_waiter),
         cmocka_unit_test(test_a_turn_is_kept),
+        cmocka_unit_test(test_lines_take_turns),
         cmocka_unit_test(test_same_key_same_limit),
         cmocka_unit_test(test_wrong_options),
     };

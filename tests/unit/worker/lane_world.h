@@ -375,7 +375,8 @@ static inline void session_end(struct session *session)
     struct lane *lane = session->lane;
     lane_session_rests(lane, session);
     if (session->slot_count > 0) {
-        redis_limits_return(NULL, &(struct limit_want){lane->bounds.items[0].limit, 1, NULL}, 1);
+        redis_limits_return(NULL,
+                            &(struct limit_want){.limit = lane->bounds.items[0].limit, .n = 1}, 1);
     }
     atomic_fetch_sub(&worker.connections, 1);
     lane_session_gone(lane, session);
