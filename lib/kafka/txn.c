@@ -48,7 +48,7 @@ static void wait_for_work(struct kafka_txn *txn)
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += IDLE_MS / 1000;
-    pthread_cond_timedwait(&txn->wake, &txn->lock, &until);
+    pthread_cond_clockwait(&txn->wake, &txn->lock, CLOCK_MONOTONIC, &until);
 }
 
 static void run_fencing(struct kafka_txn *txn, struct kafka_fencing *fencing)
@@ -148,11 +148,7 @@ struct kafka_txn *kafka_txn_create(const struct kafka_properties *properties,
     list_init(&txn->fence_wanted);
     list_init(&txn->fence_done);
     list_init(&txn->fence_failed);
-    pthread_condattr_t attributes;
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&txn->wake, &attributes) == 0);
-    pthread_condattr_destroy(&attributes);
+    CHECK(pthread_cond_init(&txn->wake, NULL) == 0);
     CHECK(pthread_mutex_init(&txn->lock, NULL) == 0);
     if (!txn_check(txn, fault)) {
         release(txn);

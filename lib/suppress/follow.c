@@ -150,7 +150,6 @@ struct suppress_follow *suppress_follow_start(const struct kafka_properties *pro
                                               const char *topic)
 {
     struct suppress_follow *follow = mem_zalloc(sizeof(*follow));
-    pthread_condattr_t attributes;
     follow->magic = FOLLOW_MAGIC;
     follow->topic = topic;
     follow->property_count = ARRAY_LEN(ours) + properties->count;
@@ -159,10 +158,7 @@ struct suppress_follow *suppress_follow_start(const struct kafka_properties *pro
     memcpy(follow->properties + ARRAY_LEN(ours), properties->items,
            properties->count * sizeof(*properties->items));
     follow->set = suppress_set_create();
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&follow->changed, &attributes) == 0);
-    CHECK(pthread_condattr_destroy(&attributes) == 0);
+    CHECK(pthread_cond_init(&follow->changed, NULL) == 0);
     CHECK(pthread_mutex_init(&follow->lock, NULL) == 0);
     CHECK(pthread_create(&follow->thread, NULL, follow_thread, follow) == 0);
     return follow;
@@ -182,7 +178,7 @@ bool suppress_follow_loaded(struct suppress_follow *follow, int timeout_ms)
     }
     CHECK(pthread_mutex_lock(&follow->lock) == 0);
     while (!follow->loaded && error == 0) {
-        error = pthread_cond_timedwait(&follow->changed, &follow->lock, &until);
+        error = pthread_cond_clockwait(&follow->changed, &follow->lock, CLOCK_MONOTONIC, &until);
     }
     bool loaded = follow->loaded;
     CHECK(pthread_mutex_unlock(&follow->lock) == 0);

@@ -410,7 +410,7 @@ struct bench {
 static void on_bench(struct limit_waiter *waiter)
 {
     struct bench *bench = CONTAINER_OF(waiter, struct bench, waiter);
-    const struct limit_want want = {bench->limit, 1, NULL};
+    const struct limit_want want = {.limit = bench->limit, .n = 1};
     if (redis_limiter_state(bench->limiter) == REDIS_UP) {
         struct mono_time start = mono_now();
         uint64_t taken = 0;
