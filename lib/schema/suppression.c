@@ -2,7 +2,7 @@
 
 #include "schema/wire.h"
 
-#define NOTE_MAX 500
+#define TEXT_MAX 500 /* of each text: an event may tell what a stranger wrote, however long */
 #define FIELD_STRIKES 11
 #define FIELD_POSITIONS 4
 
@@ -94,11 +94,28 @@ static char *put_children(const struct wire_table *table, uint32_t number, const
     return at;
 }
 
+/* At most TEXT_MAX bytes, and no character of UTF-8 in part. */
+static void cut(struct slice *text)
+{
+    size_t len = TEXT_MAX;
+    if (text->len <= len) {
+        return;
+    }
+    while (len > 0 && ((unsigned char)text->ptr[len] & 0xc0) == 0x80) {
+        len--;
+    }
+    *text = slice_head(*text, len);
+}
+
 bool suppression_encode(const struct suppression *given, struct strbuf *out)
 {
     struct suppression entry = *given;
+    struct slice *const texts[] = {&entry.bounce_class, &entry.event_id, &entry.message_id,
+                                   &entry.campaign,     &entry.actor,    &entry.note};
     CHECK(entry.strike_count <= SUPPRESSION_STRIKES_MAX);
-    entry.note = slice_head(entry.note, NOTE_MAX);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        cut(texts[i]);
+    }
     size_t total = wire_size(&entry_table, &entry) +
                    children_size(&strike_table, FIELD_STRIKES, entry.strikes,
                                  sizeof(entry.strikes[0]), entry.strike_count);

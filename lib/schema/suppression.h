@@ -46,7 +46,8 @@ struct suppression {
     uint64_t epoch;
 };
 
-/* Appends; false: the buffer's maximum. */
+/* Appends; false: the buffer's maximum. Texts are cut to 500 bytes, so that SUPPRESSION_ENCODED_MAX
+ * has room for every entry. */
 bool suppression_encode(const struct suppression *entry, struct strbuf *out);
 /* Slices point into `record`. More strikes than there is room for: the youngest are kept. */
 bool suppression_decode(struct slice record, struct suppression *entry, struct fault *fault);

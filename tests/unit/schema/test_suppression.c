@@ -96,6 +96,42 @@ struct seen {
     size_t count;
 };
 
+/* Whatever an event tells of a stranger's words, its entry can be written. */
+static void test_long_texts(void **state)
+{
+    static char text[100000];
+    static const char euro[] = "\xe2\x82\xac";
+    struct suppression entry = {.reason = SUPPRESSION_COMPLAINT,
+                                .strike_count = SUPPRESSION_STRIKES_MAX};
+    struct suppression read;
+    struct strbuf out;
+    (void)state;
+    for (size_t i = 0; i < sizeof(text); i++) {
+        text[i] = i == 0 ? 'x' : euro[(i - 1) % 3];
+    }
+    const struct slice all = slice_of(text, sizeof(text));
+    entry.bounce_class = entry.event_id = entry.message_id = all;
+    entry.campaign = entry.actor = entry.note = all;
+    strbuf_init(&out, SUPPRESSION_ENCODED_MAX);
+    assert_true(suppression_encode(&entry, &out));
+    assert_true(suppression_decode(strbuf_slice(&out), &read, NULL));
+    const struct slice words[] = {read.bounce_class, read.event_id, read.message_id,
+                                  read.campaign,     read.actor,    read.note};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        assert_int_equal(words[i].len, 499); /* 1 + 166 characters of three bytes */
+        assert_true(slice_is_utf8(words[i]));
+        assert_memory_equal(words[i].ptr, text, words[i].len);
+    }
+    strbuf_free(&out);
+    memset(text, 'x', sizeof(text));
+    entry.note = slice_of(text, 501);
+    strbuf_init(&out, SUPPRESSION_ENCODED_MAX);
+    assert_true(suppression_encode(&entry, &out));
+    assert_true(suppression_decode(strbuf_slice(&out), &read, NULL));
+    assert_int_equal(read.note.len, 500);
+    strbuf_free(&out);
+}
+
 static void see(void *owner, const struct suppression_position *found)
 {
     struct seen *seen = owner;
@@ -157,9 +193,9 @@ static void test_reasons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_entry),    cmocka_unit_test(test_more_strikes_than_room),
-        cmocka_unit_test(test_progress), cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_entry),      cmocka_unit_test(test_more_strikes_than_room),
+        cmocka_unit_test(test_long_texts), cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_broken),     cmocka_unit_test(test_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

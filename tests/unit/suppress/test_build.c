@@ -184,6 +184,28 @@ static void a_hard_bounce_is_written_once(void **state)
     assert_null(build);
 }
 
+/* A report returns a header that its sender has written: no length of it may stop the builder. */
+static void long_words_of_a_stranger(void **state)
+{
+    static char text[60000];
+    struct suppress_build *build = suppress_build_create(&config);
+    struct event event = event_of(EVENT_COMPLAINT, "", START, "e1", "ann@x.test");
+    struct suppress_write out;
+    struct suppression entry;
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    event.campaign = event.message_id = slice_of(text, sizeof(text));
+    event.returned.text = event.returned.list = event.campaign;
+    suppress_build_claim(build, 1);
+    assert_true(suppress_build_event(build, &event, START, &out));
+    assert_true(slice_eq(out.key, SLICE(KEY))); /* no list has such a name */
+    assert_true(suppression_decode(out.value, &entry, NULL));
+    assert_int_equal(entry.reason, SUPPRESSION_COMPLAINT);
+    assert_true(out.value.len <= SUPPRESSION_ENCODED_MAX);
+    assert_true(suppress_build_holds(build, SLICE(KEY), START));
+    suppress_build_free(&build);
+}
+
 static void what_an_administrator_wrote_before_ours_stands(void **state)
 {
     struct suppress_build *build = suppress_build_create(&config);
@@ -491,6 +513,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_hard_bounce_is_written_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(long_words_of_a_stranger, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_an_administrator_wrote_before_ours_stands, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_happened_after_a_removal_stands, set_up, tear_down),
