@@ -179,6 +179,17 @@ static bool is_request(const struct judge_input *input, const struct origin *ori
            origin->tenant.len > 0 && address.len > 0;
 }
 
+/* Anybody can write a report about anybody. One without our signature is believed only at an
+ * address that the configuration gives to such reports. */
+static bool is_at_its_address(enum event_type type, enum address_class class)
+{
+    if (type == EVENT_BOUNCED_LATE) {
+        return class == ADDRESS_BOUNCE;
+    }
+    return class == ADDRESS_FEEDBACK ||
+           (type == EVENT_UNSUBSCRIBED && class == ADDRESS_UNSUBSCRIBE);
+}
+
 /* Why this event must not be believed; "": it may. */
 static const char *suspicion(const struct judge_input *input, const struct origin *origin,
                              const struct returned_recipient *recipient, enum event_type type,
@@ -193,8 +204,8 @@ static const char *suspicion(const struct judge_input *input, const struct origi
     if (type == EVENT_RETURNED || type == EVENT_AUTO_REPLY) {
         return "";
     }
-    /* Anybody can write a bounce. Where our return paths are signed, a true one brings it back. */
-    if (type == EVENT_BOUNCED_LATE && !origin->token_good && input->to->class != ADDRESS_BOUNCE) {
+    /* Where our return paths and links are signed, a true one brings them back. */
+    if (!origin->token_good && !is_at_its_address(type, input->to->class)) {
         return origin->matched[0] == '\0' ? "unmatched" : "unsigned";
     }
     if (origin->matched[0] == '\0' && !is_request(input, origin, type, address)) {

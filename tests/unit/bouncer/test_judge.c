@@ -175,6 +175,53 @@ static void doubts(void **state)
     assert_string_equal(seen.matched, "returned");
 }
 
+/* A report that only names a tenant, as everybody can write one: its kind and the address that it
+ * came to. */
+static void unsigned_reports(void **state)
+{
+    static const struct {
+        enum returned_kind kind;
+        enum address_class class;
+        const char *suspicious;
+    } cases[] = {
+        {RETURNED_BOUNCE, ADDRESS_BOUNCE, ""},
+        {RETURNED_BOUNCE, ADDRESS_FEEDBACK, "unsigned"},
+        {RETURNED_BOUNCE, ADDRESS_ROLE, "unsigned"},
+        {RETURNED_COMPLAINT, ADDRESS_FEEDBACK, ""},
+        {RETURNED_COMPLAINT, ADDRESS_ROLE, "unsigned"},
+        {RETURNED_COMPLAINT, ADDRESS_BOUNCE, "unsigned"},
+        {RETURNED_COMPLAINT, ADDRESS_UNSUBSCRIBE, "unsigned"},
+        {RETURNED_UNSUBSCRIBE, ADDRESS_UNSUBSCRIBE, ""},
+        {RETURNED_OPT_OUT, ADDRESS_FEEDBACK, ""},
+        {RETURNED_OPT_OUT, ADDRESS_ROLE, "unsigned"},
+        {RETURNED_UNSUBSCRIBE, ADDRESS_BOUNCE, "unsigned"},
+    };
+    const struct judge judge = {.config = &config,
+                                .keys = keys,
+                                .classifier = classifier,
+                                .scratch = scratch,
+                                .table = table,
+                                .node = SLICE("node")};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct returned_recipient one = refused("user@example.org");
+        const struct returned_mail mail = {
+            .kind = cases[i].kind,
+            .recipients = &one,
+            .recipient_count = 1,
+            .original = {.tenant = SLICE("shop"), .to = SLICE("user@example.org")}};
+        const struct address_match match = {.class = cases[i].class};
+        const struct judge_input input = {
+            .mail = &mail, .to = &match, .peer_name = SLICE("mx.example.org"), .now = NOW};
+        memset(&seen, 0, sizeof(seen));
+        assert_int_equal(judge_mail(&judge, &input, true, keep, NULL), JUDGE_DONE);
+        assert_string_equal(seen.matched, "header");
+        if (strcmp(seen.suspicious, cases[i].suspicious) != 0) {
+            fail_msg("case %zu: \"%s\"", i, seen.suspicious);
+        }
+    }
+}
+
 static int open_all(void **state)
 {
     const struct verp_key key = {.id = 3, .secret = SLICE("0123456789abcdef")};
@@ -212,10 +259,9 @@ static int close_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(facts_are_waited_for),
-        cmocka_unit_test(one_recipient_is_proven),
-        cmocka_unit_test(the_list_is_told),
-        cmocka_unit_test(doubts),
+        cmocka_unit_test(facts_are_waited_for), cmocka_unit_test(one_recipient_is_proven),
+        cmocka_unit_test(the_list_is_told),     cmocka_unit_test(doubts),
+        cmocka_unit_test(unsigned_reports),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
