@@ -96,6 +96,22 @@ void mail_free(struct mail **handle)
     mem_free(mail);
 }
 
+/* What becomes of a mail is decided by the class of its addresses where an action names such: then
+ * those of another class are to come in a mail of their own. */
+static bool is_of_another_class(const struct mail *mail, enum address_class class)
+{
+    const struct config_bouncer *config = &mail->bouncer->config->bouncer;
+    if (mail->to_count == 0 || mail->to[0].match.class == class) {
+        return false;
+    }
+    for (size_t i = 0; i < config->action_count; i++) {
+        if (config->actions[i].address_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool mail_add_recipient(struct mail *mail, struct slice address, struct mail_reply *reply)
 {
     struct bouncer *bouncer = mail->bouncer;
@@ -108,6 +124,10 @@ bool mail_add_recipient(struct mail *mail, struct slice address, struct mail_rep
     address_find(bouncer->config, bouncer->keys, address, wall_now(), &to.match);
     if (to.match.class == ADDRESS_FOREIGN) {
         mail_reply_set(reply, 550, "5.1.1", "No such address here");
+        return false;
+    }
+    if (is_of_another_class(mail, to.match.class)) {
+        mail_reply_set(reply, 452, "4.5.3", "Another kind of address, one kind at a time");
         return false;
     }
     to.address = arena_copy(mail->arena, address);

@@ -5,10 +5,13 @@
 
 static struct config_address entries[] = {
     {.address = "fbl@example.net", .kind = CONFIG_ADDRESS_FEEDBACK}};
-static const struct config config = {.bouncer = {.addresses = entries,
-                                                 .address_count = 1,
-                                                 .max_recipients = 2,
-                                                 .max_message_bytes = 1 << 20}};
+static const char *role[] = {"role"};
+static struct config_action actions[] = {
+    {.addresses = role, .address_count = 1, .what = CONFIG_DO_DROP}};
+static struct config config = {.bouncer = {.addresses = entries,
+                                           .address_count = 1,
+                                           .max_recipients = 2,
+                                           .max_message_bytes = 1 << 20}};
 static struct bouncer bouncer;
 
 /* Stands for the daemon's, which ends the program when it is asked to. */
@@ -40,6 +43,25 @@ static void recipients(void **state)
     assert_string_equal(reply.enhanced, "4.5.3");
     mail_free(&mail);
     assert_int_equal(bouncer.budget.used, 0);
+}
+
+/* Where actions go by class, a mail has addresses of one class: none gets what is another's. */
+static void classes(void **state)
+{
+    struct mail_reply reply = {0};
+    struct mail *mail = begin();
+    (void)state;
+    assert_true(mail_add_recipient(mail, SLICE("postmaster"), &reply));
+    mail_free(&mail);
+    config.bouncer.actions = actions;
+    config.bouncer.action_count = 1;
+    mail = begin();
+    assert_false(mail_add_recipient(mail, SLICE("postmaster"), &reply));
+    assert_int_equal(reply.code, 452);
+    assert_string_equal(reply.enhanced, "4.5.3");
+    assert_true(mail_add_recipient(mail, SLICE("FBL@example.net"), &reply));
+    mail_free(&mail);
+    config.bouncer.action_count = 0;
 }
 
 /* Our fields stand in front, and nothing that the peer says breaks them. */
@@ -105,6 +127,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recipients),
+        cmocka_unit_test(classes),
         cmocka_unit_test(trace),
         cmocka_unit_test(memory),
     };
