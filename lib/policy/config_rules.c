@@ -457,9 +457,39 @@ static void check_unsubscribe(struct rules *rules)
     }
 }
 
+/* What its target must look like; NULL: it does, or there is none. */
+static const char *wrong_target(const struct config_action *action)
+{
+    struct slice target = slice_cstr(action->target);
+    if (target.ptr == NULL) {
+        return NULL;
+    }
+    switch (action->what) {
+    case CONFIG_DO_FORWARD:
+        return slice_starts_with(target, SLICE("smtp://")) ||
+                       slice_starts_with(target, SLICE("smtps://"))
+                   ? NULL
+                   : "smtp://HOST:PORT";
+    case CONFIG_DO_POST:
+        return slice_starts_with(target, SLICE("https://")) ||
+                       slice_starts_with(target, SLICE("http://"))
+                   ? NULL
+                   : "https://HOST/PATH";
+    case CONFIG_DO_PIPE: return target.ptr[0] == '/' ? NULL : "/PATH/OF/A/PROGRAM ARGUMENT…";
+    case CONFIG_DO_QUARANTINE:
+    case CONFIG_DO_MBOX:
+    case CONFIG_DO_MAILDIR:
+    case CONFIG_DO_FILE: return target.ptr[0] == '/' ? NULL : "an absolute path";
+    case CONFIG_DO_PASS:
+    case CONFIG_DO_DROP: break;
+    }
+    return NULL;
+}
+
 static void check_action(struct rules *rules, size_t i)
 {
     const struct config_action *action = &rules->config->bouncer.actions[i];
+    const char *expected = wrong_target(action);
     bool wants = action->what != CONFIG_DO_PASS && action->what != CONFIG_DO_DROP;
     at(rules, "bouncer.actions[%zu]", i);
     if (wants != (action->target != NULL)) {
@@ -467,6 +497,41 @@ static void check_action(struct rules *rules, size_t i)
     }
     if ((action->what == CONFIG_DO_FORWARD) != (action->to != NULL)) {
         tell(rules, "has do and to that do not fit; expected to with forward, and only there");
+    }
+    if (expected != NULL) {
+        at(rules, "bouncer.actions[%zu].target", i);
+        tell(rules, "\"%s\" is not valid; expected %s", action->target, expected);
+    }
+    if (action->to != NULL && strchr(action->to, '@') == NULL) {
+        at(rules, "bouncer.actions[%zu].to", i);
+        tell(rules, "\"%s\" has no domain; expected local@domain", action->to);
+    }
+}
+
+static void check_address(struct rules *rules, size_t i)
+{
+    const struct config_bouncer *bouncer = &rules->config->bouncer;
+    const struct config_address *entry = &bouncer->addresses[i];
+    at(rules, "bouncer.addresses[%zu]", i);
+    if (entry->address == NULL) {
+        return;
+    }
+    const char *domain = strchr(entry->address, '@');
+    if (domain == NULL || domain[1] == '\0') {
+        tell(rules, "\"%s\" has no domain; expected local@domain, or @domain for all of it",
+             entry->address);
+    }
+    if (entry->kind == CONFIG_ADDRESS_UNSUBSCRIBE && entry->tenant == NULL) {
+        tell(rules,
+             "has no tenant; expected the one whose mail is to end for those who write there");
+    }
+    for (size_t j = 0; j < i; j++) {
+        const char *other = bouncer->addresses[j].address;
+        if (other != NULL && slice_eq_nocase(slice_cstr(other), slice_cstr(entry->address))) {
+            tell(rules, "\"%s\" has been given already; expected each address once",
+                 entry->address);
+            break;
+        }
     }
 }
 
@@ -498,12 +563,7 @@ static void check_bouncer(struct rules *rules)
         }
     }
     for (size_t i = 0; i < bouncer->address_count; i++) {
-        const char *address = bouncer->addresses[i].address;
-        at(rules, "bouncer.addresses[%zu]", i);
-        if (address != NULL && strchr(address, '@') == NULL) {
-            tell(rules, "\"%s\" has no domain; expected local@domain, or @domain for all of it",
-                 address);
-        }
+        check_address(rules, i);
     }
     for (size_t i = 0; i < bouncer->action_count; i++) {
         check_action(rules, i);

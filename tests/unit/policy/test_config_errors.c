@@ -307,6 +307,40 @@ static void test_combinations(void **state)
     check_all(cases, ARRAY_LEN(cases));
 }
 
+#define ACTION KAFKA "bouncer:\n  actions:\n"
+#define ADDRESS KAFKA "bouncer:\n  addresses:\n"
+
+static void test_bouncer(void **state)
+{
+    (void)state;
+    static const struct wrong cases[] = {
+        {ACTION "   - {do: forward, target: \"mail.example:25\", to: a@b.example}\n",
+         ":4: bouncer.actions[0].target: \"mail.example:25\" is not valid; expected "
+         "smtp://HOST:PORT"},
+        {ACTION "   - {do: forward, target: \"smtp://mail.example\", to: someone}\n",
+         ":4: bouncer.actions[0].to: \"someone\" has no domain; expected local@domain"},
+        {ACTION "   - {do: post, target: example.net/x}\n",
+         ":4: bouncer.actions[0].target: \"example.net/x\" is not valid; expected "
+         "https://HOST/PATH"},
+        {ACTION "   - {do: pipe, target: cat}\n",
+         ":4: bouncer.actions[0].target: \"cat\" is not valid; expected /PATH/OF/A/PROGRAM "
+         "ARGUMENT…"},
+        {ACTION "   - {do: maildir, target: mail}\n",
+         ":4: bouncer.actions[0].target: \"mail\" is not valid; expected an absolute path"},
+        {ADDRESS "   - {address: a@b.example, kind: feedback}\n"
+                 "   - {address: A@b.example, kind: role}\n",
+         ":5: bouncer.addresses[1]: \"A@b.example\" has been given already; expected each address "
+         "once"},
+        {ADDRESS "   - {address: \"@\", kind: bounce}\n",
+         ":4: bouncer.addresses[0]: \"@\" has no domain; expected local@domain, or @domain for all "
+         "of it"},
+        {ADDRESS "   - {address: leave@b.example, kind: unsubscribe}\n",
+         ":4: bouncer.addresses[0]: has no tenant; expected the one whose mail is to end for those "
+         "who write there"},
+    };
+    check_all(cases, ARRAY_LEN(cases));
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -486,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_combinations),
+        cmocka_unit_test(test_bouncer),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_secret_is_never_repeated),
