@@ -50,6 +50,10 @@ static bool read_header(const struct csv_row *row, struct columns *columns, stru
             return fault_set(fault, FAULT_INVALID, 0, "line %" PRIu64 ": unknown column \"%.*s\"",
                              row->line, SLICE_FMT(name));
         }
+        if (columns->at[column] != SIZE_MAX) {
+            return fault_set(fault, FAULT_INVALID, 0, "line %" PRIu64 ": column \"%s\" twice",
+                             row->line, column_names[column]);
+        }
         columns->at[column] = i;
     }
     return columns->at[COLUMN_EMAIL] != SIZE_MAX ||
@@ -141,6 +145,9 @@ static int64_t import_rows(struct suppression_change *change, struct slice text)
     bool good = csv_next(&csv, &row) == CSV_ROW
                     ? read_header(&row, &columns, &change->fault)
                     : fault_set(&change->fault, FAULT_INVALID, 0, "a header line is needed");
+    if (!good) {
+        fault_prefix(&change->fault, "%s", change->options->argument);
+    }
     while (good && (result = csv_next(&csv, &row)) != CSV_END) {
         if (result == CSV_WRONG) {
             refuse(change, row.line, row.problem);

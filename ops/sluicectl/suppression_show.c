@@ -55,6 +55,9 @@ static bool is_wanted(const struct show *show, const struct suppression_row *row
     } else if (!matches(options, &row->key)) {
         return false;
     }
+    if (options->format == SUPPRESSION_CSV && row->entry.reason == SUPPRESSION_NONE) {
+        return false; /* import would make an entry of what is none */
+    }
     return (options->reason == NULL || options->reason_number == row->entry.reason) &&
            (options->all || suppress_in_force(&row->entry, show->now_ms));
 }
@@ -149,6 +152,15 @@ static void add_row_json(struct strbuf *line, const struct suppression_row *row)
     strbuf_add_byte(line, '}');
 }
 
+/* For a terminal, which must not do what a server's reply says. */
+static void add_plain(struct strbuf *line, struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        strbuf_add_byte(line, c < ' ' || c == 0x7f ? '?' : (char)c);
+    }
+}
+
 static void add_row_text(struct strbuf *line, const struct suppression_row *row)
 {
     const struct suppression *entry = &row->entry;
@@ -175,7 +187,8 @@ static void add_row_text(struct strbuf *line, const struct suppression_row *row)
                 {"by", entry->actor},           {"note", entry->note}};
     for (size_t i = 0; i < ARRAY_LEN(more); i++) {
         if (more[i].text.len > 0) {
-            strbuf_addf(line, "  %s=%.*s", more[i].name, SLICE_FMT(more[i].text));
+            strbuf_addf(line, "  %s=", more[i].name);
+            add_plain(line, more[i].text);
         }
     }
 }

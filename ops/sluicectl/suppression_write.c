@@ -27,6 +27,7 @@ static void on_delivery(struct kafka_delivery *delivery, int32_t partition, int6
         change->acknowledged++;
     } else {
         change->fault = *fault;
+        (void)fault_prefix(&change->fault, "Kafka");
     }
 }
 
@@ -52,8 +53,9 @@ bool suppression_change_open(struct suppression_change *change, const struct con
     producer.delivery_timeout_ms = FLUSH_MS;
     change->producer = kafka_producer_create(&properties, &producer, &change->fault);
     kafka_setup_free(&properties);
-    return change->producer != NULL &&
-           kafka_producer_warm_up(change->producer, topics, 2, WARM_UP_MS, &change->fault);
+    return (change->producer != NULL &&
+            kafka_producer_warm_up(change->producer, topics, 2, WARM_UP_MS, &change->fault)) ||
+           fault_prefix(&change->fault, "Kafka");
 }
 
 bool suppression_change_close(struct suppression_change *change)
@@ -63,8 +65,12 @@ bool suppression_change_close(struct suppression_change *change)
         kafka_producer_free(&change->producer, 0);
     }
     strbuf_free(&change->value);
-    if (change->acknowledged < change->sent || change->fault.kind != FAULT_NONE) {
-        (void)fprintf(stderr, "sluicectl suppression: Kafka: %s\n", change->fault.text);
+    if (change->acknowledged < change->sent && change->fault.kind == FAULT_NONE) {
+        fault_set(&change->fault, FAULT_TIMEOUT, 0, "Kafka: has not acknowledged it in %d s",
+                  FLUSH_MS / 1000);
+    }
+    if (change->fault.kind != FAULT_NONE) {
+        (void)fprintf(stderr, "sluicectl suppression: %s\n", change->fault.text);
         return false;
     }
     return true;
@@ -79,7 +85,7 @@ static bool send(struct suppression_change *change, const char *topic, struct sl
                                             .delivery = &change->delivery};
     while (!kafka_producer_send(change->producer, &record, &change->fault)) {
         if (change->fault.kind != FAULT_LIMIT) {
-            return false;
+            return fault_prefix(&change->fault, "Kafka");
         }
         (void)kafka_producer_poll(change->producer, POLL_MS);
         change->fault = (struct fault){0};
