@@ -1,8 +1,9 @@
 /*
  * A program gets the mail on its standard input. It runs in a process group of its own, with
  * nothing of ours: no descriptors, no signals blocked, an environment of six variables, no way to
- * new privileges, and limits on memory, files and processor time. When its time is over the whole
- * group is killed. Exit status 0 is success; what it writes is thrown away.
+ * new privileges, limits on memory, files and processor time, and a filter on its system calls.
+ * When its time is over the whole group is killed, which nothing of it can leave. Exit status 0 is
+ * success; what it writes is thrown away.
  *
  * The target is a command line that is split at blanks; there is no shell in between.
  */
@@ -92,6 +93,9 @@ static _Noreturn void become(const struct program *program, int input, rlim_t se
     limit(RLIMIT_AS, MEMORY_MAX_BYTES);
     limit(RLIMIT_FSIZE, FILE_MAX_BYTES);
     limit(RLIMIT_NOFILE, FILES_MAX);
+    if (!action_sandbox_enter()) {
+        _exit(126);
+    }
     execve(program->words[0], program->words, program->environment);
     _exit(127);
 }

@@ -7,6 +7,8 @@
 
 bool action_store(struct action_job *job, const char *host_name); /* mbox, maildir, file */
 bool action_pipe(struct action_job *job);
+/* In a child that has given up new privileges. False: errno. */
+bool action_sandbox_enter(void);
 bool action_send(struct action_job *job, const char *host_name); /* post, forward */
 
 /* Fills job->problem and returns false. */

@@ -52,6 +52,18 @@ static void content_arrives(void **state)
     assert_true(run("/bin/grep -c x", slice_of(large, sizeof(large)), &job));
 }
 
+/* Its group is what is killed in the end: neither it nor what it starts can leave it. */
+static void nobody_leaves_the_group(void **state)
+{
+    struct action_job job;
+    (void)state;
+    assert_true(run("/usr/bin/env true", SLICE_NULL, &job));
+    assert_false(run("/usr/bin/setsid --wait /bin/true", SLICE_NULL, &job));
+    assert_non_null(strstr(job.problem, "exit status"));
+    assert_false(run("/usr/bin/unshare --user /bin/true", SLICE_NULL, &job));
+    assert_non_null(strstr(job.problem, "exit status"));
+}
+
 /* The time is over as soon as it begins, so the program may not even have left its parent's group:
  * it is ended all the same, each time. */
 static void no_time_at_all(void **state)
@@ -70,6 +82,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_decides),
         cmocka_unit_test(content_arrives),
+        cmocka_unit_test(nobody_leaves_the_group),
         cmocka_unit_test(no_time_at_all),
     };
     (void)signal(SIGPIPE, SIG_IGN); /* as io_loop_create() does */
