@@ -438,13 +438,16 @@ enum judge_link judge_link(const struct judge *judge, const struct judge_leave *
     return read_link(judge, leave, &origin);
 }
 
-void judge_leave(const struct judge *judge, const struct judge_leave *leave, judge_emit emit,
-                 void *owner)
+enum judge_link judge_leave(const struct judge *judge, const struct judge_leave *leave,
+                            judge_emit emit, void *owner)
 {
     static const enum bounce_class class = BOUNCE_UNSUBSCRIBE;
     struct origin origin;
     char id_text[UUID_TEXT_LEN + 1];
-    CHECK(read_link(judge, leave, &origin) == JUDGE_LINK_GOOD);
+    enum judge_link link = read_link(judge, leave, &origin);
+    if (link != JUDGE_LINK_GOOD) {
+        return link;
+    }
     struct event event = {
         .type = EVENT_UNSUBSCRIBED,
         .time_ms = leave->now.ms,
@@ -472,4 +475,5 @@ void judge_leave(const struct judge *judge, const struct judge_leave *leave, jud
     uuid_format(&id, id_text);
     event.event_id = slice_of(id_text, UUID_TEXT_LEN);
     emit(owner, &event);
+    return JUDGE_LINK_GOOD;
 }

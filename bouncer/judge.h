@@ -67,8 +67,9 @@ enum judge_link {
 };
 /* Whether that may be done; any thread. */
 enum judge_link judge_link(const struct judge *judge, const struct judge_leave *leave);
-/* Of a good one: emits its event, which is the same each time. One thread at a time. */
-void judge_leave(const struct judge *judge, const struct judge_leave *leave, judge_emit emit,
-                 void *owner);
+/* The same, and for a good one emits its event, which is the same each time. One thread at a time.
+ */
+enum judge_link judge_leave(const struct judge *judge, const struct judge_leave *leave,
+                            judge_emit emit, void *owner);
 
 #endif

@@ -202,11 +202,8 @@ static void take(struct letter *letter, void *owner)
     CHECK_MAGIC(web, WEB_MAGIC);
     struct judge_leave leave = leave_of(request);
     web->waiting++;
-    switch (judge_link(&web->bouncer->judge, &leave)) {
-    case JUDGE_LINK_GOOD:
-        judge_leave(&web->bouncer->judge, &leave, encode, request);
-        send_event(request);
-        break;
+    switch (judge_leave(&web->bouncer->judge, &leave, encode, request)) {
+    case JUDGE_LINK_GOOD: send_event(request); break;
     case JUDGE_LINK_UNKNOWN: finish(request, MHD_HTTP_NOT_FOUND); break;
     case JUDGE_LINK_LATER: finish(request, MHD_HTTP_SERVICE_UNAVAILABLE); break;
     }
