@@ -264,8 +264,8 @@ def stop_left_over(folder):
                 ended += 1
         except OSError:
             continue
-    for script in ("kafka", "redis", "nsd"):
-        if os.path.exists(os.path.join(folder, script, "pid")):
+    for script, pid_file in (("kafka", "pid"), ("redis", "redis.pid"), ("nsd", "nsd.pid")):
+        if os.path.exists(os.path.join(folder, script, pid_file)):
             subprocess.run([os.path.join(ROOT, "ops", script), "stop", os.path.join(folder, script)], check=False,
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             ended += 1
