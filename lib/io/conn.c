@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <unistd.h>
 
 /* Without any progress of the last output. */
@@ -243,6 +244,28 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
     conn_settle(conn);
     conn->depth--;
+}
+
+bool io_conn_turn(struct io_conn *conn, int64_t wait_ms)
+{
+    CHECK_MAGIC(conn, CONN_MAGIC);
+    CHECK(conn->depth == 0);
+    if (list_linked(&conn->task.node)) {
+        io_task_cancel(&conn->task);
+        on_task(&conn->task);
+        return true;
+    }
+    struct pollfd wait = {.fd = conn->fd};
+    wait.events |= (conn->armed & UV_READABLE) != 0 ? POLLIN : 0;
+    wait.events |= (conn->armed & UV_WRITABLE) != 0 ? POLLOUT : 0;
+    if (conn->state >= CONN_FAILED || poll(&wait, 1, (int)wait_ms) <= 0) {
+        return false;
+    }
+    bool failed = (wait.revents & (POLLHUP | POLLERR)) != 0;
+    int events = (failed || (wait.revents & POLLIN) != 0 ? UV_READABLE : 0) |
+                 (failed || (wait.revents & POLLOUT) != 0 ? UV_WRITABLE : 0);
+    on_poll(&conn->poll, 0, events & conn->armed);
+    return true;
 }
 
 static void on_task(struct io_task *task)

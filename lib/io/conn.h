@@ -1,5 +1,5 @@
 /*
- * A TCP connection, with or without TLS, on a loop. Pull model: the connection asks its owner for
+ * A TCP connection (or one to a socket in the file system), with or without TLS, on a loop. Pull model: the connection asks its owner for
  * what is to be written, so that a protocol engine's pieces (iovec) go to the kernel without a
  * copy, and partial writes leave nothing behind here.
  *
@@ -75,6 +75,11 @@ void io_conn_finish(struct io_conn *conn);
 
 /* Reads again after input() took less than all. */
 void io_conn_resume(struct io_conn *conn);
+
+/* For an owner that ends while its loop does not run: waits at most wait_ms for an event of this
+ * connection and handles it, with all its callbacks. False: there was none. Not from a callback of
+ * it. */
+bool io_conn_turn(struct io_conn *conn, int64_t wait_ms);
 
 /* TLS from here on, when all pending output has been written. `server_name` for SNI and
  * verification, NULL for servers. `timeout_ms` for the handshake. Once per connection; secured()

@@ -19,6 +19,7 @@
 #include "io/tls_private.h"
 
 #include <netinet/in.h>
+#include <sys/un.h>
 
 #define CONN_MAGIC 0x434f4e4eu
 
@@ -74,6 +75,7 @@ struct io_conn {
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
+        struct sockaddr_un local;
     } remote;
 };
 

@@ -83,6 +83,21 @@ static struct tls_context *context_new(bool client, const char *min_version, str
     return context;
 }
 
+static bool use_certificate(SSL_CTX *ssl_ctx, const char *certificate_file, const char *key_file,
+                            struct fault *fault)
+{
+    if (SSL_CTX_use_certificate_chain_file(ssl_ctx, certificate_file) != 1) {
+        tls_fault(fault, FAULT_INVALID, "certificate");
+        return fault_prefix(fault, "%s", certificate_file);
+    }
+    if (SSL_CTX_use_PrivateKey_file(ssl_ctx, key_file, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(ssl_ctx) != 1) {
+        tls_fault(fault, FAULT_INVALID, "private key");
+        return fault_prefix(fault, "%s", key_file);
+    }
+    return true;
+}
+
 struct tls_context *tls_client_context(const struct tls_client_options *options,
                                        struct fault *fault)
 {
@@ -107,6 +122,11 @@ struct tls_context *tls_client_context(const struct tls_client_options *options,
         tls_context_free(&context);
         return NULL;
     }
+    if (options->certificate_file != NULL &&
+        !use_certificate(ssl_ctx, options->certificate_file, options->key_file, fault)) {
+        tls_context_free(&context);
+        return NULL;
+    }
     context->sessions = tls_sessions_create(SESSIONS_MAX);
     SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ssl_ctx, tls_link_new_session);
@@ -122,16 +142,7 @@ struct tls_context *tls_server_context(const struct tls_server_options *options,
         return NULL;
     }
     SSL_CTX *ssl_ctx = context->ssl_ctx;
-    if (SSL_CTX_use_certificate_chain_file(ssl_ctx, options->certificate_file) != 1) {
-        tls_fault(fault, FAULT_INVALID, "certificate");
-        fault_prefix(fault, "%s", options->certificate_file);
-        tls_context_free(&context);
-        return NULL;
-    }
-    if (SSL_CTX_use_PrivateKey_file(ssl_ctx, options->key_file, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(ssl_ctx) != 1) {
-        tls_fault(fault, FAULT_INVALID, "private key");
-        fault_prefix(fault, "%s", options->key_file);
+    if (!use_certificate(ssl_ctx, options->certificate_file, options->key_file, fault)) {
         tls_context_free(&context);
         return NULL;
     }
