@@ -114,23 +114,13 @@ static bool open_kafka(struct producer *producer, struct fault *fault)
 
 struct once *producer_once(struct producer *producer, struct fault *fault)
 {
-    const struct config_redis *redis = &producer->config->redis;
     struct once_options options = {
         .kafka = producer->properties,
         /* A record may wait for room as long as it may be tried. */
         .hold_ms = 2 * producer->config->producer.kafka_timeout_ms + HOLD_MARGIN_MS,
     };
     if (producer->once == NULL) {
-        redis_options_default(&options.redis);
-        options.redis.host = redis->host;
-        options.redis.port = redis->port;
-        options.redis.unix_path = redis->unix_path;
-        options.redis.user = redis->user;
-        options.redis.password = redis->password;
-        options.redis.database = redis->database;
-        options.redis.key_prefix = redis->key_prefix;
-        options.redis.connect_timeout_ms = redis->connect_timeout_ms;
-        options.redis.command_timeout_ms = redis->command_timeout_ms;
+        redis_options_from_config(&options.redis, &producer->config->redis);
         producer->once = once_create(producer->loop, &options, fault);
     }
     return producer->once;

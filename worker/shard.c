@@ -348,16 +348,7 @@ static bool open_services(struct shard *shard, struct fault *fault)
     if (config_shares_limits(config)) {
         struct redis_options redis;
         char holder[160];
-        redis_options_default(&redis);
-        redis.host = config->redis.host;
-        redis.port = config->redis.port;
-        redis.unix_path = config->redis.unix_path;
-        redis.user = config->redis.user;
-        redis.password = config->redis.password;
-        redis.database = config->redis.database;
-        redis.key_prefix = config->redis.key_prefix;
-        redis.connect_timeout_ms = config->redis.connect_timeout_ms;
-        redis.command_timeout_ms = config->redis.command_timeout_ms;
+        redis_options_from_config(&redis, &config->redis);
         snprintf(holder, sizeof(holder), "%s/%u", shard->worker->name, shard->index);
         shard->limiter = redis_limiter_create(shard->loop, &redis, holder, fault);
         if (shard->limiter == NULL) {

@@ -39,7 +39,7 @@ struct once {
     struct once_search *search; /* the one that runs */
     struct list early, late, asked, wanted, paused;
     struct io_task answer_late;
-    bool known; /* whether Redis is there */
+    bool whole; /* all servers are there, or nothing is known yet */
     bool given_up;
     uint64_t unguarded_since; /* counters.unguarded when Redis went away */
     struct once_counters counters;
@@ -226,7 +226,7 @@ static void on_answer(struct redis_once_ask *redis_ask, const struct redis_once_
 
 static void ask(struct once *once, struct once_claim *claim)
 {
-    if (!redis_once_is_up(once->redis)) {
+    if (redis_once_way(once->redis, claim->id) != REDIS_ONCE_UP) {
         answer_without(once, claim);
         return;
     }
@@ -238,25 +238,37 @@ static void ask(struct once *once, struct once_claim *claim)
                      claim->looked_after);
 }
 
-static void on_redis(struct redis_once_owner *owner, bool up)
+/* Those that came before it was known whether their server is there. */
+static void ask_early(struct once *once)
+{
+    struct list now;
+    list_init(&now);
+    list_append_all(&now, &once->early);
+    while (!list_empty(&now)) {
+        struct once_claim *claim = CONTAINER_OF(now.next, struct once_claim, node);
+        if (redis_once_way(once->redis, claim->id) == REDIS_ONCE_UNKNOWN) {
+            move(claim, &once->early);
+        } else {
+            ask(once, claim);
+        }
+    }
+}
+
+static void on_redis(struct redis_once_owner *owner)
 {
     struct once *once = CONTAINER_OF(owner, struct once, redis_owner);
     CHECK_MAGIC(once, ONCE_MAGIC);
-    once->known = true;
-    if (!up) {
+    bool up = redis_once_is_up(once->redis);
+    if (!up && once->whole) {
         once->unguarded_since = once->counters.unguarded;
         log_warn("resends-not-recognised", "reason=\"Redis is away\"");
-        answer_list(once, &once->early);
-        return;
-    }
-    if (once->counters.unguarded > once->unguarded_since) {
+    } else if (up && once->counters.unguarded > once->unguarded_since) {
         log_warn("resends-recognised-again", "unguarded=%" PRIu64,
                  once->counters.unguarded - once->unguarded_since);
         once->unguarded_since = once->counters.unguarded;
     }
-    while (!list_empty(&once->early)) {
-        ask(once, CONTAINER_OF(once->early.next, struct once_claim, node));
-    }
+    once->whole = up;
+    ask_early(once);
 }
 
 static void answer_at_end(struct io_task *task)
@@ -276,10 +288,11 @@ void once_claim(struct once *once, struct once_claim *claim)
     claim->token = (int64_t)(random_u64() & REDIS_ONCE_TOKEN_MAX) | 1;
     claim->until = mono_add_ms(io_loop_now(once->loop), claim->patience_ms);
     once->counters.claims++;
-    if (once->given_up || (once->known && !redis_once_is_up(once->redis))) {
+    enum redis_once_way way = redis_once_way(once->redis, claim->id);
+    if (once->given_up || way == REDIS_ONCE_DOWN) {
         list_push_back(&once->late, &claim->node);
         io_loop_defer(once->loop, &once->answer_late);
-    } else if (!once->known) {
+    } else if (way == REDIS_ONCE_UNKNOWN) {
         list_push_back(&once->early, &claim->node);
     } else {
         list_push_back(&once->asked, &claim->node);
@@ -290,14 +303,14 @@ void once_claim(struct once *once, struct once_claim *claim)
 void once_stored(struct once *once, struct slice id, int64_t token, int32_t partition,
                  int64_t offset)
 {
-    if (redis_once_is_up(once->redis)) {
+    if (redis_once_way(once->redis, id) == REDIS_ONCE_UP) {
         redis_once_done(once->redis, id, token, partition, offset);
     }
 }
 
 void once_not_stored(struct once *once, struct slice id, int64_t token)
 {
-    if (redis_once_is_up(once->redis)) {
+    if (redis_once_way(once->redis, id) == REDIS_ONCE_UP) {
         redis_once_drop(once->redis, id, token);
     }
 }
@@ -317,6 +330,7 @@ struct once *once_create(struct io_loop *loop, const struct once_options *option
     once->loop = loop;
     once->properties = options->kafka;
     once->hold_ms = options->hold_ms;
+    once->whole = true;
     once->redis_owner.changed = on_redis;
     once->answer_late.run = answer_at_end;
     struct list *lists[] = {&once->early, &once->late, &once->asked, &once->wanted, &once->paused};

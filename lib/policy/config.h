@@ -42,6 +42,13 @@ struct config_redis {
     const char *host;                        /* "127.0.0.1" */
     uint16_t port;                           /* 6379 */
     const char *unix_path, *user, *password; /* NULL: none */
+    const char **nodes;                      /* "host[:port]", in place of these; none */
+    size_t node_count;
+    bool cluster;
+    int hash_tags; /* 16 */
+    bool use_tls, tls_verify;
+    const char *tls_server_name, *tls_ca_file;       /* NULL: as it is connected to; the system's */
+    const char *tls_certificate_file, *tls_key_file; /* NULL: none */
     int database;
     const char *key_prefix; /* "sluice:" */
     int64_t connect_timeout_ms, command_timeout_ms;

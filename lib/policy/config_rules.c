@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #define PATH_MAX_BYTES 160
+#define REDIS_NODES_MAX 256
 #define TOPIC_NAME_MAX 249 /* Kafka's */
 
 struct rules {
@@ -130,6 +131,75 @@ static void check_kafka(struct rules *rules)
                              ours[j].property, ours[j].key);
             }
         }
+    }
+}
+
+/* Is the key in the file? The next problem is about it. */
+static bool has(struct rules *rules, const char *path)
+{
+    at(rules, "%s", path);
+    return config_source_has(rules->source, path);
+}
+
+static void check_redis_nodes(struct rules *rules)
+{
+    const struct config_redis *redis = &rules->config->redis;
+    static const char *const others[] = {"redis.host", "redis.port", "redis.unix-path"};
+    for (size_t i = 0; i < ARRAY_LEN(others) && redis->node_count > 0; i++) {
+        if (has(rules, others[i])) {
+            tell(rules, "stands beside redis.nodes; expected one of them");
+        }
+    }
+    for (size_t i = 0; i < redis->node_count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (redis->nodes[i] != NULL && redis->nodes[j] != NULL &&
+                strcmp(redis->nodes[i], redis->nodes[j]) == 0) {
+                at(rules, "redis.nodes[%zu]", i);
+                tell(rules, "\"%s\" has been given already", redis->nodes[i]);
+                break;
+            }
+        }
+    }
+    at(rules, "redis.nodes");
+    if (redis->node_count > REDIS_NODES_MAX && !redis->cluster) {
+        tell(rules, "has %zu servers; expected at most %d", redis->node_count, REDIS_NODES_MAX);
+    }
+    if (has(rules, "redis.unix-path") && redis->cluster) {
+        tell(rules, "is given, but the nodes of a cluster (redis.cluster) are reached by TCP");
+    }
+    if (has(rules, "redis.database") && redis->cluster && redis->database != 0) {
+        tell(rules, "is %d, but a cluster (redis.cluster) has database 0 only", redis->database);
+    }
+    if (has(rules, "redis.hash-tags") && !redis->cluster) {
+        tell(rules, "is given, but redis.cluster is not true");
+    }
+}
+
+static void check_redis(struct rules *rules)
+{
+    const struct config_redis *redis = &rules->config->redis;
+    static const char *const tls[] = {"redis.tls-verify", "redis.tls-server-name",
+                                      "redis.tls-ca-file", "redis.tls-certificate-file",
+                                      "redis.tls-key-file"};
+    check_redis_nodes(rules);
+    if (has(rules, "redis.user") && redis->password == NULL &&
+        !has(rules, "redis.password")) {
+        at(rules, "redis.user");
+        tell(rules, "is given without redis.password");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(tls) && !redis->use_tls; i++) {
+        if (has(rules, tls[i])) {
+            tell(rules, "is given, but redis.use-tls is not true");
+        }
+    }
+    bool has_key = redis->tls_key_file != NULL;
+    if ((redis->tls_certificate_file != NULL) != has_key) {
+        at(rules, "redis.%s", has_key ? "tls-key-file" : "tls-certificate-file");
+        tell(rules, "is given without redis.%s",
+             has_key ? "tls-certificate-file" : "tls-key-file");
+    }
+    if (has(rules, "redis.unix-path") && redis->use_tls) {
+        tell(rules, "is given, but redis.use-tls is true; TLS is for TCP");
     }
 }
 
@@ -582,6 +652,7 @@ void config_rules_check(const struct config *config, const struct config_source 
         .streams_clean = !problems_in(problems, "streams"),
     };
     check_kafka(&rules);
+    check_redis(&rules);
     check_dns(&rules);
     check_vips(&rules);
     check_pools(&rules);

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { BATCH = 32, ARGS_HEAD = 4, ARGS_EACH = 12, KEYS_HEAD = 2, REPLY_HEAD = 3, NUMBER_MAX = 32 };
+enum { BATCH = 32, ARGS_HEAD = 5, ARGS_EACH = 12, KEYS_HEAD = 2, REPLY_HEAD = 3, NUMBER_MAX = 32 };
 #define FAILED_RETRY_MS 5
 
 struct batch {
@@ -47,7 +47,7 @@ void limit_ask(struct limit *limit, struct mono_time now)
 {
     struct limiter_node *node = limit->on;
     if (limit->in_flight || list_linked(&limit->ask_node) || limit->limiter->freeing ||
-        !redis_link_is_up(node->link) || !needs_call(limit, now)) {
+        !redis_tag_is_up(node->tag) || !needs_call(limit, now)) {
         return;
     }
     list_push_back(&node->asking, &limit->ask_node);
@@ -206,6 +206,7 @@ static void send_batch(struct batch *batch)
                                                         : SLICE("0");
     add_number(args,
                clock->known ? (double)now.us - (double)(clock->least_us + clock->most_us) / 2 : 0);
+    args->args[args->count++] = redis_tag_server(node->tag);
     for (size_t i = 0; i < batch->count; i++) {
         add_item(args, &batch->items[i]);
     }
@@ -213,7 +214,7 @@ static void send_batch(struct batch *batch)
     batch->call.done = on_done;
     node->hello = false;
     node->hello_sent = now;
-    redis_link_call(node->link, &batch->call, KEYS_HEAD + batch->count, args->args, args->count);
+    redis_tag_call(node->tag, &batch->call, KEYS_HEAD + batch->count, args->args, args->count);
     mem_free(args);
 }
 
@@ -233,7 +234,7 @@ void limiter_flush(struct io_task *task)
     struct list *entry;
     while ((entry = list_pop_front(&node->asking)) != NULL) {
         struct limit *limit = CONTAINER_OF(entry, struct limit, ask_node);
-        if (!redis_link_is_up(node->link)) {
+        if (!redis_tag_is_up(node->tag)) {
             continue;
         }
         if (batch == NULL) {
@@ -248,7 +249,7 @@ void limiter_flush(struct io_task *task)
             batch = NULL;
         }
     }
-    if (batch == NULL && node->hello && redis_link_is_up(node->link)) {
+    if (batch == NULL && node->hello && redis_tag_is_up(node->tag)) {
         batch = new_batch(node);
     }
     if (batch != NULL && (batch->count > 0 || node->hello)) {
@@ -278,7 +279,7 @@ void limiter_give_all_back(struct limiter_node *node)
 {
     struct mono_time now = mono_now();
     struct batch *batch = NULL;
-    if (!redis_link_is_up(node->link)) {
+    if (!redis_tag_is_up(node->tag)) {
         return;
     }
     list_foreach (entry, &node->limiter->limits) {

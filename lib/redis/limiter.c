@@ -8,7 +8,6 @@
 
 #include "redis/script.h"
 
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -16,15 +15,7 @@
 #include <signal.h>
 
 #define KEY_MAX 1024
-
-void redis_options_default(struct redis_options *options)
-{
-    *options = (struct redis_options){.host = "127.0.0.1",
-                                      .port = 6379,
-                                      .key_prefix = "sluice:",
-                                      .connect_timeout_ms = 1000,
-                                      .command_timeout_ms = 500};
-}
+#define FREE_WAIT_MS 100
 
 /* ---- state and shares ---- */
 
@@ -100,9 +91,9 @@ void limiter_set_state(struct limiter_node *node, enum redis_state state)
     limiter_refresh_shares(node);
 }
 
-static void on_link_up(struct redis_link_owner *owner)
+static void on_way_up(struct redis_tag_owner *owner)
 {
-    struct limiter_node *node = CONTAINER_OF(owner, struct limiter_node, link_owner);
+    struct limiter_node *node = CONTAINER_OF(owner, struct limiter_node, tag_owner);
     CHECK_MAGIC(node->limiter, LIMITER_MAGIC);
     struct mono_time now = mono_now();
     list_foreach (entry, &node->limiter->limits) {
@@ -117,9 +108,9 @@ static void on_link_up(struct redis_link_owner *owner)
     limiter_say_hello(node);
 }
 
-static void on_link_down(struct redis_link_owner *owner)
+static void on_way_down(struct redis_tag_owner *owner)
 {
-    struct limiter_node *node = CONTAINER_OF(owner, struct limiter_node, link_owner);
+    struct limiter_node *node = CONTAINER_OF(owner, struct limiter_node, tag_owner);
     CHECK_MAGIC(node->limiter, LIMITER_MAGIC);
     limiter_set_state(node, REDIS_DOWN);
 }
@@ -139,11 +130,7 @@ enum redis_state redis_limiter_state(const struct redis_limiter *limiter)
 
 uint64_t redis_limiter_calls(const struct redis_limiter *limiter)
 {
-    uint64_t calls = 0;
-    for (size_t i = 0; i < limiter->node_count; i++) {
-        calls += redis_link_calls(limiter->nodes[i].link);
-    }
-    return calls;
+    return redis_tags_calls(limiter->tags);
 }
 
 /* ---- limits by key ---- */
@@ -201,7 +188,7 @@ static struct limit *limit_create(struct redis_limiter *limiter, struct slice ke
     struct limit *limit = mem_zalloc(sizeof(*limit));
     limit->magic = LIMIT_MAGIC;
     limit->limiter = limiter;
-    limit->on = &limiter->nodes[hash_stable(key) % limiter->node_count];
+    limit->on = &limiter->nodes[redis_tags_of(limiter->tags, key)];
     limit->rule.kind = rule->kind;
     name_key(limit, key, rule);
     list_init(&limit->waiters);
@@ -338,45 +325,46 @@ static char *joined(const char *a, const char *b)
     return text;
 }
 
-static bool open_node(struct redis_limiter *limiter, struct limiter_node *node, size_t tag,
-                      const struct redis_options *options, struct fault *fault)
+static void open_node(struct redis_limiter *limiter, struct limiter_node *node,
+                      struct redis_tag *tag, const char *key_prefix)
 {
     char text[32];
-    (void)snprintf(text, sizeof(text), "{%zu}:", tag);
+    (void)snprintf(text, sizeof(text), "%s:", redis_tag_text(tag));
     node->limiter = limiter;
-    node->prefix = joined(options->key_prefix == NULL ? "" : options->key_prefix, text);
+    node->prefix = joined(key_prefix == NULL ? "" : key_prefix, text);
     node->epoch_key = joined(node->prefix, "epoch");
     node->holders_key = joined(node->prefix, "holders");
     node->state = REDIS_CONNECTING;
     node->share_from = mono_now();
     list_init(&node->asking);
     node->flush.run = limiter_flush;
-    node->link_owner = (struct redis_link_owner){on_link_up, on_link_down};
-    node->link = redis_link_create(limiter->loop, options,
-                                   slice_of(redis_limiter_lua, redis_limiter_lua_len),
-                                   &node->link_owner, fault);
-    return node->link != NULL;
+    node->tag = tag;
+    node->tag_owner = (struct redis_tag_owner){on_way_up, on_way_down};
+    redis_tag_own(tag, &node->tag_owner);
 }
 
 struct redis_limiter *redis_limiter_create(struct io_loop *loop,
                                            const struct redis_options *options, const char *holder,
                                            struct fault *fault)
 {
+    struct redis_tags *tags = redis_tags_create(
+        loop, options, slice_of(redis_limiter_lua, redis_limiter_lua_len), fault);
+    if (tags == NULL) {
+        return NULL;
+    }
     struct redis_limiter *limiter = mem_zalloc(sizeof(*limiter));
     limiter->magic = LIMITER_MAGIC;
     limiter->loop = loop;
     limiter->holders = 1;
     limiter->holder = mem_strdup(holder);
     limiter->seq = wall_now().ms * 1000; /* above that of the one before under this name */
-    limiter->node_count = 1;
+    limiter->tags = tags;
+    limiter->node_count = redis_tags_count(tags);
     limiter->nodes = mem_calloc(limiter->node_count, sizeof(*limiter->nodes));
     map_init(&limiter->by_key);
     list_init(&limiter->limits);
     for (size_t i = 0; i < limiter->node_count; i++) {
-        if (!open_node(limiter, &limiter->nodes[i], i, options, fault)) {
-            redis_limiter_free(&limiter);
-            return NULL;
-        }
+        open_node(limiter, &limiter->nodes[i], redis_tags_at(tags, i), options->key_prefix);
     }
     ignore_sigpipe();
     wheel_set(io_loop_wheel(loop), &limiter->tick, mono_add_ms(mono_now(), LIMITER_TICK_MS),
@@ -400,16 +388,10 @@ void redis_limiter_free(struct redis_limiter **handle)
     }
     CHECK_MAGIC(limiter, LIMITER_MAGIC);
     for (size_t i = 0; i < limiter->node_count; i++) {
-        if (limiter->nodes[i].link != NULL) {
-            limiter_give_all_back(&limiter->nodes[i]);
-        }
+        limiter_give_all_back(&limiter->nodes[i]);
     }
     limiter->freeing = true;
-    for (size_t i = 0; i < limiter->node_count; i++) {
-        if (limiter->nodes[i].link != NULL) {
-            redis_link_free(&limiter->nodes[i].link, 100);
-        }
-    }
+    redis_tags_free(&limiter->tags, FREE_WAIT_MS);
     list_foreach_safe (node, after, &limiter->limits) {
         limit_free(CONTAINER_OF(node, struct limit, node));
     }

@@ -24,20 +24,9 @@
 #define SLUICE_REDIS_LIMITER_H
 
 #include "io/loop.h"
+#include "redis/options.h"
 
 struct redis_limiter;
-
-struct redis_options {
-    const char *host;            /* address or name */
-    uint16_t port;               /* 6379 */
-    const char *unix_path;       /* instead of host and port, NULL: none */
-    const char *user, *password; /* NULL: none */
-    int database;
-    const char *key_prefix;     /* "sluice:" */
-    int64_t connect_timeout_ms; /* 1000 */
-    int64_t command_timeout_ms; /* 500: later the link counts as dead */
-};
-void redis_options_default(struct redis_options *options);
 
 /* Never NULL for want of a Redis: it goes on trying (100 ms to 2 s). `holder` is unique in the
  * cluster and a word without blanks. A name as host is looked up by the system's resolver, which

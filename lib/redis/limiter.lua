@@ -1,13 +1,14 @@
 -- Cluster-wide limits: up to 32 of them in one call, all of one hash tag. Redis 5 or newer.
 --
--- KEYS[1] epoch    hash: id (when this data began), till (end of learning), off and last (see `clock`). Without it the data was lost (or is new):
+-- KEYS[1] epoch    hash: id (when this data began), till (end of learning), off and last (see `clock`), server. Without it the data was lost (or is new):
 --                  nobody knows what others have in hand, so nothing is granted until `till`, while the holders report what they hold.
 -- KEYS[2] holders  hash: holder -> how many holders it believes there are; filled while learning. When all have reported,
 --                  learning ends early, yet late enough that each of them hears of it before (they ask every second).
 -- KEYS[3..]        the limits
 -- ARGV[1] holder, ARGV[2] holders there are, ARGV[3] "1": this holder has reported all that it holds; "2": it has been without us for a
 -- while, as others may have been, and went on by itself: learning begins, so that what all have used meanwhile is known. ARGV[4] what the time should
--- be here as far as it knows (0: it does not); then 12 for each limit:
+-- be here as far as it knows (0: it does not), ARGV[5] which server this is ("-": not known): another one than at the last call, a replica that
+-- took over or one that read its data from a disk, may lack what was done last, so learning begins; then 12 for each limit:
 --   w amount interval seq held demand need used freed handed weights burst    window (see there)
 --   s amount seq have want ttl 0...    slots: I hold `have`, and would hold `want`; to want more is remembered for WANT_US
 --   d amount seq day used granted want 0...    daily (see there)
@@ -63,13 +64,14 @@ local function text(number)
 end
 
 -- Redis' clock plus what makes it go on evenly when it was set: a holder that was heard lately knows better what time it is. But not when
--- the clock has gone on evenly since the last call: then the holder's idea is of before the data was lost. Returns what was added.
-local function clock(off, last)
+-- the clock has gone on evenly since the last call: then the holder's idea is of before the data was lost. Another server's clock counts for
+-- nothing. Returns what was added.
+local function clock(off, last, moved)
     local time = redis.call('TIME')
     now = tonumber(time[1]) * 1000000 + tonumber(time[2]) + off
     local expected = tonumber(ARGV[4])
-    if expected > 0 and math.abs(expected - now) > OFF_US then
-        if not last or now < last or now - last > EVEN_US then
+    if expected > 0 and (moved or math.abs(expected - now) > OFF_US) then
+        if moved or not last or now < last or now - last > EVEN_US then
             off, now = off + expected - now, expected
         else
             disagrees = true
@@ -79,11 +81,12 @@ local function clock(off, last)
 end
 
 local function learn()
-    local epoch = redis.call('HMGET', KEYS[1], 'id', 'till', 'off', 'last')
+    local epoch = redis.call('HMGET', KEYS[1], 'id', 'till', 'off', 'last', 'server')
     local id, till = tonumber(epoch[1]), tonumber(epoch[2])
     local before = id and tonumber(epoch[3]) or 0
-    local off = clock(before, id and tonumber(epoch[4]))
-    if not id or not till or off < before - OFF_US then
+    local moved = id and epoch[5] and epoch[5] ~= '-' and epoch[5] ~= ARGV[5] and ARGV[5] ~= '-'
+    local off = clock(before, id and tonumber(epoch[4]), moved)
+    if not id or not till or moved or off < before - OFF_US then
         -- A clock that was set ahead has made keys expire, too.
         id, till = now, now + LEARN_US
         redis.call('DEL', KEYS[1], KEYS[2])
@@ -93,7 +96,7 @@ local function learn()
         till = now + LEARN_US
         redis.call('HSET', KEYS[1], 'till', text(till))
     end
-    redis.call('HSET', KEYS[1], 'off', text(off), 'last', text(now))
+    redis.call('HSET', KEYS[1], 'off', text(off), 'last', text(now), 'server', ARGV[5])
     if ARGV[3] == '2' then
         till = now + LEARN_US
         redis.call('HSET', KEYS[1], 'till', text(till))
@@ -502,7 +505,7 @@ local id, till = learn()
 local learning = now < till
 local reply = {now, id, till}
 for i = 3, #KEYS do
-    local at = 5 + (i - 3) * 12
+    local at = 6 + (i - 3) * 12
     local op, n, answer = ARGV[at], {}, nil
     for k = 1, 11 do
         n[k] = tonumber(ARGV[at + k])

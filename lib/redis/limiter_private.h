@@ -7,7 +7,7 @@
 #include "base/map.h"
 #include "redis/lease.h"
 #include "redis/limiter.h"
-#include "redis/link.h"
+#include "redis/tags.h"
 
 #define LIMIT_MAGIC 0x4c494d54u
 #define LIMITER_MAGIC 0x4c4d5452u
@@ -91,11 +91,12 @@ struct limit {
     int64_t epoch; /* in which it was reported */
 };
 
-/* One hash tag: its keys lie on one Redis, and no other tag's matter to it. */
+/* What belongs to one hash tag: its keys lie on one server (tags.h), and no other tag's matter to
+ * it. */
 struct limiter_node {
     struct redis_limiter *limiter;
-    struct redis_link *link;
-    struct redis_link_owner link_owner;
+    struct redis_tag *tag;
+    struct redis_tag_owner tag_owner;
     char *prefix; /* with the tag */
     char *epoch_key, *holders_key;
     enum redis_state state;
@@ -119,7 +120,8 @@ struct redis_limiter {
     bool freeing;
     int64_t seq; /* of the last call */
 
-    struct limiter_node *nodes;
+    struct redis_tags *tags;
+    struct limiter_node *nodes; /* one for each tag */
     size_t node_count;
     struct map by_key;
     struct list limits;

@@ -1,5 +1,8 @@
-/* See link.h. All on the loop's thread. `context` belongs to hiredis and is gone when one of its
- * two callbacks said so. */
+/*
+ * See link.h. All on the loop's thread. Two lists hold what is under way, in the order in which the
+ * replies come: `unsent`, from which the connection takes bytes, and `awaiting`. The connection may
+ * be gone whenever a callback returns; `conn` says so.
+ */
 #include "redis/link.h"
 
 #include "base/log.h"
@@ -7,9 +10,9 @@
 #include "base/random.h"
 
 #include <errno.h>
-#include <hiredis/async.h>
 #include <hiredis/hiredis.h>
-#include <poll.h>
+#include <netdb.h>
+#include <sys/un.h>
 
 #define LINK_MAGIC 0x524c4e4bu
 #define BACKOFF_LEAST_MS 100
@@ -17,30 +20,35 @@
 /* A timer that comes this late says that we were busy, not that Redis was. */
 #define LATE_US 50000
 #define SHA_LEN 40
+#define SERVER_MAX 64
 enum { MAX_REPLY = 2048 };
 
 enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_UP };
 
+/* What a request is, by which its reply is read. All but a call are the link's own. */
+enum { KIND_CALL, KIND_OK, KIND_INFO, KIND_LOAD, KIND_SLOTS };
+
 struct redis_link {
     uint32_t magic;
-    struct io_loop *loop;
+    const struct redis_setup *setup;
     struct redis_link_owner *owner;
-    struct slice script;
-    char *host, *unix_path, *user, *password;
+    char *host; /* NULL: the options' unix_path */
     uint16_t port;
-    int database;
-    int64_t connect_timeout_ms, command_timeout_ms;
 
     enum link_state state;
-    redisAsyncContext *context; /* NULL while waiting */
-    struct io_watch *watch;
-    unsigned events;
-    struct list calls;  /* under way, oldest first: replies come in this order */
+    struct io_conn *conn; /* NULL while waiting */
+    redisReader *reader;
+    bool greeted; /* bytes may go: TCP and TLS stand */
+    struct list unsent, awaiting;
+    size_t written; /* of the first of `unsent` */
+    struct io_task flush;
     struct timer timer; /* connecting: the time limit; waiting: the next attempt */
     struct timer command_timer;
     bool grace; /* the command timer came late once */
     int64_t backoff_ms;
+    unsigned attempts; /* since it was up, at most a few */
     char sha[SHA_LEN + 1];
+    char server[SERVER_MAX];
     bool reloading;
     bool told; /* the owner was told that it is down */
     bool freeing;
@@ -49,59 +57,95 @@ struct redis_link {
 
 static void connect_now(struct redis_link *link);
 
-/* ---- hiredis on io_watch ---- */
+/* ---- requests ---- */
 
-static void on_events(struct io_watch *watch, void *owner, unsigned events)
+static void drop_bytes(struct redis_call *call)
 {
-    struct redis_link *link = owner;
+    if (call->kind == KIND_OK) {
+        explicit_bzero(call->bytes, call->len); /* a password */
+    }
+    redisFreeCommand(call->bytes);
+    call->bytes = NULL;
+}
+
+static void end_call(struct redis_call *call, const int64_t *values, size_t count)
+{
+    drop_bytes(call);
+    if (call->kind != KIND_CALL) {
+        mem_free(call);
+    } else {
+        call->done(call, values, count);
+    }
+}
+
+void redis_call_lost(struct redis_call *call)
+{
+    end_call(call, NULL, 0);
+}
+
+static void format(struct redis_call *call, size_t count, const char **argv, const size_t *lengths)
+{
+    int len = redisFormatCommandArgv(&call->bytes, (int)count, argv, lengths);
+    CHECK(len > 0); /* only without memory */
+    call->len = (size_t)len;
+}
+
+/* A request of the link's own. */
+static struct redis_call *own_request(int kind, size_t count, const char **argv)
+{
+    size_t lengths[4];
+    struct redis_call *call = mem_zalloc(sizeof(*call));
+    CHECK(count <= ARRAY_LEN(lengths));
+    for (size_t i = 0; i < count; i++) {
+        lengths[i] = strlen(argv[i]);
+    }
+    call->kind = kind;
+    format(call, count, argv, lengths);
+    return call;
+}
+
+static const struct redis_call *oldest(const struct redis_link *link)
+{
+    const struct list *from = !list_empty(&link->awaiting) ? &link->awaiting : &link->unsent;
+    return list_empty(from) ? NULL : CONTAINER_OF(from->next, struct redis_call, node);
+}
+
+static void on_command_timeout(struct timer *timer, struct mono_time now);
+
+static void watch_time(struct redis_link *link)
+{
+    const struct redis_call *first = oldest(link);
+    if (first != NULL && link->state == LINK_UP && !timer_is_set(&link->command_timer)) {
+        wheel_set(io_loop_wheel(link->setup->loop), &link->command_timer,
+                  mono_add_ms(first->queued, link->setup->options->command_timeout_ms),
+                  on_command_timeout);
+    }
+}
+
+static void enqueue(struct redis_link *link, struct redis_call *call)
+{
+    call->queued = mono_now();
+    list_push_back(&link->unsent, &call->node);
+    watch_time(link);
+    /* At the end of this turn, so that all calls of it go at once. */
+    io_loop_defer(link->setup->loop, &link->flush);
+}
+
+static void on_flush(struct io_task *task)
+{
+    struct redis_link *link = CONTAINER_OF(task, struct redis_link, flush);
     CHECK_MAGIC(link, LINK_MAGIC);
-    if ((events & IO_READABLE) != 0) {
-        redisAsyncHandleRead(link->context);
+    if (link->conn != NULL) {
+        io_conn_flush(link->conn);
     }
-    if (link->watch == watch && (events & IO_WRITABLE) != 0) {
-        redisAsyncHandleWrite(link->context);
-    }
-}
-
-static void watch_events(struct redis_link *link, unsigned events)
-{
-    if (link->watch != NULL && events != link->events) {
-        link->events = events;
-        io_watch_set(link->watch, events);
-    }
-}
-
-static void add_read(void *data)
-{
-    struct redis_link *link = data;
-    watch_events(link, link->events | IO_READABLE);
-}
-
-static void del_read(void *data)
-{
-    struct redis_link *link = data;
-    watch_events(link, link->events & ~(unsigned)IO_READABLE);
-}
-
-static void add_write(void *data)
-{
-    struct redis_link *link = data;
-    watch_events(link, link->events | IO_WRITABLE);
-}
-
-static void del_write(void *data)
-{
-    struct redis_link *link = data;
-    watch_events(link, link->events & ~(unsigned)IO_WRITABLE);
-}
-
-static void cleanup(void *data)
-{
-    struct redis_link *link = data;
-    io_watch_free(&link->watch);
 }
 
 /* ---- down and up again ---- */
+
+static const char *place_of(const struct redis_link *link)
+{
+    return link->host != NULL ? link->host : link->setup->options->unix_path;
+}
 
 static void on_retry(struct timer *timer, struct mono_time now)
 {
@@ -111,45 +155,61 @@ static void on_retry(struct timer *timer, struct mono_time now)
     connect_now(link);
 }
 
-/* The context is gone: end all calls, tell, and try again later. */
-static void after_loss(struct redis_link *link, const char *why)
+static void end_all(struct list *calls)
 {
-    link->context = NULL;
-    link->state = LINK_WAITING;
     struct list *node;
-    while ((node = list_pop_front(&link->calls)) != NULL) {
-        struct redis_call *call = CONTAINER_OF(node, struct redis_call, node);
-        call->done(call, NULL, 0);
+    while ((node = list_pop_front(calls)) != NULL) {
+        redis_call_lost(CONTAINER_OF(node, struct redis_call, node));
     }
-    wheel_cancel(io_loop_wheel(link->loop), &link->command_timer);
-    wheel_cancel(io_loop_wheel(link->loop), &link->timer);
-    if (link->freeing) {
-        return;
-    }
+}
+
+static void retry_later(struct redis_link *link)
+{
     int64_t wait_ms = link->backoff_ms / 2 + (int64_t)random_below((uint32_t)link->backoff_ms);
     link->backoff_ms =
         link->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : link->backoff_ms * 2;
-    wheel_set(io_loop_wheel(link->loop), &link->timer, mono_add_ms(mono_now(), wait_ms), on_retry);
-    if (!link->told) {
+    wheel_set(io_loop_wheel(link->setup->loop), &link->timer, mono_add_ms(mono_now(), wait_ms),
+              on_retry);
+}
+
+/* The connection is gone: end all calls, tell, and try again later. */
+static void after_loss(struct redis_link *link, const char *why)
+{
+    struct list lost;
+    link->conn = NULL;
+    link->state = LINK_WAITING;
+    link->greeted = false;
+    link->written = 0;
+    if (link->reader != NULL) {
+        redisReaderFree(link->reader);
+        link->reader = NULL;
+    }
+    list_init(&lost); /* what their ends bring is not among them */
+    list_append_all(&lost, &link->awaiting);
+    list_append_all(&lost, &link->unsent);
+    wheel_cancel(io_loop_wheel(link->setup->loop), &link->command_timer);
+    wheel_cancel(io_loop_wheel(link->setup->loop), &link->timer);
+    link->attempts = (link->attempts + 1) % 16;
+    if (!link->freeing) {
+        retry_later(link);
+    }
+    end_all(&lost);
+    if (!link->freeing && !link->told) {
         char quoted[256];
         link->told = true;
-        log_warn("redis-down", "host=%s port=%u reason=%s",
-                 link->unix_path != NULL ? link->unix_path : link->host, link->port,
+        log_warn("redis-down", "host=%s port=%u reason=%s", place_of(link), link->port,
                  log_quote(quoted, sizeof(quoted), slice_cstr(why)));
         link->owner->down(link->owner);
     }
 }
 
-/* Ends the connection from our side. What hiredis still calls for the old context is ignored. */
+/* Ends the connection from our side. */
 static void give_up(struct redis_link *link, const char *why)
 {
-    redisAsyncContext *context = link->context;
-    link->context = NULL;
-    link->state = LINK_WAITING;
-    if (context != NULL) {
-        redisAsyncFree(context);
-    }
-    after_loss(link, why);
+    char text[256];
+    (void)snprintf(text, sizeof(text), "%s", why); /* it may lie in what is freed here */
+    io_conn_free(&link->conn);
+    after_loss(link, text);
 }
 
 static void on_connect_timeout(struct timer *timer, struct mono_time now)
@@ -164,52 +224,36 @@ static void on_command_timeout(struct timer *timer, struct mono_time now)
 {
     struct redis_link *link = CONTAINER_OF(timer, struct redis_link, command_timer);
     CHECK_MAGIC(link, LINK_MAGIC);
-    if (list_empty(&link->calls)) {
+    const struct redis_call *first = oldest(link);
+    if (first == NULL) {
         return;
     }
-    struct redis_call *oldest = CONTAINER_OF(link->calls.next, struct redis_call, node);
-    struct mono_time due = mono_add_ms(oldest->sent, link->command_timeout_ms);
+    struct wheel *wheel = io_loop_wheel(link->setup->loop);
+    struct mono_time due = mono_add_ms(first->queued, link->setup->options->command_timeout_ms);
     if (mono_before(now, due)) {
-        wheel_set(io_loop_wheel(link->loop), timer, due, on_command_timeout);
+        wheel_set(wheel, timer, due, on_command_timeout);
     } else if (!link->grace && mono_since_us(now, due) > LATE_US) {
         /* The reply may be waiting in the socket: one more turn. */
         link->grace = true;
-        wheel_set(io_loop_wheel(link->loop), timer, mono_add_ms(now, 100), on_command_timeout);
+        wheel_set(wheel, timer, mono_add_ms(now, 100), on_command_timeout);
     } else {
         link->grace = false;
         give_up(link, "no reply in time");
     }
 }
 
-static void on_disconnect(const redisAsyncContext *context, int status)
-{
-    struct redis_link *link = context->data;
-    CHECK_MAGIC(link, LINK_MAGIC);
-    if (context != link->context) {
-        return;
-    }
-    char why[160];
-    (void)snprintf(why, sizeof(why), "%s",
-                   status == REDIS_OK || context->errstr == NULL ? "closed" : context->errstr);
-    after_loss(link, why);
-}
-
 /* ---- replies ---- */
 
-/* The head call of the FIFO, which this reply answers. */
-static void finish_call(struct redis_link *link, const redisReply *reply)
+static void load_script(struct redis_link *link, struct list *to)
 {
-    struct list *node = list_pop_front(&link->calls);
-    CHECK(node != NULL);
-    struct redis_call *call = CONTAINER_OF(node, struct redis_call, node);
-    int64_t values[MAX_REPLY];
-    size_t count = 0;
-    if (reply != NULL) {
-        for (size_t i = 0; i < reply->elements && count < MAX_REPLY; i++) {
-            values[count++] = reply->element[i]->integer;
-        }
-    }
-    call->done(call, reply == NULL ? NULL : values, count);
+    const struct slice script = link->setup->script;
+    const char *argv[] = {"SCRIPT", "LOAD", script.ptr};
+    const size_t lengths[] = {6, 4, script.len};
+    struct redis_call *call = mem_zalloc(sizeof(*call));
+    call->kind = KIND_LOAD;
+    call->queued = mono_now();
+    format(call, ARRAY_LEN(argv), argv, lengths);
+    list_push_back(to, &call->node);
 }
 
 static bool all_integers(const redisReply *reply)
@@ -225,174 +269,336 @@ static bool all_integers(const redisReply *reply)
     return true;
 }
 
-static void on_loaded(redisAsyncContext *context, void *reply_pointer, void *data);
-
-static void load_script(struct redis_link *link)
+static void take_values(struct redis_call *call, const redisReply *reply)
 {
-    (void)redisAsyncCommand(link->context, on_loaded, link, "SCRIPT LOAD %b", link->script.ptr,
-                            link->script.len);
+    int64_t values[MAX_REPLY];
+    for (size_t i = 0; i < reply->elements; i++) {
+        values[i] = reply->element[i]->integer;
+    }
+    end_call(call, values, reply->elements);
 }
 
-static void on_reply(redisAsyncContext *context, void *reply_pointer, void *data)
+static void take_error(struct redis_link *link, struct redis_call *call, const redisReply *reply)
 {
-    struct redis_link *link = data;
-    const redisReply *reply = reply_pointer;
-    CHECK_MAGIC(link, LINK_MAGIC);
-    if (context != link->context || reply == NULL) {
-        return; /* the loss is told elsewhere */
-    }
-    link->grace = false;
-    if (all_integers(reply)) {
-        finish_call(link, reply);
-    } else if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
+    struct redis_place place;
+    enum redis_astray why = link->setup->options->cluster
+                                ? redis_astray_parse(slice_of(reply->str, reply->len), &place)
+                                : REDIS_ASTRAY_NOT;
+    if (why != REDIS_ASTRAY_NOT) {
+        link->owner->astray(link->owner, call, why, &place);
+    } else if (strncmp(reply->str, "NOSCRIPT", 8) == 0) {
         if (!link->reloading) {
             link->reloading = true;
-            load_script(link);
+            load_script(link, &link->unsent);
         }
-        finish_call(link, NULL);
+        end_call(call, NULL, 0);
     } else {
-        give_up(link, reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply of unknown form");
+        end_call(call, NULL, 0);
+        give_up(link, reply->str);
     }
 }
 
-static void on_loaded(redisAsyncContext *context, void *reply_pointer, void *data)
+/* Which server it is, and whether it is of the kind that was told. */
+static void take_info(struct redis_link *link, const redisReply *reply)
 {
-    struct redis_link *link = data;
-    const redisReply *reply = reply_pointer;
-    CHECK_MAGIC(link, LINK_MAGIC);
-    if (context != link->context || reply == NULL) {
-        return;
+    struct slice info = slice_of(reply->str, reply->len);
+    struct slice value;
+    bool cluster = link->setup->options->cluster;
+    (void)snprintf(link->server, sizeof(link->server), "-");
+    if (redis_info_find(info, SLICE("run_id"), &value) && value.len > 0) {
+        (void)snprintf(link->server, sizeof(link->server), "%.*s", SLICE_FMT(value));
     }
+    if (redis_info_find(info, SLICE("redis_mode"), &value) &&
+        slice_eq(value, SLICE("cluster")) != cluster) {
+        give_up(link, cluster ? "it is not a node of a Redis Cluster"
+                              : "it is a node of a Redis Cluster (redis.cluster is not true)");
+    }
+}
+
+static void take_sha(struct redis_link *link, const redisReply *reply)
+{
     link->reloading = false;
-    if (reply->type != REDIS_REPLY_STRING || reply->len != SHA_LEN) {
-        give_up(link, reply->type == REDIS_REPLY_ERROR ? reply->str : "SCRIPT LOAD: not a hash");
+    if (reply->len != SHA_LEN) {
+        give_up(link, "SCRIPT LOAD: not a hash");
         return;
     }
     memcpy(link->sha, reply->str, SHA_LEN);
     if (link->state != LINK_CONNECTING) {
         return;
     }
-    wheel_cancel(io_loop_wheel(link->loop), &link->timer);
+    wheel_cancel(io_loop_wheel(link->setup->loop), &link->timer);
     link->state = LINK_UP;
     link->backoff_ms = BACKOFF_LEAST_MS;
+    link->attempts = 0;
     link->told = false;
-    log_info("redis-up", "host=%s port=%u", link->unix_path != NULL ? link->unix_path : link->host,
-             link->port);
+    struct list *pending[] = {&link->awaiting, &link->unsent};
+    for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
+        list_foreach (node, pending[i]) {
+            CONTAINER_OF(node, struct redis_call, node)->queued = mono_now();
+        }
+    }
+    watch_time(link);
+    log_info("redis-up", "host=%s port=%u", place_of(link), link->port);
     link->owner->up(link->owner);
 }
 
-/* AUTH and SELECT: anything but OK ends it. */
-static void on_ok(redisAsyncContext *context, void *reply_pointer, void *data)
+/* A reply to a request of the link's own; its memory is gone already. */
+static void take_own(struct redis_link *link, int kind, const redisReply *reply)
 {
-    struct redis_link *link = data;
-    const redisReply *reply = reply_pointer;
+    static const int types[] = {[KIND_OK] = REDIS_REPLY_STATUS,
+                                [KIND_INFO] = REDIS_REPLY_STRING,
+                                [KIND_LOAD] = REDIS_REPLY_STRING,
+                                [KIND_SLOTS] = REDIS_REPLY_ARRAY};
+    if (reply->type != types[kind]) {
+        give_up(link, reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply of unknown form");
+    } else if (kind == KIND_INFO) {
+        take_info(link, reply);
+    } else if (kind == KIND_LOAD) {
+        take_sha(link, reply);
+    } else if (kind == KIND_SLOTS) {
+        link->owner->slots(link->owner, reply);
+    }
+}
+
+static void take_reply(struct redis_link *link, const redisReply *reply)
+{
+    struct list *node = list_pop_front(&link->awaiting);
+    if (node == NULL) {
+        /* "max number of clients reached", before we said anything */
+        give_up(link, reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply to nothing");
+        return;
+    }
+    struct redis_call *call = CONTAINER_OF(node, struct redis_call, node);
+    link->grace = false;
+    if (call->kind != KIND_CALL) {
+        int kind = call->kind;
+        end_call(call, NULL, 0);
+        take_own(link, kind, reply);
+    } else if (all_integers(reply)) {
+        take_values(call, reply);
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        take_error(link, call, reply);
+    } else {
+        end_call(call, NULL, 0);
+        give_up(link, "a reply of unknown form");
+    }
+}
+
+static size_t on_input(struct io_conn *conn, void *owner, struct slice bytes)
+{
+    struct redis_link *link = owner;
     CHECK_MAGIC(link, LINK_MAGIC);
-    if (context == link->context && reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        give_up(link, reply->str);
+    (void)redisReaderFeed(link->reader, bytes.ptr, bytes.len);
+    while (link->conn == conn) {
+        void *reply = NULL;
+        if (redisReaderGetReply(link->reader, &reply) != REDIS_OK) {
+            give_up(link, link->reader->errstr);
+        } else if (reply == NULL) {
+            break;
+        } else {
+            take_reply(link, reply);
+            freeReplyObject(reply);
+        }
+    }
+    return bytes.len;
+}
+
+/* ---- sending ---- */
+
+static size_t on_output(struct io_conn *conn, void *owner, struct iovec *pieces, size_t max)
+{
+    struct redis_link *link = owner;
+    (void)conn;
+    CHECK_MAGIC(link, LINK_MAGIC);
+    size_t count = 0;
+    size_t skip = link->written;
+    if (!link->greeted) {
+        return 0;
+    }
+    list_foreach (node, &link->unsent) {
+        struct redis_call *call = CONTAINER_OF(node, struct redis_call, node);
+        if (count == max) {
+            break;
+        }
+        pieces[count++] = (struct iovec){call->bytes + skip, call->len - skip};
+        skip = 0;
+    }
+    return count;
+}
+
+static void on_sent(struct io_conn *conn, void *owner, size_t len)
+{
+    struct redis_link *link = owner;
+    (void)conn;
+    CHECK_MAGIC(link, LINK_MAGIC);
+    while (len > 0) {
+        struct redis_call *first = CONTAINER_OF(link->unsent.next, struct redis_call, node);
+        size_t left = first->len - link->written;
+        if (len < left) {
+            link->written += len;
+            return;
+        }
+        len -= left;
+        link->written = 0;
+        list_remove(&first->node);
+        list_push_back(&link->awaiting, &first->node);
     }
 }
 
 /* ---- connecting ---- */
 
-static void on_connect(const redisAsyncContext *context, int status)
+static void greet(struct redis_link *link)
 {
-    struct redis_link *link = context->data;
+    const struct redis_options *options = link->setup->options;
+    struct list steps;
+    list_init(&steps);
+    if (options->password != NULL) {
+        const char *named[] = {"AUTH", options->user, options->password};
+        const char *unnamed[] = {"AUTH", options->password};
+        struct redis_call *call = options->user != NULL ? own_request(KIND_OK, 3, named)
+                                                        : own_request(KIND_OK, 2, unnamed);
+        list_push_back(&steps, &call->node);
+    }
+    if (options->database != 0) {
+        char number[16];
+        (void)snprintf(number, sizeof(number), "%d", options->database);
+        struct redis_call *call = own_request(KIND_OK, 2, (const char *[]){"SELECT", number});
+        list_push_back(&steps, &call->node);
+    }
+    struct redis_call *info = own_request(KIND_INFO, 2, (const char *[]){"INFO", "server"});
+    list_push_back(&steps, &info->node);
+    load_script(link, &steps);
+    list_append_all(&steps, &link->unsent); /* calls that came before go behind */
+    list_append_all(&link->unsent, &steps);
+    link->greeted = true;
+}
+
+static void on_connected(struct io_conn *conn, void *owner)
+{
+    struct redis_link *link = owner;
+    const struct redis_options *options = link->setup->options;
     CHECK_MAGIC(link, LINK_MAGIC);
-    if (context == link->context && status != REDIS_OK) {
-        /* hiredis frees the context when this returns. */
-        char why[160];
-        (void)snprintf(why, sizeof(why), "%s",
-                       context->c.errstr[0] == '\0' ? "connection refused" : context->c.errstr);
-        after_loss(link, why);
+    if (link->setup->tls == NULL) {
+        greet(link);
+    } else {
+        io_conn_start_tls(conn, link->setup->tls,
+                          options->server_name != NULL ? options->server_name : link->host,
+                          options->connect_timeout_ms);
     }
 }
 
-static void send_greeting(struct redis_link *link)
+static void on_secured(struct io_conn *conn, void *owner, bool ok, const struct fault *fault)
 {
-    redisAsyncContext *context = link->context;
-    if (link->password != NULL && link->user != NULL) {
-        (void)redisAsyncCommand(context, on_ok, link, "AUTH %s %s", link->user, link->password);
-    } else if (link->password != NULL) {
-        (void)redisAsyncCommand(context, on_ok, link, "AUTH %s", link->password);
+    struct redis_link *link = owner;
+    (void)conn;
+    (void)fault; /* closed() tells it again */
+    CHECK_MAGIC(link, LINK_MAGIC);
+    if (ok) {
+        greet(link);
     }
-    if (link->database != 0) {
-        (void)redisAsyncCommand(context, on_ok, link, "SELECT %d", link->database);
+}
+
+static void on_closed(struct io_conn *conn, void *owner, const struct fault *fault)
+{
+    struct redis_link *link = owner;
+    CHECK_MAGIC(link, LINK_MAGIC);
+    CHECK(conn == link->conn);
+    after_loss(link, fault->kind == FAULT_NONE ? "closed" : fault->text);
+}
+
+static bool unix_address(const char *path, struct sockaddr_storage *address, socklen_t *len)
+{
+    struct sockaddr_un *local = (struct sockaddr_un *)address;
+    *local = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(local->sun_path)) {
+        return false;
     }
-    load_script(link);
+    memcpy(local->sun_path, path, strlen(path) + 1);
+    *len = sizeof(*local);
+    return true;
+}
+
+/* IPv4 if there is such an address; of several each attempt takes the next one. */
+static int look_up(const struct redis_link *link, struct sockaddr_storage *address, socklen_t *len)
+{
+    char port[8];
+    struct addrinfo *found = NULL;
+    struct addrinfo hints = {
+        .ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    (void)snprintf(port, sizeof(port), "%u", link->port);
+    if (getaddrinfo(link->host, port, &hints, &found) != 0) {
+        hints.ai_family = AF_INET6;
+        int error = getaddrinfo(link->host, port, &hints, &found);
+        if (error != 0) {
+            return error;
+        }
+    }
+    const struct addrinfo *one = found;
+    for (unsigned i = 0; i < link->attempts; i++) {
+        one = one->ai_next != NULL ? one->ai_next : found;
+    }
+    memcpy(address, one->ai_addr, one->ai_addrlen);
+    *len = one->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+/* An address as it is, a name by the system's resolver, which blocks. */
+static bool find_address(const struct redis_link *link, struct sockaddr_storage *address,
+                         socklen_t *len, struct fault *fault)
+{
+    if (link->host == NULL) {
+        return unix_address(link->setup->options->unix_path, address, len) ||
+               fault_set(fault, FAULT_INVALID, 0, "the path is too long");
+    }
+    int error = look_up(link, address, len);
+    return error == 0 ||
+           fault_set(fault, FAULT_TEMPORARY, error, "%s: %s", link->host, gai_strerror(error));
 }
 
 static void connect_now(struct redis_link *link)
 {
-    redisAsyncContext *context = link->unix_path != NULL
-                                     ? redisAsyncConnectUnix(link->unix_path)
-                                     : redisAsyncConnect(link->host, link->port);
-    CHECK(context != NULL); /* only without memory */
-    if (context->err != 0) {
-        char why[160];
-        (void)snprintf(why, sizeof(why), "%s", context->errstr);
-        redisAsyncFree(context);
-        after_loss(link, why);
-        return;
-    }
+    static const struct io_conn_ops ops = {.connected = on_connected,
+                                           .input = on_input,
+                                           .output = on_output,
+                                           .sent = on_sent,
+                                           .secured = on_secured,
+                                           .closed = on_closed};
+    const struct redis_options *options = link->setup->options;
+    struct sockaddr_storage address;
+    struct io_conn_connect how = {.remote = (const struct sockaddr *)&address,
+                                  .timeout_ms = options->connect_timeout_ms};
     struct fault fault;
-    link->watch = io_watch_create(link->loop, context->c.fd, on_events, link, &fault);
-    if (link->watch == NULL) {
-        redisAsyncFree(context);
+    if (find_address(link, &address, &how.remote_len, &fault)) {
+        link->conn = io_conn_connect(link->setup->loop, &how, &ops, link, &fault);
+    }
+    if (link->conn == NULL) {
         after_loss(link, fault.text);
         return;
     }
-    link->events = 0;
+    link->reader = redisReaderCreate();
+    CHECK(link->reader != NULL);
     link->reloading = false;
-    link->context = context;
     link->state = LINK_CONNECTING;
-    context->data = link;
-    context->ev.data = link;
-    context->ev.addRead = add_read;
-    context->ev.delRead = del_read;
-    context->ev.addWrite = add_write;
-    context->ev.delWrite = del_write;
-    context->ev.cleanup = cleanup;
-    (void)redisAsyncSetConnectCallback(context, on_connect);
-    (void)redisAsyncSetDisconnectCallback(context, on_disconnect);
-    wheel_set(io_loop_wheel(link->loop), &link->timer,
-              mono_add_ms(mono_now(), link->connect_timeout_ms), on_connect_timeout);
-    send_greeting(link);
+    wheel_set(io_loop_wheel(link->setup->loop), &link->timer,
+              mono_add_ms(mono_now(), options->connect_timeout_ms), on_connect_timeout);
 }
 
-static char *copy_of(const char *text)
+struct redis_link *redis_link_create(const struct redis_setup *setup, const char *host,
+                                     uint16_t port, struct redis_link_owner *owner)
 {
-    return text == NULL ? NULL : mem_strdup(text);
-}
-
-struct redis_link *redis_link_create(struct io_loop *loop, const struct redis_options *options,
-                                     struct slice script, struct redis_link_owner *owner,
-                                     struct fault *fault)
-{
-    if (options->unix_path == NULL && (options->host == NULL || options->port == 0)) {
-        fault_set(fault, FAULT_INVALID, 0, "redis: neither a host with a port nor a unix_path");
-        return NULL;
-    }
-    if (options->user != NULL && options->password == NULL) {
-        fault_set(fault, FAULT_INVALID, 0, "redis: a user without a password");
-        return NULL;
-    }
     struct redis_link *link = mem_zalloc(sizeof(*link));
     link->magic = LINK_MAGIC;
-    link->loop = loop;
+    link->setup = setup;
     link->owner = owner;
-    link->script = script;
-    link->host = copy_of(options->host);
-    link->port = options->port;
-    link->unix_path = copy_of(options->unix_path);
-    link->user = copy_of(options->user);
-    link->password = copy_of(options->password);
-    link->database = options->database;
-    link->connect_timeout_ms = options->connect_timeout_ms;
-    link->command_timeout_ms = options->command_timeout_ms;
+    link->host = host == NULL ? NULL : mem_strdup(host);
+    link->port = port;
     link->backoff_ms = BACKOFF_LEAST_MS;
-    list_init(&link->calls);
+    link->flush.run = on_flush;
+    list_init(&link->unsent);
+    list_init(&link->awaiting);
     /* From the loop, so that the owner hears nothing before this has returned. */
-    wheel_set(io_loop_wheel(loop), &link->timer, mono_now(), on_retry);
+    wheel_set(io_loop_wheel(setup->loop), &link->timer, mono_now(), on_retry);
     return link;
 }
 
@@ -400,20 +606,11 @@ struct redis_link *redis_link_create(struct io_loop *loop, const struct redis_op
 static void drain(struct redis_link *link, int64_t wait_ms)
 {
     struct mono_time deadline = mono_add_ms(mono_now(), wait_ms);
-    while (link->state == LINK_UP && !list_empty(&link->calls)) {
+    while (link->state == LINK_UP && oldest(link) != NULL) {
         int64_t left_ms = mono_since_us(deadline, mono_now()) / 1000;
-        struct pollfd wait = {.fd = link->context->c.fd, .events = POLLIN};
-        if ((link->events & IO_WRITABLE) != 0) {
-            wait.events |= POLLOUT;
-        }
-        if (left_ms <= 0 || poll(&wait, 1, (int)left_ms) < 0) {
+        io_conn_flush(link->conn);
+        if (left_ms <= 0 || !io_conn_turn(link->conn, left_ms)) {
             return;
-        }
-        if ((wait.revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
-            redisAsyncHandleRead(link->context);
-        }
-        if (link->context != NULL && (wait.revents & POLLOUT) != 0) {
-            redisAsyncHandleWrite(link->context);
         }
     }
 }
@@ -428,14 +625,9 @@ void redis_link_free(struct redis_link **handle, int64_t wait_ms)
     link->freeing = true;
     drain(link, wait_ms);
     give_up(link, "freed");
+    io_task_cancel(&link->flush);
     link->magic = 0;
     mem_free(link->host);
-    mem_free(link->unix_path);
-    mem_free(link->user);
-    if (link->password != NULL) {
-        explicit_bzero(link->password, strlen(link->password));
-    }
-    mem_free(link->password);
     mem_free(link);
     *handle = NULL;
 }
@@ -445,6 +637,11 @@ void redis_link_free(struct redis_link **handle, int64_t wait_ms)
 bool redis_link_is_up(const struct redis_link *link)
 {
     return link->state == LINK_UP;
+}
+
+struct slice redis_link_server(const struct redis_link *link)
+{
+    return slice_cstr(link->server);
 }
 
 uint64_t redis_link_calls(const struct redis_link *link)
@@ -465,12 +662,24 @@ void redis_link_call(struct redis_link *link, struct redis_call *call, size_t ke
         argv[i + 3] = args[i].ptr;
         lengths[i + 3] = args[i].len;
     }
+    call->kind = KIND_CALL;
     call->sent = mono_now();
-    list_push_back(&link->calls, &call->node);
     link->call_count++;
-    (void)redisAsyncCommandArgv(link->context, on_reply, link, (int)(count + 3), argv, lengths);
-    if (!timer_is_set(&link->command_timer)) {
-        wheel_set(io_loop_wheel(link->loop), &link->command_timer,
-                  mono_add_ms(call->sent, link->command_timeout_ms), on_command_timeout);
+    format(call, count + 3, argv, lengths);
+    enqueue(link, call);
+}
+
+void redis_link_resend(struct redis_link *link, struct redis_call *call, bool asking)
+{
+    CHECK(call->kind == KIND_CALL);
+    if (asking) {
+        enqueue(link, own_request(KIND_OK, 1, (const char *[]){"ASKING"}));
     }
+    enqueue(link, call);
+}
+
+void redis_link_ask_slots(struct redis_link *link)
+{
+    CHECK(link->state == LINK_UP);
+    enqueue(link, own_request(KIND_SLOTS, 2, (const char *[]){"CLUSTER", "SLOTS"}));
 }

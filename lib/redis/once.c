@@ -2,7 +2,7 @@
 #include "redis/once.h"
 
 #include "base/mem.h"
-#include "redis/link.h"
+#include "redis/tags.h"
 #include "redis/script.h"
 
 #include <inttypes.h>
@@ -16,8 +16,8 @@ enum { ARGS = 6, REPLY = 4 };
 
 struct redis_once {
     uint32_t magic;
-    struct redis_link *link;
-    struct redis_link_owner link_owner;
+    struct redis_tags *tags;
+    struct redis_tag_owner tag_owner; /* of all tags */
     struct redis_once_owner *owner;
     char *prefix;
 };
@@ -27,32 +27,29 @@ struct call {
     struct redis_once_ask *ask; /* NULL: nobody wants to know */
 };
 
-static void on_up(struct redis_link_owner *owner)
+static void on_way(struct redis_tag_owner *owner)
 {
-    struct redis_once *once = CONTAINER_OF(owner, struct redis_once, link_owner);
+    struct redis_once *once = CONTAINER_OF(owner, struct redis_once, tag_owner);
     CHECK_MAGIC(once, ONCE_MAGIC);
-    once->owner->changed(once->owner, true);
-}
-
-static void on_down(struct redis_link_owner *owner)
-{
-    struct redis_once *once = CONTAINER_OF(owner, struct redis_once, link_owner);
-    CHECK_MAGIC(once, ONCE_MAGIC);
-    once->owner->changed(once->owner, false);
+    once->owner->changed(once->owner);
 }
 
 struct redis_once *redis_once_create(struct io_loop *loop, const struct redis_options *options,
                                      struct redis_once_owner *owner, struct fault *fault)
 {
+    struct redis_tags *tags = redis_tags_create(
+        loop, options, slice_of(redis_once_lua, redis_once_lua_len), fault);
+    if (tags == NULL) {
+        return NULL;
+    }
     struct redis_once *once = mem_zalloc(sizeof(*once));
     once->magic = ONCE_MAGIC;
     once->owner = owner;
-    once->link_owner = (struct redis_link_owner){.up = on_up, .down = on_down};
+    once->tag_owner = (struct redis_tag_owner){.up = on_way, .down = on_way};
     once->prefix = mem_strdup(options->key_prefix);
-    once->link = redis_link_create(loop, options, slice_of(redis_once_lua, redis_once_lua_len),
-                                   &once->link_owner, fault);
-    if (once->link == NULL) {
-        redis_once_free(&once);
+    once->tags = tags;
+    for (size_t i = 0; i < redis_tags_count(tags); i++) {
+        redis_tag_own(redis_tags_at(tags, i), &once->tag_owner);
     }
     return once;
 }
@@ -64,16 +61,35 @@ void redis_once_free(struct redis_once **handle)
         return;
     }
     CHECK_MAGIC(once, ONCE_MAGIC);
-    redis_link_free(&once->link, FREE_WAIT_MS);
+    redis_tags_free(&once->tags, FREE_WAIT_MS);
     once->magic = 0;
     mem_free(once->prefix);
     mem_free(once);
     *handle = NULL;
 }
 
+static struct redis_tag *tag_of(const struct redis_once *once, struct slice id)
+{
+    return redis_tags_at(once->tags, redis_tags_of(once->tags, id));
+}
+
+enum redis_once_way redis_once_way(const struct redis_once *once, struct slice id)
+{
+    switch (redis_tag_way(tag_of(once, id))) {
+    case REDIS_WAY_UNKNOWN: break;
+    case REDIS_WAY_UP: return REDIS_ONCE_UP;
+    case REDIS_WAY_DOWN: return REDIS_ONCE_DOWN;
+    }
+    return REDIS_ONCE_UNKNOWN;
+}
+
 bool redis_once_is_up(const struct redis_once *once)
 {
-    return redis_link_is_up(once->link);
+    bool up = true;
+    for (size_t i = 0; i < redis_tags_count(once->tags); i++) {
+        up = up && redis_tag_is_up(redis_tags_at(once->tags, i));
+    }
+    return up;
 }
 
 static void on_reply(struct redis_call *redis_call, const int64_t *values, size_t count)
@@ -109,7 +125,9 @@ static void send_call(struct redis_once *once, struct redis_once_ask *ask, const
     CHECK_MAGIC(once, ONCE_MAGIC);
     char key[KEY_MAX];
     char texts[3][NUMBER_MAX];
-    int len = snprintf(key, sizeof(key), "%sonce:%.*s", once->prefix, SLICE_FMT(id));
+    struct redis_tag *tag = tag_of(once, id);
+    int len = snprintf(key, sizeof(key), "%s%s:once:%.*s", once->prefix, redis_tag_text(tag),
+                       SLICE_FMT(id));
     CHECK(len > 0 && len < KEY_MAX);
     struct slice args[ARGS] = {slice_of(key, (size_t)len), slice_cstr(op), SLICE(KEEP_SECONDS)};
     for (size_t i = 0; i < 3; i++) {
@@ -118,8 +136,9 @@ static void send_call(struct redis_once *once, struct redis_once_ask *ask, const
     }
     struct call *call = mem_zalloc(sizeof(*call));
     call->call.done = on_reply;
+    call->call.follows = true;
     call->ask = ask;
-    redis_link_call(once->link, &call->call, 1, args, ARGS);
+    redis_tag_call(tag, &call->call, 1, args, ARGS);
 }
 
 void redis_once_claim(struct redis_once *once, struct redis_once_ask *ask, struct slice id,

@@ -37,34 +37,11 @@ static struct sluice *open_with(const struct kafka_properties *properties, const
     return sluice;
 }
 
-/* NULL stays NULL. */
-static const char *copy_of(const char *text)
-{
-    return text == NULL ? NULL : mem_strdup(text);
-}
-
 static void set_redis(struct sluice *sluice, const struct redis_options *options)
 {
-    sluice->redis = *options;
-    sluice->redis.host = copy_of(options->host);
-    sluice->redis.unix_path = copy_of(options->unix_path);
-    sluice->redis.user = copy_of(options->user);
-    sluice->redis.password = copy_of(options->password);
-    sluice->redis.key_prefix = copy_of(options->key_prefix);
+    redis_options_end(&sluice->redis);
+    redis_options_copy(&sluice->redis, options);
     sluice->has_redis = true;
-}
-
-static void free_redis(struct sluice *sluice)
-{
-    const char *texts[] = {sluice->redis.host, sluice->redis.unix_path, sluice->redis.user,
-                           sluice->redis.password, sluice->redis.key_prefix};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        union {
-            const char *given;
-            char *own;
-        } text = {texts[i]};
-        mem_free(text.own);
-    }
 }
 
 enum sluice_result sluice_use_redis(struct sluice *sluice, const struct sluice_redis *redis,
@@ -87,28 +64,10 @@ enum sluice_result sluice_use_redis(struct sluice *sluice, const struct sluice_r
         fault_set(&fault, FAULT_INVALID, 0,
                   "redis: messages with a key have been published before");
     } else {
-        free_redis(sluice);
         set_redis(sluice, &options);
     }
     pthread_mutex_unlock(&sluice->mutex);
     return error_from_fault(error, &fault);
-}
-
-/* From the section `redis`. */
-static void set_redis_config(struct sluice *sluice, const struct config_redis *config)
-{
-    struct redis_options options;
-    redis_options_default(&options);
-    options.host = config->host;
-    options.port = config->port;
-    options.unix_path = config->unix_path;
-    options.user = config->user;
-    options.password = config->password;
-    options.database = config->database;
-    options.key_prefix = config->key_prefix;
-    options.connect_timeout_ms = config->connect_timeout_ms;
-    options.command_timeout_ms = config->command_timeout_ms;
-    set_redis(sluice, &options);
 }
 
 struct sluice *sluice_open(const struct sluice_property *properties, size_t count,
@@ -144,7 +103,9 @@ struct sluice *sluice_open_config(const char *path, struct sluice_error *error)
         sluice = open_with(&all, kafka->prefix, &fault);
         mem_free(items);
         if (sluice != NULL) {
-            set_redis_config(sluice, &config->redis);
+            struct redis_options redis;
+            redis_options_from_config(&redis, &config->redis);
+            set_redis(sluice, &redis);
             sluice->config = config;
             config = NULL;
         }
@@ -321,7 +282,7 @@ void sluice_close(struct sluice **handle, int timeout_ms)
     (void)keyed_poll(sluice);
     kafka_producer_free(&sluice->producer, 0);
     keyed_free(sluice);
-    free_redis(sluice);
+    redis_options_end(&sluice->redis);
     suppressed_free(sluice);
     config_free(&sluice->config);
     kafka_properties_free(&sluice->properties);

@@ -126,3 +126,25 @@ redis = {
 function flushall()
     db = {}
 end
+
+local function copy_of(value)
+    if type(value) ~= 'table' then
+        return value
+    end
+    local copy = {}
+    for k, v in pairs(value) do
+        copy[k] = copy_of(v)
+    end
+    return copy
+end
+
+-- A replica has all up to now; later it takes over.
+local replica
+
+function replicate()
+    replica = copy_of(db)
+end
+
+function take_over()
+    db = replica
+end

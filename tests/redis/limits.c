@@ -6,6 +6,7 @@
  *   redis_limits PORT rate  key=K amount=N interval=MS burst=N threads=N seconds=N waiters=N [n=N]
  * [second=N] redis_limits PORT slots key=K amount=N threads=N seconds=N waiters=N [hold=MS]
  *   redis_limits PORT bench     ns per grant from a lease in hand
+ *   redis_limits PORT server key=K    which of REDIS_NODES has the limit, from 0
  *
  * Rates: asserted is that no sliding interval saw more than the amount. How many a tenth of it saw
  * is printed, and the use, which is asserted with least=PERCENT. second=N: every take needs a token
@@ -14,13 +15,15 @@
  * wants them from the start to the end, the others from second `late` to second `leave`. Asserted
  * is that just before `leave` all have the same (or one more), and at the end the first has all;
  * with fewer slots than threads, that each one had some in its turn. pause=S: after a second nobody
- * wants any for so long. Exit 0: all held.
+ * wants any for so long. out=1: Redis lets nobody in, which is asserted. Exit 0: all held.
  */
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "redis/limiter.h"
+#include "tests/redis/where.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,7 +36,7 @@ static struct {
     bool slots;
     const char *key;
     uint64_t amount, interval_ms, burst, threads, seconds, waiters, hold_ms, least, n, second, late,
-        pause, leave;
+        pause, leave, out;
 } plan = {.key = "test",
           .amount = 1000,
           .interval_ms = 1000,
@@ -246,12 +249,7 @@ static void *run_worker(void *argument)
     char holder[64];
     worker->loop = io_loop_create(&fault);
     CHECK(worker->loop != NULL);
-    redis_options_default(&options);
-    options.port = plan.port;
-    options.user = getenv("REDIS_USER");
-    options.password = getenv("REDIS_PASSWORD");
-    options.unix_path = getenv("REDIS_UNIX");
-    options.database = getenv("REDIS_DATABASE") != NULL ? 3 : 0;
+    where(&options, plan.port);
     (void)snprintf(holder, sizeof(holder), "%d-%u", (int)getpid(), worker->id);
     worker->limiter = redis_limiter_create(worker->loop, &options, holder, &fault);
     CHECK(worker->limiter != NULL);
@@ -438,8 +436,7 @@ static int run_bench(void)
     struct fault fault;
     struct limit_rule rule = {LIMIT_RATE, 2000000, 1000, 0};
     bench.loop = io_loop_create(&fault);
-    redis_options_default(&options);
-    options.port = plan.port;
+    where(&options, plan.port);
     bench.limiter = redis_limiter_create(bench.loop, &options, "bench", &fault);
     CHECK(bench.limiter != NULL);
     bench.limit = redis_limit_get(bench.limiter, SLICE("bench"), &rule);
@@ -470,7 +467,8 @@ static bool set_option(struct slice name, struct slice value)
                    {"second", &plan.second},
                    {"late", &plan.late},
                    {"pause", &plan.pause},
-                   {"leave", &plan.leave}};
+                   {"leave", &plan.leave},
+                   {"out", &plan.out}};
     if (slice_eq(name, SLICE("key"))) {
         plan.key = value.ptr;
         return true;
@@ -486,7 +484,9 @@ static bool set_option(struct slice name, struct slice value)
 static int run_threads(void)
 {
     static struct worker workers[MAX_THREADS];
+    struct redis_options options;
     grants = mem_calloc(MAX_GRANTS, sizeof(*grants));
+    where(&options, plan.port);
     for (uint32_t i = 0; i < plan.threads; i++) {
         workers[i].id = i;
         CHECK(pthread_create(&workers[i].thread, NULL, run_worker, &workers[i]) == 0);
@@ -498,6 +498,10 @@ static int run_threads(void)
     if (fair()) {
         result |= judge_fairness(workers);
     }
+    if (plan.out > 0 && (atomic_load(&threads_up) > 0 || atomic_load(&calls) > 0)) {
+        printf("FAILED: %d were let in\n", atomic_load(&threads_up));
+        result = 1;
+    }
     mem_free(grants);
     return result;
 }
@@ -505,7 +509,7 @@ static int run_threads(void)
 int main(int argc, char **argv)
 {
     uint64_t port = 0;
-    log_setup("redis_limits", LOG_LEVEL_ERROR);
+    log_setup("redis_limits", getenv("REDIS_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
     if (argc < 3 || !slice_to_u64(slice_cstr(argv[1]), &port)) {
         (void)fprintf(stderr, "usage: redis_limits PORT rate|slots|bench [name=value…]\n");
         return 2;
@@ -519,6 +523,13 @@ int main(int argc, char **argv)
             (void)fprintf(stderr, "redis_limits: what is %s?\n", argv[i]);
             return 2;
         }
+    }
+    if (slice_eq(slice_cstr(argv[2]), SLICE("server"))) {
+        struct redis_options options;
+        where(&options, plan.port);
+        printf("%llu\n", (unsigned long long)(hash_stable(slice_cstr(plan.key)) %
+                                              (options.node_count == 0 ? 1 : options.node_count)));
+        return 0;
     }
     return slice_eq(slice_cstr(argv[2]), SLICE("bench")) ? run_bench() : run_threads();
 }

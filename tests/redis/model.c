@@ -114,6 +114,8 @@ static struct {
     int64_t dead_until_us;   /* killed: empty when it is back */
     double lost, late;       /* part of the requests and replies */
     bool gives_up;           /* late means so late that nobody waits any more */
+    int64_t fails_over_us;   /* then its replica begins, which is behind; 0: never */
+    char name[16];           /* another one for another server */
 } server;
 
 static int lua_clock(lua_State *lua)
@@ -141,10 +143,21 @@ static void server_open(const char *fake)
     lua_setglobal(server.lua, "limiter");
 }
 
+static void server_do(const char *what)
+{
+    lua_getglobal(server.lua, what);
+    must(lua_pcall(server.lua, 0, 0, 0));
+}
+
 static void server_forget(void)
 {
-    lua_getglobal(server.lua, "flushall");
-    must(lua_pcall(server.lua, 0, 0, 0));
+    server_do("flushall");
+}
+
+static void server_rename(void)
+{
+    static unsigned number;
+    (void)snprintf(server.name, sizeof(server.name), "%u", ++number);
 }
 
 static void set_strings(const char *name, const struct strbuf *args, size_t from, size_t to)
@@ -185,15 +198,13 @@ struct redis_link {
 static struct list wires;
 static struct redis_link *last_link; /* that was made */
 
-struct redis_link *redis_link_create(struct io_loop *loop, const struct redis_options *options,
-                                     struct slice script, struct redis_link_owner *owner,
-                                     struct fault *fault)
+struct redis_link *redis_link_create(const struct redis_setup *setup, const char *host,
+                                     uint16_t port, struct redis_link_owner *owner)
 {
     struct redis_link *link = mem_zalloc(sizeof(*link));
-    (void)loop;
-    (void)options;
-    (void)script;
-    (void)fault;
+    (void)setup;
+    (void)host;
+    (void)port;
     link->owner = owner;
     link->up_at_us = sim_us + 1000 + random_below(5000);
     link->offset_us = offset_us;
@@ -204,6 +215,33 @@ struct redis_link *redis_link_create(struct io_loop *loop, const struct redis_op
 bool redis_link_is_up(const struct redis_link *link)
 {
     return link->up;
+}
+
+struct slice redis_link_server(const struct redis_link *link)
+{
+    (void)link;
+    return slice_cstr(server.name);
+}
+
+/* Of a cluster only. */
+void redis_link_resend(struct redis_link *link, struct redis_call *call, bool asking)
+{
+    (void)link;
+    (void)call;
+    (void)asking;
+    CHECK(false);
+}
+
+void redis_link_ask_slots(struct redis_link *link)
+{
+    (void)link;
+    CHECK(false);
+}
+
+void redis_call_lost(struct redis_call *call)
+{
+    (void)call;
+    CHECK(false);
 }
 
 uint64_t redis_link_calls(const struct redis_link *link)
@@ -555,6 +593,22 @@ static void watch_links(struct redis_link *link)
     }
 }
 
+/* Its replica takes over; it lacks what was done last, and its clock is its own. */
+static void fail_over(void)
+{
+    server.fails_over_us = 0;
+    server.dead_until_us = sim_us + 100000 + random_below(4000000);
+    jump_us += (int64_t)random_below(1000000) - 500000;
+    server_do("take_over");
+    server_rename();
+    for (unsigned i = 0; i < scene->holders; i++) {
+        offset_us = holders[i].offset_us;
+        if (holders[i].link->up) {
+            link_fail(holders[i].link);
+        }
+    }
+}
+
 static bool tracing;
 
 static void trace(const char *what)
@@ -566,12 +620,13 @@ static void trace(const char *what)
 
 static void some_fault(void)
 {
-    static const char *const names[] = {"flush", "stop", "kill", "jump", "late"};
+    static const char *const names[] = {"flush", "stop",  "kill",
+                                        "jump",  "late", "fail over"};
     if (scene->faults && chance(0.0002)) {
         /* What a dead holder has used is known to Redis alone: where holders die, and an interval
          * is longer than learning takes, Redis stays. */
         bool stays = scene->deaths && scene->rules[0].interval_ms > 1000;
-        uint32_t which = stays ? 4 : random_below(5);
+        uint32_t which = stays ? 4 : random_below(6);
         trace(names[which]);
         switch (which) {
         case 0: server_forget(); break;
@@ -581,7 +636,11 @@ static void some_fault(void)
             server_forget();
             break;
         case 3: jump_us += (int64_t)random_below(7200000) * 1000 - (int64_t)3600 * 1000000; break;
-        default: server.late = server.late > 0 ? 0 : 0.2; break;
+        case 4: server.late = server.late > 0 ? 0 : 0.2; break;
+        default:
+            server_do("replicate");
+            server.fails_over_us = sim_us + 1 + random_below(1000000);
+            break;
         }
     }
     if (scene->deaths && chance(0.0002)) {
@@ -599,6 +658,9 @@ static void some_fault(void)
 static void step(void)
 {
     some_fault();
+    if (server.fails_over_us != 0 && sim_us >= server.fails_over_us) {
+        fail_over();
+    }
     for (size_t i = 0; i < 8; i++) { /* replies that are due, one after the other */
         move_wires();
     }
@@ -689,6 +751,8 @@ static void play(const struct scene *wanted)
     in_use = day_sum = 0;
     list_init(&wires);
     server_forget();
+    server_rename();
+    server.fails_over_us = 0;
     server.stands_until_us = server.dead_until_us = 0;
     server.gives_up = scene->rules[0].kind != LIMIT_RATE;
     server.lost = scene->faults && scene->rules[0].kind != LIMIT_RATE ? 0.01 : 0;

@@ -1,0 +1,145 @@
+/*
+ * The memory of what was published (redis/once.h) against real servers, which meanwhile may hand
+ * keys to each other: ids are claimed, told to be stored, and claimed again.
+ *
+ *   redis_once PORT SECONDS [LOST [FORGOTTEN]]
+ *
+ * Asserted is that at most LOST answers were lost (0), at most FORGOTTEN ids that were stored were
+ * claimed a second time (0), and that all servers are there at the end. Exit 0: all held.
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "redis/once.h"
+#include "tests/redis/where.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { SESSIONS = 20, KEPT = 2000 };
+
+struct test {
+    struct io_loop *loop;
+    struct redis_once *once;
+    struct redis_once_owner owner;
+    struct timer tick;
+    struct mono_time end;
+    bool ending;
+    uint64_t next, claims, again, lost, wrong, under_way;
+    uint64_t stored[KEPT]; /* ids, to be claimed again; 0: none */
+};
+
+struct session {
+    struct redis_once_ask ask;
+    struct test *test;
+    uint64_t id;
+    int64_t token;
+    bool repeated;
+};
+
+static struct session sessions[SESSIONS];
+
+static struct slice name(uint64_t id, char out[40])
+{
+    return slice_of(out, (size_t)snprintf(out, 40, "018f0000-0000-7000-8000-%012" PRIx64, id));
+}
+
+static void claim(struct session *session)
+{
+    struct test *test = session->test;
+    char text[40];
+    uint64_t *old = &test->stored[(test->next * 7919) % KEPT];
+    session->repeated = *old != 0 && test->next % 2 == 0;
+    session->id = session->repeated ? *old : test->next;
+    session->token = (int64_t)++test->next;
+    if (redis_once_way(test->once, name(session->id, text)) == REDIS_ONCE_UP) {
+        test->under_way++;
+        redis_once_claim(test->once, &session->ask, name(session->id, text),
+                         session->token, 1000, 0);
+    }
+}
+
+static void on_answer(struct redis_once_ask *ask, const struct redis_once_answer *answer)
+{
+    struct session *session = CONTAINER_OF(ask, struct session, ask);
+    struct test *test = session->test;
+    char text[40];
+    test->under_way--;
+    switch (answer->state) {
+    case REDIS_ONCE_LOST: test->lost += test->ending ? 0 : 1; break;
+    case REDIS_ONCE_CLAIMED:
+        test->claims++;
+        test->wrong += session->repeated ? 1 : 0;
+        if (redis_once_way(test->once, name(session->id, text)) == REDIS_ONCE_UP) {
+            redis_once_done(test->once, name(session->id, text), session->token, 1,
+                            (int64_t)session->id);
+            test->stored[session->id % KEPT] = session->id;
+        }
+        break;
+    case REDIS_ONCE_STORED:
+        test->again++;
+        test->wrong += session->repeated && answer->offset == (int64_t)session->id ? 0 : 1;
+        break;
+    case REDIS_ONCE_PENDING: break;
+    }
+}
+
+static void on_tick(struct timer *timer, struct mono_time now)
+{
+    struct test *test = CONTAINER_OF(timer, struct test, tick);
+    if (!mono_before(now, test->end)) {
+        io_loop_stop(test->loop);
+        return;
+    }
+    if (test->under_way == 0) {
+        for (size_t i = 0; i < SESSIONS; i++) {
+            claim(&sessions[i]);
+        }
+    }
+    wheel_set(io_loop_wheel(test->loop), timer, mono_add_ms(now, 2), on_tick);
+}
+
+static void on_changed(struct redis_once_owner *owner)
+{
+    (void)owner;
+}
+
+int main(int argc, char **argv)
+{
+    static struct test test;
+    struct redis_options options;
+    struct fault fault;
+    uint64_t port = 0, seconds = 0, lost = 0, forgotten = 0;
+    log_setup("redis_once", LOG_LEVEL_ERROR);
+    if (argc < 3 || !slice_to_u64(slice_cstr(argv[1]), &port) ||
+        !slice_to_u64(slice_cstr(argv[2]), &seconds) ||
+        (argc > 3 && !slice_to_u64(slice_cstr(argv[3]), &lost)) ||
+        (argc > 4 && !slice_to_u64(slice_cstr(argv[4]), &forgotten))) {
+        (void)fprintf(stderr, "usage: redis_once PORT SECONDS [LOST [FORGOTTEN]]\n");
+        return 2;
+    }
+    where(&options, (uint16_t)port);
+    test.next = 1;
+    test.owner.changed = on_changed;
+    test.loop = io_loop_create(&fault);
+    test.once = redis_once_create(test.loop, &options, &test.owner, &fault);
+    CHECK(test.once != NULL);
+    for (size_t i = 0; i < SESSIONS; i++) {
+        sessions[i] = (struct session){.ask.answered = on_answer, .test = &test};
+    }
+    test.end = mono_add_ms(mono_now(), (int64_t)seconds * 1000);
+    wheel_set(io_loop_wheel(test.loop), &test.tick, mono_now(), on_tick);
+    io_loop_run(test.loop);
+    bool up = redis_once_is_up(test.once);
+    test.ending = true;
+    wheel_cancel(io_loop_wheel(test.loop), &test.tick);
+    redis_once_free(&test.once);
+    io_loop_free(&test.loop);
+    printf("once claimed=%" PRIu64 " recognised=%" PRIu64 " lost=%" PRIu64 " wrong=%" PRIu64 "\n",
+           test.claims, test.again, test.lost, test.wrong);
+    bool good = up && test.wrong <= forgotten && test.lost <= lost && test.claims > 100 && test.again > 100;
+    if (!good) {
+        printf("FAILED: at most %" PRIu64 " lost, %" PRIu64 " wrong, more of the others%s\n", lost,
+               forgotten, up ? "" : "; not all is up");
+    }
+    return good ? 0 : 1;
+}
