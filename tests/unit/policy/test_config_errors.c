@@ -341,6 +341,41 @@ static void test_bouncer(void **state)
     check_all(cases, ARRAY_LEN(cases));
 }
 
+static void test_redis(void **state)
+{
+    (void)state;
+    static const struct wrong cases[] = {
+        {KAFKA "redis:\n  nodes: [a, b]\n  host: c\n",
+         ":4: redis.host: stands beside redis.nodes; expected one of them"},
+        {KAFKA "redis:\n  nodes: [a]\n  unix-path: /tmp/s\n",
+         ":4: redis.unix-path: stands beside redis.nodes; expected one of them"},
+        {KAFKA "redis:\n  nodes:\n  - a:1\n  - b:1\n  - a:1\n",
+         ":6: redis.nodes[2]: \"a:1\" has been given already"},
+        {KAFKA "redis:\n  nodes: [a:b]\n",
+         ":3: redis.nodes[0]: \"a:b\" is not valid; expected HOST or HOST:PORT "
+         "(\"[2001:db8::1]:25\" for IPv6)"},
+        {KAFKA "redis:\n  cluster: true\n  unix-path: /tmp/s\n",
+         ":4: redis.unix-path: is given, but the nodes of a cluster (redis.cluster) are reached by "
+         "TCP"},
+        {KAFKA "redis:\n  cluster: true\n  database: 2\n",
+         ":4: redis.database: is 2, but a cluster (redis.cluster) has database 0 only"},
+        {KAFKA "redis:\n  hash-tags: 32\n",
+         ":3: redis.hash-tags: is given, but redis.cluster is not true"},
+        {KAFKA "redis:\n  cluster: true\n  hash-tags: 257\n",
+         ":4: redis.hash-tags: \"257\" is out of range; expected 1 to 256"},
+        {KAFKA "redis:\n  user: u\n", ":3: redis.user: is given without redis.password"},
+        {KAFKA "redis:\n  tls-ca-file: a\n",
+         ":3: redis.tls-ca-file: is given, but redis.use-tls is not true"},
+        {KAFKA "redis:\n  use-tls: true\n  tls-certificate-file: a\n",
+         ":4: redis.tls-certificate-file: is given without redis.tls-key-file"},
+        {KAFKA "redis:\n  use-tls: true\n  tls-key-file: a\n",
+         ":4: redis.tls-key-file: is given without redis.tls-certificate-file"},
+        {KAFKA "redis:\n  use-tls: true\n  unix-path: /tmp/s\n",
+         ":4: redis.unix-path: is given, but redis.use-tls is true; TLS is for TCP"},
+    };
+    check_all(cases, ARRAY_LEN(cases));
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -521,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_combinations),
         cmocka_unit_test(test_bouncer),
+        cmocka_unit_test(test_redis),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_secret_is_never_repeated),
