@@ -1,7 +1,7 @@
 /*
- * A TCP connection (or one to a socket in the file system), with or without TLS, on a loop. Pull model: the connection asks its owner for
- * what is to be written, so that a protocol engine's pieces (iovec) go to the kernel without a
- * copy, and partial writes leave nothing behind here.
+ * A TCP connection (or one to a socket in the file system), with or without TLS, on a loop. Pull
+ * model: the connection asks its owner for what is to be written, so that a protocol engine's
+ * pieces (iovec) go to the kernel without a copy, and partial writes leave nothing behind here.
  *
  * The owner embeds callbacks by `const struct io_conn_ops *`. Callbacks never run inside the call
  * that starts the work, except that io_conn_flush() may call output() and sent(). After closed()

@@ -18,9 +18,9 @@ enum tls_verify {
 
 struct tls_client_options {
     enum tls_verify verify;
-    const char *ca_file;     /* NULL: the system's */
+    const char *ca_file;                     /* NULL: the system's */
     const char *certificate_file, *key_file; /* ours, PEM; NULL: none is shown */
-    const char *min_version; /* "1.2" (default when NULL), "1.3", "1.0" */
+    const char *min_version;                 /* "1.2" (default when NULL), "1.3", "1.0" */
 };
 /* NULL and fault (FAULT_INVALID: a file or version is wrong). Texts are read during the call. */
 struct tls_context *tls_client_context(const struct tls_client_options *options,

@@ -182,8 +182,7 @@ static void check_redis(struct rules *rules)
                                       "redis.tls-ca-file", "redis.tls-certificate-file",
                                       "redis.tls-key-file"};
     check_redis_nodes(rules);
-    if (has(rules, "redis.user") && redis->password == NULL &&
-        !has(rules, "redis.password")) {
+    if (has(rules, "redis.user") && redis->password == NULL && !has(rules, "redis.password")) {
         at(rules, "redis.user");
         tell(rules, "is given without redis.password");
     }
@@ -195,8 +194,7 @@ static void check_redis(struct rules *rules)
     bool has_key = redis->tls_key_file != NULL;
     if ((redis->tls_certificate_file != NULL) != has_key) {
         at(rules, "redis.%s", has_key ? "tls-key-file" : "tls-certificate-file");
-        tell(rules, "is given without redis.%s",
-             has_key ? "tls-certificate-file" : "tls-key-file");
+        tell(rules, "is given without redis.%s", has_key ? "tls-certificate-file" : "tls-key-file");
     }
     if (has(rules, "redis.unix-path") && redis->use_tls) {
         tell(rules, "is given, but redis.use-tls is true; TLS is for TCP");

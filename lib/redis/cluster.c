@@ -77,9 +77,9 @@ static void on_look(struct timer *timer, struct mono_time now)
         server_connect(server);
     }
     look_at(tags, mono_add_ms(now, open ? LOOK_IDLE_MS : tags->look_ms));
-    tags->look_ms = open                                ? LOOK_SOON_MS
+    tags->look_ms = open                               ? LOOK_SOON_MS
                     : tags->look_ms * 2 > LOOK_MOST_MS ? LOOK_MOST_MS
-                                                        : tags->look_ms * 2;
+                                                       : tags->look_ms * 2;
 }
 
 void cluster_look(struct redis_tags *tags)

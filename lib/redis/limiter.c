@@ -347,8 +347,8 @@ struct redis_limiter *redis_limiter_create(struct io_loop *loop,
                                            const struct redis_options *options, const char *holder,
                                            struct fault *fault)
 {
-    struct redis_tags *tags = redis_tags_create(
-        loop, options, slice_of(redis_limiter_lua, redis_limiter_lua_len), fault);
+    struct redis_tags *tags =
+        redis_tags_create(loop, options, slice_of(redis_limiter_lua, redis_limiter_lua_len), fault);
     if (tags == NULL) {
         return NULL;
     }

@@ -37,8 +37,8 @@ static void on_way(struct redis_tag_owner *owner)
 struct redis_once *redis_once_create(struct io_loop *loop, const struct redis_options *options,
                                      struct redis_once_owner *owner, struct fault *fault)
 {
-    struct redis_tags *tags = redis_tags_create(
-        loop, options, slice_of(redis_once_lua, redis_once_lua_len), fault);
+    struct redis_tags *tags =
+        redis_tags_create(loop, options, slice_of(redis_once_lua, redis_once_lua_len), fault);
     if (tags == NULL) {
         return NULL;
     }

@@ -49,8 +49,9 @@ struct redis_once_ask {
 
 #define REDIS_ONCE_TOKEN_MAX ((INT64_C(1) << 52) - 1)
 
-/* Only while the way of the id is up, all three. `token`: 1 to REDIS_ONCE_TOKEN_MAX, the claimer's own. `seen`: 0,
- * or the token of a claim that has run out and whose message was looked for and not found. */
+/* Only while the way of the id is up, all three. `token`: 1 to REDIS_ONCE_TOKEN_MAX, the claimer's
+ * own. `seen`: 0, or the token of a claim that has run out and whose message was looked for and not
+ * found. */
 void redis_once_claim(struct redis_once *once, struct redis_once_ask *ask, struct slice id,
                       int64_t token, int64_t hold_ms, int64_t seen);
 /* Best effort: what is lost is found by looking. */

@@ -82,11 +82,10 @@ enum { TEXTS = 9 };
 
 static void list_texts(struct redis_options *options, const char **texts[TEXTS])
 {
-    const char **all[TEXTS] = {&options->host,        &options->unix_path,
-                               &options->user,        &options->password,
-                               &options->ca_file,     &options->certificate_file,
-                               &options->key_file,    &options->server_name,
-                               &options->key_prefix};
+    const char **all[TEXTS] = {
+        &options->host,     &options->unix_path,   &options->user,
+        &options->password, &options->ca_file,     &options->certificate_file,
+        &options->key_file, &options->server_name, &options->key_prefix};
     memcpy(texts, all, sizeof(all));
 }
 

@@ -197,8 +197,8 @@ void server_connect(struct server *server)
 {
     if (server->link == NULL) {
         const char *host = server->place.port == 0 ? NULL : server->place.host;
-        server->link = redis_link_create(&server->tags->setup, host, server->place.port,
-                                         &server->link_owner);
+        server->link =
+            redis_link_create(&server->tags->setup, host, server->place.port, &server->link_owner);
     }
 }
 

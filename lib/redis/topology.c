@@ -38,8 +38,8 @@ static bool set_host(struct redis_place *place, struct slice host)
         host = slice_of(host.ptr + 1, host.len - 2);
     }
     /* "?": the server does not know its own name. */
-    if (host.len >= sizeof(place->host) || slice_has_control(host) ||
-        slice_eq(host, SLICE("?")) || slice_find_byte(host, ' ') >= 0) {
+    if (host.len >= sizeof(place->host) || slice_has_control(host) || slice_eq(host, SLICE("?")) ||
+        slice_find_byte(host, ' ') >= 0) {
         return false;
     }
     if (host.len > 0) {
@@ -79,8 +79,8 @@ enum redis_astray redis_astray_parse(struct slice error, struct redis_place *pla
     if (moved || slice_eq(word, SLICE("ASK"))) {
         uint64_t slot = 0;
         struct slice number = slice_cut(&rest, ' ');
-        if (!slice_to_u64(number, &slot) || slot >= REDIS_SLOTS ||
-            slice_find_byte(rest, ':') < 0 || !redis_place_parse(rest, 0, place)) {
+        if (!slice_to_u64(number, &slot) || slot >= REDIS_SLOTS || slice_find_byte(rest, ':') < 0 ||
+            !redis_place_parse(rest, 0, place)) {
             return REDIS_ASTRAY_NOT;
         }
         return moved ? REDIS_ASTRAY_MOVED : REDIS_ASTRAY_ASK;

@@ -620,8 +620,7 @@ static void trace(const char *what)
 
 static void some_fault(void)
 {
-    static const char *const names[] = {"flush", "stop",  "kill",
-                                        "jump",  "late", "fail over"};
+    static const char *const names[] = {"flush", "stop", "kill", "jump", "late", "fail over"};
     if (scene->faults && chance(0.0002)) {
         /* What a dead holder has used is known to Redis alone: where holders die, and an interval
          * is longer than learning takes, Redis stays. */

@@ -53,8 +53,8 @@ static void claim(struct session *session)
     session->token = (int64_t)++test->next;
     if (redis_once_way(test->once, name(session->id, text)) == REDIS_ONCE_UP) {
         test->under_way++;
-        redis_once_claim(test->once, &session->ask, name(session->id, text),
-                         session->token, 1000, 0);
+        redis_once_claim(test->once, &session->ask, name(session->id, text), session->token, 1000,
+                         0);
     }
 }
 
@@ -136,7 +136,8 @@ int main(int argc, char **argv)
     io_loop_free(&test.loop);
     printf("once claimed=%" PRIu64 " recognised=%" PRIu64 " lost=%" PRIu64 " wrong=%" PRIu64 "\n",
            test.claims, test.again, test.lost, test.wrong);
-    bool good = up && test.wrong <= forgotten && test.lost <= lost && test.claims > 100 && test.again > 100;
+    bool good =
+        up && test.wrong <= forgotten && test.lost <= lost && test.claims > 100 && test.again > 100;
     if (!good) {
         printf("FAILED: at most %" PRIu64 " lost, %" PRIu64 " wrong, more of the others%s\n", lost,
                forgotten, up ? "" : "; not all is up");

@@ -1,6 +1,7 @@
 /*
- * What a Redis says about where keys are: slots (values from redis-cli CLUSTER KEYSLOT), redirections,
- * CLUSTER SLOTS as hiredis reads it, INFO. And the names of hash tags: evenly over all slots.
+ * What a Redis says about where keys are: slots (values from redis-cli CLUSTER KEYSLOT),
+ * redirections, CLUSTER SLOTS as hiredis reads it, INFO. And the names of hash tags: evenly over
+ * all slots.
  */
 #include "redis/topology.h"
 
@@ -120,7 +121,9 @@ static void test_cluster_slots(void **state)
     assert_int_equal(range.places[0].port, 7001);
     assert_false(redis_slots_next(reply, &at, &range));
     freeReplyObject(reply);
-    const char *const wrong[] = {"*0\r\n", "+OK\r\n", "*1\r\n:1\r\n",
+    const char *const wrong[] = {"*0\r\n",
+                                 "+OK\r\n",
+                                 "*1\r\n:1\r\n",
                                  "*1\r\n*3\r\n:5\r\n:4\r\n*2\r\n$1\r\na\r\n:1\r\n",
                                  "*1\r\n*3\r\n:0\r\n:16384\r\n*2\r\n$1\r\na\r\n:1\r\n",
                                  "*1\r\n*3\r\n:0\r\n:1\r\n*2\r\n$1\r\na\r\n:0\r\n",
@@ -167,8 +170,7 @@ static void test_tags(void **state)
             uint16_t slot = redis_slot(slice_cstr(redis_tag_text(redis_tags_at(tags, i))));
             assert_int_equal(slot * counts[k] / REDIS_SLOTS, i);
         }
-        assert_true(counts[k] > 1 ||
-                    strcmp(redis_tag_text(redis_tags_at(tags, 0)), "{0}") == 0);
+        assert_true(counts[k] > 1 || strcmp(redis_tag_text(redis_tags_at(tags, 0)), "{0}") == 0);
         assert_true(redis_tags_of(tags, SLICE("site:gmail.com:msg")) < counts[k]);
         redis_tags_free(&tags, 0);
         assert_null(tags);
@@ -179,9 +181,9 @@ static void test_tags(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slots),         cmocka_unit_test(test_places),
-        cmocka_unit_test(test_redirections),  cmocka_unit_test(test_cluster_slots),
-        cmocka_unit_test(test_info),          cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_slots),        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_redirections), cmocka_unit_test(test_cluster_slots),
+        cmocka_unit_test(test_info),         cmocka_unit_test(test_tags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
