@@ -8,6 +8,7 @@
 static uint16_t crc16(struct slice text)
 {
     uint32_t crc = 0;
+    CHECK(text.len == 0 || text.ptr != NULL);
     for (size_t i = 0; i < text.len; i++) {
         crc ^= (uint32_t)(unsigned char)text.ptr[i] << 8;
         for (int bit = 0; bit < 8; bit++) {
