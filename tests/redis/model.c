@@ -14,6 +14,7 @@
 #include "redis/limiter.h"
 #include "redis/link.h"
 #include "redis/script.h"
+#include "tests/redis/simulated.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -29,82 +30,7 @@
 #define STEP_US 1000
 #define TIMEOUT_US 500000
 #define VALUES_MAX 256
-#define START_US ((int64_t)1700000000 * 1000000)
 #define DAY_US ((int64_t)86400 * 1000000)
-
-/* ---- time and chance ---- */
-
-static uint64_t seed;
-static int64_t sim_us;    /* true time */
-static int64_t jump_us;   /* of Redis' clock */
-static int64_t offset_us; /* of the monotonic clock of the holder that runs */
-
-struct mono_time __wrap_mono_now(void);
-struct wall_time __wrap_wall_now(void);
-uint64_t __wrap_random_u64(void);
-uint32_t __wrap_random_below(uint32_t bound);
-
-struct mono_time __wrap_mono_now(void)
-{
-    return (struct mono_time){sim_us + offset_us};
-}
-
-struct wall_time __wrap_wall_now(void)
-{
-    return (struct wall_time){(START_US + sim_us) / 1000};
-}
-
-/* splitmix64 */
-uint64_t __wrap_random_u64(void)
-{
-    uint64_t z = seed += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
-uint32_t __wrap_random_below(uint32_t bound)
-{
-    return (uint32_t)(random_u64() % bound);
-}
-
-static bool chance(double part)
-{
-    return (double)(random_u64() >> 11) / 9007199254740992.0 < part;
-}
-
-/* ---- the loop of a holder ---- */
-
-struct io_loop {
-    struct wheel *wheel;
-    struct list tasks;
-};
-
-struct wheel *io_loop_wheel(struct io_loop *loop)
-{
-    return loop->wheel;
-}
-
-void io_loop_defer(struct io_loop *loop, struct io_task *task)
-{
-    if (!list_linked(&task->node)) {
-        list_push_back(&loop->tasks, &task->node);
-    }
-}
-
-void io_task_cancel(struct io_task *task)
-{
-    list_remove(&task->node);
-}
-
-static void run_tasks(struct io_loop *loop)
-{
-    struct list *node;
-    while ((node = list_pop_front(&loop->tasks)) != NULL) {
-        struct io_task *task = CONTAINER_OF(node, struct io_task, node);
-        task->run(task);
-    }
-}
 
 /* ---- Redis ---- */
 
