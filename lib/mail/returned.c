@@ -15,6 +15,7 @@
 #include "mail/part.h"
 #include "mail/sns.h"
 #include "mail/status.h"
+#include "mail/transcript.h"
 #include "mail/words.h"
 
 enum {
@@ -22,7 +23,7 @@ enum {
     FIELDS_MAX = 8 << 20,        /* bytes of report fields that are decoded when they are encoded */
     ORIGINAL_HEADER_MAX = 65536, /* bytes of a returned header that are read */
     DELAY_LOOK_MAX = 16384,      /* bytes of a notice in which words of delay are looked for */
-    FILL_MAX = 64,               /* recipients of a DSN whose text is looked up in the notice */
+    FILL_MAX = 64,               /* recipients whose text or phase is looked up in the notice */
 };
 
 struct reading {
@@ -426,6 +427,21 @@ static void read_kinds(struct reading *reading)
     read_notice(reading);
 }
 
+/* Which command was answered: by the transcript of the session, else by what stands around the
+ * reply in the notice. */
+static void find_phases(struct reading *reading)
+{
+    for (size_t i = 0; i < reading->list.count && i < FILL_MAX; i++) {
+        struct returned_recipient *item = &reading->list.items[i];
+        enum returned_phase phase = transcript_phase(reading->notice, item->text);
+        if (phase != RETURNED_PHASE_UNKNOWN) {
+            item->phase = phase;
+        } else if (item->phase == RETURNED_PHASE_UNKNOWN) {
+            item->phase = status_find_phase(item->notice);
+        }
+    }
+}
+
 /* Complaints often hide the recipient in the report but not in the message that they return. */
 static void finish_complaint(struct reading *reading)
 {
@@ -499,6 +515,7 @@ bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned
     }
     read_returned(&reading);
     read_kinds(&reading);
+    find_phases(&reading);
     finish_complaint(&reading);
     mail->subject = reading.fields.subject;
     mail->notice = reading.notice;

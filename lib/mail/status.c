@@ -179,6 +179,8 @@ static const struct phase_words PHASES[] = {
     {{"reply to helo", 13}, RETURNED_PHASE_HELO},
     {{"reply to ehlo", 13}, RETURNED_PHASE_HELO},
     {{"while receiving the initial", 27}, RETURNED_PHASE_CONNECT},
+    {{"refused to talk to me", 21}, RETURNED_PHASE_CONNECT},
+    {{"but greeting failed", 19}, RETURNED_PHASE_CONNECT},
     {{"while performing the helo", 25}, RETURNED_PHASE_HELO},
     {{"after end of data", 17}, RETURNED_PHASE_DATA},
     {{"after rcpt to", 13}, RETURNED_PHASE_RCPT},
@@ -196,9 +198,6 @@ static const struct phase_words PHASES[] = {
     {{"did not like our final data", 27}, RETURNED_PHASE_DATA},
     {{"[rcpt_to]", 9}, RETURNED_PHASE_RCPT},
     {{"[mail_from]", 11}, RETURNED_PHASE_MAIL},
-    {{">>> rcpt to", 11}, RETURNED_PHASE_RCPT},
-    {{">>> mail from", 13}, RETURNED_PHASE_MAIL},
-    {{">>> data", 8}, RETURNED_PHASE_DATA},
 };
 
 enum returned_phase status_find_phase(struct slice text)

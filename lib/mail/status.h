@@ -21,7 +21,7 @@ uint16_t status_find_code(struct slice text, size_t *at);
 bool status_is_telling(struct slice text);
 
 /* What the text around a reply says of the phase, also from the forms of Postfix, Exim, qmail,
- * Sendmail and DMA. */
+ * and DMA; transcripts are read in transcript.h. */
 enum returned_phase status_find_phase(struct slice text);
 
 /* The host that replied: "host mx.example.org [192.0.2.1]", "while talking to mx.example.org", …
