@@ -126,6 +126,8 @@ void classify_mail_recipient(const struct classify_mail *how, const struct retur
         .recipient = recipient->address,
         .sender = sender_of(&mail->original),
         .message_id = mail->original.message_id,
+        /* A 5xx is final by itself, whoever reports it. */
+        .given_up = recipient->action == RETURNED_ACTION_FAILED && recipient->code / 100 != 5,
     };
     /* The code inside the reply is the remote server's own; Status is often a generic one of the
      * reporting system. */

@@ -23,6 +23,7 @@ struct cause {
     enum smtp_phase phase;               /* as given, else as the text says */
     struct slice hosts[CAUSE_HOSTS_MAX]; /* host names met, within flat */
     size_t host_count;
+    bool given_up; /* as given */
     char flat[CAUSE_FLAT_MAX];
     size_t flat_len;
 };

@@ -192,7 +192,7 @@ static void make_keys(const struct cause *cause, enum smtp_phase phase, uint16_t
     memcpy(bytes + len, cause->text, cause->len);
     struct slice all = slice_of(bytes, len + cause->len);
     *key = hash_stable(all);
-    *check = (hash_slice(all) ^ ((uint64_t)provider << 48)) | 1;
+    *check = (hash_slice(all) ^ ((uint64_t)provider << 48) ^ ((uint64_t)cause->given_up << 47)) | 1;
 }
 
 /* The first group of the rule's capture pattern. */

@@ -6,7 +6,7 @@
  * classifier that takes the old one's place. Rules are judged as evidence: every kind of evidence
  * (text, enhanced code, reply code, phase) speaks once for a class with its strongest rule, and
  * what speaks for a class is added up as independent probabilities. The result depends on nothing
- * but phase, code, enhanced code, provider and the normalised text
+ * but phase, code, enhanced code, provider, whether it was given up, and the normalised text
  * ("cause"), so equal causes always have equal classes. See docs/bounces.md.
  */
 #ifndef SLUICE_CLASSIFY_CLASSIFY_H
@@ -70,6 +70,7 @@ struct classify_input {
     enum smtp_phase phase;
     uint16_t code;                 /* 0: taken from the front of the text, if it is there */
     struct smtp_enhanced enhanced; /* klass 0: likewise */
+    bool given_up;            /* said by who tried and will not again: a final report, no reply */
     struct slice text;        /* any bytes; with or without codes in front, one or many lines */
     struct slice remote_host; /* host name of the MX that spoke: tells the provider */
     struct slice provider;    /* known already: a provider's name or one of its aliases */

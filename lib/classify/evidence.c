@@ -82,21 +82,38 @@ static uint8_t weight_at(const struct rule *rule, uint16_t provider)
     return provider == RULE_NO_PROVIDER ? (uint8_t)(rule->weight * 2 / 3) : rule->weight / 3;
 }
 
-static void add(struct evidence *evidence, const struct rule *rule, uint32_t index, uint8_t weight)
+/* What may pass by itself (nobody answers) is told as final only when the time ran out; not where a
+ * code says that it is the way that is wrong (X.4.3 name server, X.4.4 route, X.4.6 loop). */
+static enum bounce_class class_of(const struct rule *rule, const struct cause *cause)
+{
+    bool way = cause->enhanced.subject == 4 && cause->enhanced.detail > 2;
+    return cause->given_up && rule->given_up >= 0 && !way ? (enum bounce_class)rule->given_up
+                                                          : rule->class;
+}
+
+/* Before RCPT no recipient has been named, so that what is said then is hardly about one. */
+static bool is_premature(enum bounce_class class, enum smtp_phase phase)
+{
+    return bounce_class_scope(class) == BOUNCE_SCOPE_RECIPIENT &&
+           (phase == SMTP_PHASE_GREETING || phase == SMTP_PHASE_EHLO || phase == SMTP_PHASE_MAIL);
+}
+
+static void add(struct evidence *evidence, const struct rule *rule, enum bounce_class class,
+                uint32_t index, uint8_t weight)
 {
     if (rule->layer < evidence->layer) {
         *evidence = (struct evidence){.layer = rule->layer};
     } else if (rule->layer > evidence->layer) {
         return;
     }
-    uint8_t *slot = &evidence->weight[rule->class][rule->kind];
+    uint8_t *slot = &evidence->weight[class][rule->kind];
     if (weight > *slot) {
         *slot = weight;
     }
-    bool first = weight == evidence->heaviest[rule->class] && index < evidence->rule[rule->class];
-    if (weight > evidence->heaviest[rule->class] || first) {
-        evidence->heaviest[rule->class] = weight;
-        evidence->rule[rule->class] = index;
+    bool first = weight == evidence->heaviest[class] && index < evidence->rule[class];
+    if (weight > evidence->heaviest[class] || first) {
+        evidence->heaviest[class] = weight;
+        evidence->rule[class] = index;
     }
 }
 
@@ -126,9 +143,13 @@ void classifier_gather(const struct classifier *classifier, const struct classif
             !rule_admits(rule, phase, scratch->cause.code, scratch->cause.enhanced)) {
             continue;
         }
-        add(evidence, rule, index, weight);
+        enum bounce_class class = class_of(rule, &scratch->cause);
+        if (rule->layer == RULE_BUILT_IN && is_premature(class, phase)) {
+            weight /= DOUBTED;
+        }
+        add(evidence, rule, class, index, weight);
         if (tell != NULL) {
-            tell(context, rule->name, rule->class, weight);
+            tell(context, rule->name, class, weight);
         }
     }
 }

@@ -45,6 +45,7 @@ struct rule {
     enum bounce_class class;
     int disposition; /* of this rule alone; -1: the class's own */
     int scope;
+    int given_up; /* the class instead, in a report of who gave up; -1: the same */
     uint16_t provider;
     bool only_there; /* counts only where the provider is known to be this one */
     uint8_t weight;  /* 0 … 100 */

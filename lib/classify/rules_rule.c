@@ -75,9 +75,18 @@ static bool take_weight(struct rules_reader *r, const yaml_node_t *node, uint8_t
 static bool take_words(struct rules_reader *r, struct rule *rule, struct slice key,
                        const yaml_node_t *value)
 {
-    if (slice_eq(key, SLICE("class"))) {
-        return bounce_class_parse(rules_scalar(value), &rule->class) ||
-               rules_complain(r, value, "not a class:", rules_scalar(value));
+    bool given_up = slice_eq(key, SLICE("given_up"));
+    if (slice_eq(key, SLICE("class")) || given_up) {
+        enum bounce_class class;
+        if (!bounce_class_parse(rules_scalar(value), &class)) {
+            return rules_complain(r, value, "not a class:", rules_scalar(value));
+        }
+        if (given_up) {
+            rule->given_up = (int)class;
+        } else {
+            rule->class = class;
+        }
+        return true;
     }
     if (slice_eq(key, SLICE("disposition"))) {
         enum bounce_disposition disposition;
@@ -110,7 +119,7 @@ static bool take_rule_key(struct rules_reader *r, struct rule *rule, const yaml_
         return rules_take_text(r, value, &rule->capture);
     }
     if (slice_eq(key, SLICE("class")) || slice_eq(key, SLICE("disposition")) ||
-        slice_eq(key, SLICE("scope"))) {
+        slice_eq(key, SLICE("scope")) || slice_eq(key, SLICE("given_up"))) {
         return take_words(r, rule, key, value);
     }
     if (slice_eq(key, SLICE("weight"))) {
@@ -199,6 +208,7 @@ bool rules_take_rule(struct rules_reader *r, const yaml_node_t *node, void *targ
                         .line = (unsigned)node->start_mark.line + 1,
                         .disposition = -1,
                         .scope = -1,
+                        .given_up = -1,
                         .provider = r->provider,
                         .weight = 80,
                         .layer = r->layer};

@@ -2,6 +2,8 @@
  * line. */
 #include "classify/cause_private.h"
 
+#define QUOTATION_MAX 400 /* bytes in front of a quoted reply */
+
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -48,6 +50,7 @@ static uint16_t code_at(struct slice s)
 
 static struct slice skip_blanks(struct slice s, const char *more)
 {
+    CHECK(s.ptr != NULL || s.len == 0);
     size_t at = 0;
     while (at < s.len && (is_blank(s.ptr[at]) || strchr(more, s.ptr[at]) != NULL)) {
         at++;
@@ -157,14 +160,17 @@ static const struct phase_words phases_of_words[] = {
     {{"EHLO", 4}, SMTP_PHASE_EHLO},
     {{"HELO", 4}, SMTP_PHASE_EHLO},
     {{"initial connection", 18}, SMTP_PHASE_GREETING},
+    {{"to me:", 6}, SMTP_PHASE_GREETING}, /* Postfix: "host … refused to talk to me: 554 …" */
 };
 
 /* Postfix: "(in reply to RCPT TO command)"; Exim: "SMTP error from remote mail server after RCPT
  * TO:<…>". */
-static enum smtp_phase find_phase(const struct cause *cause)
+static enum smtp_phase find_phase(struct slice flat)
 {
-    static const struct slice starts[] = {{"in reply to ", 12}, {"server after ", 13}};
-    struct slice flat = slice_of(cause->flat, cause->flat_len);
+    static const struct slice starts[] = {{"in reply to ", 12},
+                                          {"server after ", 13},
+                                          {"mailer after ", 13},
+                                          {"refused to talk ", 16}};
     for (size_t i = 0; i < ARRAY_LEN(starts); i++) {
         ptrdiff_t at = slice_find(flat, starts[i]);
         struct slice rest = at < 0 ? SLICE_NULL : slice_skip(flat, (size_t)at + starts[i].len);
@@ -177,13 +183,68 @@ static enum smtp_phase find_phase(const struct cause *cause)
     return SMTP_PHASE_NONE;
 }
 
+/*
+ * Whose words a reply is quoted with: "host mx.example.org[192.0.2.1] said: 550 …" (Postfix), "SMTP
+ * error from remote mail server after RCPT TO:<…>: host …: 550 …" (Exim), "Remote host said: 550 …"
+ * (qmail). The length of that, up to the reply's code; 0 where the text is no quotation.
+ */
+static size_t quotation_at(struct slice text)
+{
+    static const struct slice starts[] = {
+        {"host ", 5}, {"SMTP error from remote ", 23}, {"Remote host said:", 17}};
+    bool quoted = false;
+    for (size_t i = 0; i < ARRAY_LEN(starts); i++) {
+        quoted = quoted || slice_starts_with_nocase(text, starts[i]);
+    }
+    for (size_t i = 1; quoted && i + 4 < text.len && i < QUOTATION_MAX; i++) {
+        if (is_digit(text.ptr[i]) && is_blank(text.ptr[i - 1]) && i > 1 && text.ptr[i - 2] == ':' &&
+            code_at(slice_skip(text, i)) >= 400) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+/* The host that a quotation names tells the provider. */
+static void note_quoted_host(struct cause *cause, struct slice head)
+{
+    ptrdiff_t at = slice_find(head, SLICE("host "));
+    struct slice host = at < 0 ? SLICE_NULL : slice_skip(head, (size_t)at + 5);
+    size_t len = 0;
+    while (len < host.len && !is_blank(host.ptr[len]) && strchr("[(:", host.ptr[len]) == NULL) {
+        len++;
+    }
+    if (slice_find_byte(slice_head(host, len), '.') > 0) {
+        cause->hosts[cause->host_count++] = slice_head(host, len);
+    }
+}
+
+/* "(in reply to RCPT TO command)" is the phase, which the key has, and no word of the reply. */
+static void drop_remark(struct cause *cause)
+{
+    struct slice flat = slice_of(cause->flat, cause->flat_len);
+    ptrdiff_t at = slice_find(flat, SLICE(" (in reply to "));
+    ptrdiff_t end = at < 0 ? -1 : slice_find_byte(slice_skip(flat, (size_t)at), ')');
+    if (end >= 0) {
+        size_t behind = (size_t)(at + end) + 1;
+        memmove(cause->flat + at, cause->flat + behind, cause->flat_len - behind);
+        cause->flat_len -= (size_t)end + 1;
+    }
+}
+
 void cause_unfold(struct cause *cause, const struct classify_input *input)
 {
     cause->code = input->code;
     cause->enhanced = input->enhanced;
+    cause->given_up = input->given_up;
     cause->host_count = 0;
     cause->flat_len = 0;
-    struct slice s = take_head(cause, slice_head(input->text, CLASSIFY_TEXT_MAX));
+    struct slice s = slice_head(input->text, CLASSIFY_TEXT_MAX);
+    struct slice head = slice_head(s, quotation_at(s));
+    if (head.len > 0) {
+        note_quoted_host(cause, head);
+    }
+    s = take_head(cause, slice_skip(s, head.len));
     bool at_word = true;
     while (s.len > 0 && cause->flat_len < CAUSE_FLAT_MAX) {
         size_t repeated = at_word && is_digit(s.ptr[0]) ? repeated_at(cause, s) : 0;
@@ -201,5 +262,12 @@ void cause_unfold(struct cause *cause, const struct classify_input *input)
     if (is_generic(cause->enhanced) || cause->code == 0) {
         look_for_codes(cause);
     }
-    cause->phase = input->phase == SMTP_PHASE_NONE ? find_phase(cause) : input->phase;
+    cause->phase = input->phase;
+    if (cause->phase == SMTP_PHASE_NONE && head.len > 0) {
+        cause->phase = find_phase(head);
+    }
+    if (cause->phase == SMTP_PHASE_NONE) {
+        cause->phase = find_phase(slice_of(cause->flat, cause->flat_len));
+    }
+    drop_remark(cause);
 }

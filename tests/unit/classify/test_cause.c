@@ -48,7 +48,7 @@ static const struct example examples[] = {
     {"554 id=0d9a6c2e-1f5b-4c1e-9b77-0a1b2c3d4e5f at 06:23:31 on 2024-06-26",
      "id={id} at {time} on {time}", 554, ""},
     {"host mx.example.org[192.0.2.9] said: 550 5.4.1 Access denied (in reply to RCPT TO command)",
-     "host {host}[{ip}] said: {n} 5.4.1 access denied (in reply to rcpt to command)", 550, "5.4.1"},
+     "access denied", 550, "5.4.1"},
     {"554 Mail (13049-38149) appears to be unsolicited - Score (59) over MessageScoringUpperLimit "
      "(50)",
      "mail ({n}) appears to be unsolicited - score ({n}) over messagescoringupperlimit ({n})", 554,
@@ -116,6 +116,43 @@ static void test_phase_of_quoted_reply(void **state)
     input.phase = SMTP_PHASE_MAIL; /* what the caller knows stands */
     cause_make(&cause, &input);
     assert_int_equal(cause.phase, SMTP_PHASE_MAIL);
+    input = (struct classify_input){
+        .text = SLICE("host a.example[192.0.2.1] refused to talk to me: 554 no")};
+    cause_make(&cause, &input);
+    assert_int_equal(cause.phase, SMTP_PHASE_GREETING);
+}
+
+/* What quotes a reply is no part of it: the cause is the same however it came. */
+static void test_quotations(void **state)
+{
+    (void)state;
+    static struct cause cause;
+    static const char *const texts[] = {
+        "550 5.1.1 no such user",
+        "550-5.1.1 no such\n550 5.1.1 user",
+        "host mx.a.example[192.0.2.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)",
+        "host mx.a.example[192.0.2.1] said: 550-5.1.1 no such 550 5.1.1 user (in reply to RCPT TO "
+        "command)",
+        "SMTP error from remote mail server after RCPT TO:<jo@a.example>:\n host mx.a.example "
+        "[192.0.2.1]: 550 5.1.1 no such user",
+        "Remote host said: 550 5.1.1 no such user",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct classify_input input = {.text = slice_cstr(texts[i])};
+        cause_make(&cause, &input);
+        cause.text[cause.len] = '\0';
+        assert_string_equal(cause.text, "no such user");
+        assert_int_equal(cause.code, 550);
+        assert_int_equal(cause.enhanced.detail, 1);
+        bool names_host = strstr(texts[i], "mx.a") != NULL;
+        assert_int_equal(cause.host_count, names_host ? 1 : 0);
+        assert_true(!names_host || slice_eq(cause.hosts[0], SLICE("mx.a.example")));
+    }
+    /* A text that begins alike but quotes nothing is left as it is. */
+    struct classify_input input = {.text = SLICE("host said no (in reply to us")};
+    cause_make(&cause, &input);
+    cause.text[cause.len] = '\0';
+    assert_string_equal(cause.text, "host said no (in reply to us");
 }
 
 static void test_bounds(void **state)
@@ -142,6 +179,7 @@ int main(void)
         cmocka_unit_test(test_examples),
         cmocka_unit_test(test_values_of_the_attempt),
         cmocka_unit_test(test_phase_of_quoted_reply),
+        cmocka_unit_test(test_quotations),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

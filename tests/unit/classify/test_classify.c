@@ -22,6 +22,7 @@ static const char rules[] =
     "  - {name: rcpt, class: user-unknown, weight: 25, phases: [rcpt], codes: [550]}\n"
     "  - {name: there, class: ip-blocked, weight: 80, provider: acme, only_there: yes, match: "
     "'code A17'}\n"
+    "  - {name: silent, class: network-error, given_up: expired, weight: 80, match: 'no answer'}\n"
     "  - {name: slow, class: rate-limited, scope: recipient, weight: 90, match: 'too fast'}\n"
     "  - {name: listed, class: ip-blocked, weight: 90, match: 'listed by', capture: 'listed by "
     "(\\S+)'}\n";
@@ -112,6 +113,37 @@ static void test_temporary_reply_never_suppresses_at_once(void **state)
                      BOUNCE_DO_HARD_AFTER_N);
     assert_int_equal(run("550 too fast", SMTP_PHASE_NONE, NULL).disposition, BOUNCE_DO_TRANSIENT);
     assert_int_equal(run("550 too fast", SMTP_PHASE_NONE, NULL).scope, BOUNCE_SCOPE_RECIPIENT);
+}
+
+/* What may pass by itself is final in a report only because the time ran out; not where a code
+ * names the way. */
+static void test_given_up(void **state)
+{
+    (void)state;
+    struct classify_input input = {.text = SLICE("no answer")};
+    struct classify_result r;
+    for (int i = 0; i < 2; i++) { /* once more: what is kept of one must not answer for the other */
+        input.given_up = false;
+        classifier_run(classifier, scratch, &input, &r);
+        assert_int_equal(r.class, BOUNCE_NETWORK_ERROR);
+        input.given_up = true;
+        classifier_run(classifier, scratch, &input, &r);
+        assert_int_equal(r.class, BOUNCE_EXPIRED);
+        assert_string_equal(r.rule, "silent");
+    }
+    input.text = SLICE("4.4.4 no answer");
+    classifier_run(classifier, scratch, &input, &r);
+    assert_int_equal(r.class, BOUNCE_NETWORK_ERROR);
+}
+
+/* At MAIL nobody has been named yet, so that "user unknown" is hardly about the recipient. */
+static void test_before_rcpt(void **state)
+{
+    (void)state;
+    assert_true(run("550 user unknown", SMTP_PHASE_MAIL, NULL).confidence <
+                run("550 user unknown", SMTP_PHASE_RCPT, NULL).confidence / 2);
+    assert_int_equal(run("550 5.7.1 bad message, quota", SMTP_PHASE_MAIL, NULL).class,
+                     BOUNCE_SPAM_CONTENT);
 }
 
 static void test_provider(void **state)
@@ -304,6 +336,8 @@ int main(void)
         cmocka_unit_test(test_nothing_known),
         cmocka_unit_test(test_unless),
         cmocka_unit_test(test_temporary_reply_never_suppresses_at_once),
+        cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_before_rcpt),
         cmocka_unit_test(test_provider),
         cmocka_unit_test(test_capture),
         cmocka_unit_test(test_cause_key),
