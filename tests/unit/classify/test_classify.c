@@ -288,7 +288,7 @@ static void test_user_words(void **state)
     assert_string_equal(r.rule, "code-bad-mailbox");
     input.text = SLICE("550 the mailbox does not exist");
     classifier_run(mine, scratch, &input, &r);
-    assert_string_equal(r.rule, "no-such-user");
+    assert_string_equal(r.rule, "user-unknown-plain");
     input.text = SLICE("550 mailbox full");
     classifier_run(mine, scratch, &input, &r);
     assert_string_not_equal(r.rule, "full");
