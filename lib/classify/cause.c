@@ -23,48 +23,55 @@ static void put_mark(struct writer *w, const char *mark)
 
 static void put_folded(struct writer *w, struct slice s)
 {
+    struct cause *cause = w->cause;
     size_t at = 0;
     while (at < s.len) {
-        char out[4];
         char c = s.ptr[at];
-        if (c > ' ' && c < 0x7F && w->cause->len < CLASSIFY_CAUSE_MAX) { /* nearly all */
-            w->cause->text[w->cause->len++] = ascii_lower_byte(c);
+        if (c > ' ' && c < 0x7F && cause->len < CLASSIFY_CAUSE_MAX) { /* nearly all */
+            cause->text[cause->len++] = ascii_lower_byte(c);
             at++;
             continue;
         }
+        char out[4];
         size_t len = cause_fold(s, &at, out);
-        if (len == 1 && out[0] == ' ' &&
-            (w->cause->len == 0 || w->cause->text[w->cause->len - 1] == ' ')) {
+        if (len == 1 && out[0] == ' ' && (cause->len == 0 || cause->text[cause->len - 1] == ' ')) {
             continue;
         }
         put_bytes(w, out, len);
     }
 }
 
-static bool is_delimiter(char c)
+/* What a byte may be in a text. */
+#define SPLITS 1 /* ends a run */
+#define EDGE 2   /* at the end of a run it is punctuation and not part of the word */
+#define TELLS 4  /* what has none of these is a word and nothing else */
+
+static const uint8_t kinds[256] = {
+    [' '] = SPLITS,       ['<'] = SPLITS,       ['>'] = SPLITS,       ['('] = SPLITS,
+    [')'] = SPLITS,       ['['] = SPLITS,       [']'] = SPLITS,       ['{'] = SPLITS,
+    ['}'] = SPLITS,       ['"'] = SPLITS,       ['`'] = SPLITS,       [','] = SPLITS,
+    [';'] = SPLITS,       ['|'] = SPLITS,       ['!'] = EDGE,         ['\''] = EDGE,
+    ['~'] = EDGE,         ['-'] = EDGE,         ['.'] = EDGE | TELLS, [':'] = EDGE | TELLS,
+    ['?'] = EDGE | TELLS, ['='] = EDGE | TELLS, ['/'] = TELLS,        ['@'] = TELLS,
+    ['#'] = TELLS,        ['&'] = TELLS,        ['0'] = TELLS,        ['1'] = TELLS,
+    ['2'] = TELLS,        ['3'] = TELLS,        ['4'] = TELLS,        ['5'] = TELLS,
+    ['6'] = TELLS,        ['7'] = TELLS,        ['8'] = TELLS,        ['9'] = TELLS,
+};
+
+static bool is_kind(char c, uint8_t kind)
 {
-    switch (c) {
-    case ' ':
-    case '<':
-    case '>':
-    case '(':
-    case ')':
-    case '[':
-    case ']':
-    case '{':
-    case '}':
-    case '"':
-    case '`':
-    case ',':
-    case ';':
-    case '|': return true;
-    default: return false;
-    }
+    return (kinds[(unsigned char)c] & kind) != 0;
 }
 
-static bool is_edge(char c)
+/* No digit, dot or separator: none of the tests of token.c can take it. A UUID may be of letters
+ * alone. */
+static bool is_bare(struct slice word)
 {
-    return strchr(".:!?'=~-", c) != NULL && c != '\0';
+    size_t at = 0;
+    while (at < word.len && !is_kind(word.ptr[at], TELLS)) {
+        at++;
+    }
+    return at == word.len && !cause_is_uuid(word);
 }
 
 static void note_host(struct writer *w, struct slice host)
@@ -199,8 +206,12 @@ static bool put_with_address(struct writer *w, struct slice s)
 
 static void put_word(struct writer *w, struct slice s)
 {
-    ptrdiff_t scheme = slice_find(s, SLICE("://"));
+    if (is_bare(s)) {
+        put_folded(w, s);
+        return;
+    }
     ptrdiff_t slash = slice_find_byte(s, '/');
+    ptrdiff_t scheme = slash < 0 ? -1 : slice_find(s, SLICE("://"));
     if (scheme > 0 && scheme <= 6) {
         put_url(w, s, (size_t)scheme + 3);
     } else if (slash > 3 && cause_is_host(slice_head(s, (size_t)slash))) {
@@ -234,10 +245,10 @@ static void put_run(struct writer *w, struct slice run, char before, char after)
 {
     size_t start = 0;
     size_t end = run.len;
-    while (start < end && is_edge(run.ptr[start])) {
+    while (start < end && is_kind(run.ptr[start], EDGE)) {
         start++;
     }
-    while (end > start && is_edge(run.ptr[end - 1])) {
+    while (end > start && is_kind(run.ptr[end - 1], EDGE)) {
         end--;
     }
     struct slice word = slice_of(run.ptr + start, end - start);
@@ -275,7 +286,7 @@ void cause_make(struct cause *cause, const struct classify_input *input)
     char before = ' ';
     while (at < s.len && cause->len < CLASSIFY_CAUSE_MAX) {
         size_t end = at;
-        while (end < s.len && !is_delimiter(s.ptr[end])) {
+        while (end < s.len && !is_kind(s.ptr[end], SPLITS)) {
             end++;
         }
         char after = end < s.len ? s.ptr[end] : ' ';

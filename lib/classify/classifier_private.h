@@ -17,11 +17,20 @@
 
 #define PATTERN_FLAGS (HS_FLAG_CASELESS | HS_FLAG_DOTALL | HS_FLAG_SINGLEMATCH)
 
-#define CLASSIFY_MATCHES_MAX 256 /* patterns that match one text; more are left out */
-#define CLASSIFY_CACHE_SLOTS 2048
+#define CLASSIFY_MATCHES_MAX 256 /* rules that match one text; more are left out */
+#define CLASSIFY_CACHE_SETS 512
+#define CLASSIFY_CACHE_WAYS 4
+#define PLAIN_BUCKETS 9
 
-/* Databases: our own patterns, whose ids are their serials, and those of others, by their index. */
+/* Databases: our own patterns, whose ids are their serials, and those of others, by their index.
+ * "unless" patterns are in neither. */
 enum classifier_part { PART_BUILT_IN, PART_OTHERS, PART_COUNT };
+
+/* Rules without patterns that an enhanced code of one subject admits. */
+struct plain_rules {
+    uint32_t *rules;
+    size_t count;
+};
 
 struct classifier {
     uint32_t magic;
@@ -29,10 +38,10 @@ struct classifier {
     uint64_t serial; /* unlike every other classifier of this process */
     struct ruleset set;
     hs_database_t *databases[PART_COUNT]; /* NULL: no patterns */
-    uint32_t *by_serial;   /* index of a pattern, PATTERN_NO_SERIAL: its rule is replaced */
-    pcre2_code **captures; /* one per rule, most NULL */
-    uint32_t *plain_rules; /* rules without patterns */
-    size_t plain_count;
+    hs_database_t **doubts; /* each rule's "unless", asked only when it matches; NULL: none */
+    uint32_t *by_serial;    /* index of a pattern, PATTERN_NO_SERIAL: its rule is replaced */
+    pcre2_code **captures;  /* one per rule, most NULL */
+    struct plain_rules plain[PLAIN_BUCKETS]; /* by plain_bucket() */
     char version[17];
 };
 
@@ -56,9 +65,10 @@ struct classify_scratch {
     pcre2_match_data *match_data;
     pcre2_match_context *match_context;
     struct cause cause;
-    uint32_t matches[CLASSIFY_MATCHES_MAX];
+    uint32_t matches[CLASSIFY_MATCHES_MAX]; /* rules, each once */
     size_t match_count;
-    struct cached cache[CLASSIFY_CACHE_SLOTS];
+    uint8_t cache_turn[CLASSIFY_CACHE_SETS]; /* which slot of a set is replaced next */
+    struct cached cache[CLASSIFY_CACHE_SETS][CLASSIFY_CACHE_WAYS];
 };
 
 #define CLASSIFY_NO_RULE UINT32_MAX
@@ -75,11 +85,12 @@ struct evidence {
 bool classifier_compile(struct classifier *classifier, struct fault *fault);
 
 /*
- * A file with the database of our own rules, for a classifier that has them alone; pack_open gives
- * the database back when it was made of the same patterns by the same vectorscan, else NULL.
+ * A file with the databases of our own rules, for a classifier that has them alone; pack_open fills
+ * in databases[PART_BUILT_IN] and the doubts of our rules when they were made of the same patterns
+ * by the same vectorscan, else it is false and nothing is changed.
  */
 bool pack_write(const struct classifier *classifier, FILE *out);
-hs_database_t *pack_open(const struct ruleset *set);
+bool pack_open(struct classifier *classifier);
 
 /* Equal for equal patterns, flags and vectorscan: under which a compiled file may be kept. */
 uint64_t pack_key(const struct ruleset *set);
@@ -87,6 +98,13 @@ uint64_t pack_key(const struct ruleset *set);
 /* Makes the scratch fit; a no-op unless the classifier is another one. False: no memory, run
  * without patterns. */
 bool scratch_fit(struct classify_scratch *scratch, const struct classifier *classifier);
+
+/* Of a subject below 8 its number, else the last one. */
+static inline unsigned plain_bucket(struct smtp_enhanced status)
+{
+    bool named = status.klass != 0 && status.subject < PLAIN_BUCKETS - 1;
+    return named ? status.subject : PLAIN_BUCKETS - 1;
+}
 
 /* Gathers the matches of the cause; sets `provider` from the text when it is not known. */
 void classifier_scan(const struct classifier *classifier, struct classify_scratch *scratch,

@@ -8,6 +8,8 @@
  * linear. */
 #define CAPTURE_STEPS_MAX 20000
 
+#define KEY_HEAD_MAX 64 /* bytes of phase and codes */
+
 #define HARD_CONFIDENCE 32 /* what suppresses an address must be surer than this */
 
 static bool read_pass(struct ruleset *set, enum ruleset_pass pass,
@@ -88,11 +90,17 @@ void classifier_free(struct classifier **pointer)
         pcre2_code_free(classifier->captures[i]);
     }
     mem_free(classifier->captures);
-    mem_free(classifier->plain_rules);
+    for (size_t i = 0; i < PLAIN_BUCKETS; i++) {
+        mem_free(classifier->plain[i].rules);
+    }
     mem_free(classifier->by_serial);
     for (size_t i = 0; i < PART_COUNT; i++) {
         (void)hs_free_database(classifier->databases[i]);
     }
+    for (size_t i = 0; classifier->doubts != NULL && i < classifier->set.rule_count; i++) {
+        (void)hs_free_database(classifier->doubts[i]);
+    }
+    mem_free(classifier->doubts);
     ruleset_free(&classifier->set);
     classifier->magic = 0;
     mem_free(classifier);
@@ -160,6 +168,12 @@ bool scratch_fit(struct classify_scratch *scratch, const struct classifier *clas
             return false;
         }
     }
+    for (size_t i = 0; i < classifier->set.rule_count; i++) {
+        if (classifier->doubts[i] != NULL &&
+            hs_alloc_scratch(classifier->doubts[i], &scratch->hs) != HS_SUCCESS) {
+            return false;
+        }
+    }
     memset(scratch->cache, 0, sizeof(scratch->cache));
     scratch->serial = classifier->serial;
     return true;
@@ -180,19 +194,57 @@ static uint16_t find_provider(const struct ruleset *set, const struct classify_i
     return provider;
 }
 
+static size_t put_number(char *out, unsigned number)
+{
+    char digits[10];
+    size_t count = 0;
+    do {
+        digits[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = digits[count - 1 - i];
+    }
+    return count;
+}
+
 /* The cause's stable key, and one that only this process can foretell, over all that the result
- * depends on. */
+ * depends on: "rcpt 550 5.1.1 user unknown". */
 static void make_keys(const struct cause *cause, enum smtp_phase phase, uint16_t provider,
                       uint64_t *key, uint64_t *check)
 {
-    char bytes[32 + CLASSIFY_CAUSE_MAX];
-    int head = snprintf(bytes, 32, "%s %u %u.%u.%u ", smtp_phase_name(phase), cause->code,
-                        cause->enhanced.klass, cause->enhanced.subject, cause->enhanced.detail);
-    size_t len = (size_t)head;
+    char bytes[KEY_HEAD_MAX + CLASSIFY_CAUSE_MAX];
+    const unsigned numbers[] = {cause->code, cause->enhanced.klass, cause->enhanced.subject,
+                                cause->enhanced.detail};
+    const char separators[] = {' ', '.', '.', ' '};
+    struct slice name = slice_head(slice_cstr(smtp_phase_name(phase)), KEY_HEAD_MAX / 2);
+    size_t len = name.len;
+    memcpy(bytes, name.ptr, name.len);
+    bytes[len++] = ' ';
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        len += put_number(bytes + len, numbers[i]);
+        bytes[len++] = separators[i];
+    }
     memcpy(bytes + len, cause->text, cause->len);
     struct slice all = slice_of(bytes, len + cause->len);
     *key = hash_stable(all);
     *check = (hash_slice(all) ^ ((uint64_t)provider << 48) ^ ((uint64_t)cause->given_up << 47)) | 1;
+}
+
+/* The result of an equal cause, or the slot of the set that shall take it. */
+static struct cached *find_cached(struct classify_scratch *scratch, uint64_t key, uint64_t check,
+                                  bool *found)
+{
+    size_t set = (check >> 8) % CLASSIFY_CACHE_SETS;
+    for (size_t i = 0; i < CLASSIFY_CACHE_WAYS; i++) {
+        struct cached *slot = &scratch->cache[set][i];
+        if (slot->check == check && slot->key == key) {
+            *found = true;
+            return slot;
+        }
+    }
+    *found = false;
+    return &scratch->cache[set][scratch->cache_turn[set]++ % CLASSIFY_CACHE_WAYS];
 }
 
 /* The first group of the rule's capture pattern. */
@@ -263,8 +315,9 @@ void classifier_run(const struct classifier *classifier, struct classify_scratch
     uint16_t provider = find_provider(&classifier->set, input, cause);
     make_keys(cause, cause->phase, provider, &key, &check);
     bool fits = scratch_fit(scratch, classifier);
-    struct cached *slot = &scratch->cache[(check >> 8) % CLASSIFY_CACHE_SLOTS];
-    if (!fits || slot->key != key || slot->check != check) {
+    bool found;
+    struct cached *slot = find_cached(scratch, key, check, &found);
+    if (!fits || !found) {
         judge(classifier, scratch, cause->phase, provider, slot);
         slot->key = key;
         slot->check = fits ? check : 0;

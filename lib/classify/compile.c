@@ -5,27 +5,29 @@
 
 #include <pthread.h>
 
-/* One database, compiled by a thread of its own. */
+/* One database. */
 struct part {
     const struct ruleset *set;
-    enum classifier_part part;
+    size_t first, end; /* of the patterns that may be in it */
+    bool doubts;       /* those that are "unless" */
+    bool others;       /* those that are not our own */
     hs_database_t *database;
     bool good;
     struct fault fault;
 };
 
-static bool belongs(const struct pattern *pattern, enum classifier_part part)
+static bool belongs(const struct pattern *pattern, const struct part *part)
 {
-    return (pattern->serial == PATTERN_NO_SERIAL) == (part == PART_OTHERS);
+    return (pattern->role == PATTERN_UNLESS) == part->doubts &&
+           (pattern->serial == PATTERN_NO_SERIAL) == part->others;
 }
 
 static void note_pattern_fault(struct part *part, const hs_compile_error_t *error)
 {
-    const struct ruleset *set = part->set;
     int which = error->expression;
-    for (size_t i = 0; i < set->pattern_count && which >= 0; i++) {
-        const struct pattern *pattern = &set->patterns[i];
-        if (belongs(pattern, part->part) && which-- == 0) {
+    for (size_t i = part->first; i < part->end && which >= 0; i++) {
+        const struct pattern *pattern = &part->set->patterns[i];
+        if (belongs(pattern, part) && which-- == 0) {
             (void)fault_set(&part->fault, FAULT_INVALID, 0, "%s:%u: pattern \"%.100s\": %s",
                             pattern->file, pattern->line, pattern->written, error->message);
             return;
@@ -37,19 +39,19 @@ static void note_pattern_fault(struct part *part, const hs_compile_error_t *erro
 static void *compile_part(void *context)
 {
     struct part *part = context;
-    const struct ruleset *set = part->set;
     /* Of no processor in particular: the result may be kept and opened elsewhere. */
     const hs_platform_info_t platform = {.tune = HS_TUNE_FAMILY_GENERIC};
+    size_t most = part->end - part->first + 1;
     size_t count = 0;
-    const char **texts = mem_calloc(set->pattern_count + 1, sizeof(char *));
-    unsigned *flags = mem_calloc(set->pattern_count + 1, sizeof(*flags));
-    unsigned *ids = mem_calloc(set->pattern_count + 1, sizeof(*ids));
-    for (size_t i = 0; i < set->pattern_count; i++) {
-        const struct pattern *pattern = &set->patterns[i];
-        if (belongs(pattern, part->part)) {
+    const char **texts = mem_calloc(most, sizeof(char *));
+    unsigned *flags = mem_calloc(most, sizeof(*flags));
+    unsigned *ids = mem_calloc(most, sizeof(*ids));
+    for (size_t i = part->first; i < part->end; i++) {
+        const struct pattern *pattern = &part->set->patterns[i];
+        if (belongs(pattern, part)) {
             texts[count] = pattern->text;
             flags[count] = PATTERN_FLAGS;
-            ids[count++] = part->part == PART_OTHERS ? (unsigned)i : pattern->serial;
+            ids[count++] = part->others ? (unsigned)i : pattern->serial;
         }
     }
     hs_compile_error_t *error = NULL;
@@ -65,38 +67,98 @@ static void *compile_part(void *context)
     return NULL;
 }
 
-/* Our own rules take seconds to compile, so their database was made when the program was built.
- * Where it does not fit (other rules, another vectorscan) they are compiled beside those of others.
- */
+/* Where the patterns of the rule end that `first` belongs to; they stand together. */
+static size_t end_of_rule(const struct ruleset *set, size_t first)
+{
+    size_t end = first + 1;
+    while (end < set->pattern_count && set->patterns[end].role != PATTERN_PROVIDER &&
+           set->patterns[end].owner == set->patterns[first].owner) {
+        end++;
+    }
+    return end;
+}
+
+/* A small database for each rule that has an "unless" and no database yet. */
+static bool compile_doubts(struct classifier *classifier, bool others, struct fault *fault)
+{
+    const struct ruleset *set = &classifier->set;
+    for (size_t i = 0; i < set->pattern_count; i++) {
+        const struct pattern *pattern = &set->patterns[i];
+        struct part part = {.set = set, .first = i, .doubts = true, .others = others};
+        if (!belongs(pattern, &part) || classifier->doubts[pattern->owner] != NULL) {
+            continue;
+        }
+        part.end = end_of_rule(set, i);
+        (void)compile_part(&part);
+        if (!part.good) {
+            *fault = part.fault;
+            return false;
+        }
+        classifier->doubts[pattern->owner] = part.database;
+    }
+    return true;
+}
+
+/* Our own rules take seconds to compile, so their databases were made when the program was built.
+ * Where those do not fit (other rules, another vectorscan) they are compiled beside those of
+ * others. */
 static bool compile_patterns(struct classifier *classifier, struct fault *fault)
 {
     struct part parts[PART_COUNT];
+    struct fault found = {0};
     pthread_t thread;
     bool started = false;
+    bool packed = pack_open(classifier);
     for (size_t i = 0; i < PART_COUNT; i++) {
-        parts[i] = (struct part){.set = &classifier->set, .part = (enum classifier_part)i};
+        parts[i] = (struct part){.set = &classifier->set,
+                                 .end = classifier->set.pattern_count,
+                                 .others = i == PART_OTHERS};
     }
     struct part *ours = &parts[PART_BUILT_IN];
-    ours->database = pack_open(&classifier->set);
-    ours->good = ours->database != NULL;
-    if (!ours->good) {
+    if (!packed) {
         started = pthread_create(&thread, NULL, compile_part, ours) == 0;
     }
     (void)compile_part(&parts[PART_OTHERS]);
+    bool good = compile_doubts(classifier, true, &found) &&
+                (packed || compile_doubts(classifier, false, &found));
     if (started) {
         CHECK(pthread_join(thread, NULL) == 0);
-    } else if (!ours->good) {
+    } else if (!packed) {
         (void)compile_part(ours);
     }
-    bool good = true;
     for (size_t i = 0; i < PART_COUNT; i++) {
-        classifier->databases[i] = parts[i].database;
-        if (good && !parts[i].good && fault != NULL) {
-            *fault = parts[i].fault;
+        if (i == PART_BUILT_IN && packed) {
+            continue;
         }
+        classifier->databases[i] = parts[i].database;
+        found = parts[i].good ? found : parts[i].fault;
         good = good && parts[i].good;
     }
+    if (!good && fault != NULL) {
+        *fault = found;
+    }
     return good;
+}
+
+/* The rules without patterns, in each bucket those that may speak there. */
+static void index_plain_rules(struct classifier *classifier)
+{
+    const struct ruleset *set = &classifier->set;
+    for (unsigned bucket = 0; bucket < PLAIN_BUCKETS; bucket++) {
+        struct plain_rules *plain = &classifier->plain[bucket];
+        plain->rules = mem_calloc(set->rule_count + 1, sizeof(*plain->rules));
+        for (size_t i = 0; i < set->rule_count; i++) {
+            const struct rule *rule = &set->rules[i];
+            bool may = rule->enhanced_count == 0;
+            for (size_t k = 0; k < rule->enhanced_count; k++) {
+                struct smtp_enhanced status = {5, rule->enhanced[k].subject, 0};
+                may = may || status.subject == RULES_ANY || plain_bucket(status) == bucket;
+            }
+            if (rule->kind != RULE_TEXT && may) {
+                plain->rules[plain->count++] = (uint32_t)i;
+            }
+        }
+    }
 }
 
 static void index_serials(struct classifier *classifier)
@@ -147,14 +209,10 @@ static bool compile_captures(struct classifier *classifier, struct fault *fault)
 bool classifier_compile(struct classifier *classifier, struct fault *fault)
 {
     const struct ruleset *set = &classifier->set;
-    classifier->plain_rules = mem_calloc(set->rule_count + 1, sizeof(*classifier->plain_rules));
-    for (size_t i = 0; i < set->rule_count; i++) {
-        if (set->rules[i].kind != RULE_TEXT) {
-            classifier->plain_rules[classifier->plain_count++] = (uint32_t)i;
-        }
-    }
+    classifier->doubts = mem_calloc(set->rule_count + 1, sizeof(hs_database_t *));
     (void)snprintf(classifier->version, sizeof(classifier->version), "%016llx",
                    (unsigned long long)set->hash);
     index_serials(classifier);
+    index_plain_rules(classifier);
     return compile_patterns(classifier, fault) && compile_captures(classifier, fault);
 }

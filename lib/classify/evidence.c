@@ -12,58 +12,81 @@
 #define DOUBTED 3  /* one of our rules whose "unless" matches weighs a third; others' are silent */
 
 struct scan {
+    const struct classifier *classifier;
     struct classify_scratch *scratch;
     const uint32_t *by_serial; /* NULL: ids are indices */
+    uint32_t provider;         /* the first pattern that tells one, or UINT32_MAX */
 };
+
+static void note_rule(struct classify_scratch *scratch, uint32_t rule)
+{
+    for (size_t i = 0; i < scratch->match_count; i++) {
+        if (scratch->matches[i] == rule) {
+            return;
+        }
+    }
+    scratch->matches[scratch->match_count++] = rule;
+}
 
 static int on_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags,
                     void *context)
 {
-    const struct scan *scan = context;
-    struct classify_scratch *scratch = scan->scratch;
+    struct scan *scan = context;
     (void)from;
     (void)to;
     (void)flags;
     uint32_t index = scan->by_serial == NULL ? id : scan->by_serial[id];
-    if (index != PATTERN_NO_SERIAL) {
-        scratch->matches[scratch->match_count++] = index;
+    if (index == PATTERN_NO_SERIAL) {
+        return 0;
     }
-    return scratch->match_count == CLASSIFY_MATCHES_MAX;
+    const struct pattern *pattern = &scan->classifier->set.patterns[index];
+    if (pattern->role == PATTERN_PROVIDER) {
+        scan->provider = index < scan->provider ? index : scan->provider;
+    } else {
+        note_rule(scan->scratch, pattern->owner);
+    }
+    return scan->scratch->match_count == CLASSIFY_MATCHES_MAX;
 }
 
 void classifier_scan(const struct classifier *classifier, struct classify_scratch *scratch,
                      uint16_t *provider)
 {
+    struct scan scan = {.classifier = classifier, .scratch = scratch, .provider = UINT32_MAX};
     scratch->match_count = 0;
     for (size_t i = 0; i < PART_COUNT && scratch->hs != NULL && scratch->cause.len > 0; i++) {
-        struct scan scan = {scratch, i == PART_BUILT_IN ? classifier->by_serial : NULL};
+        scan.by_serial = i == PART_BUILT_IN ? classifier->by_serial : NULL;
         if (classifier->databases[i] != NULL && scratch->match_count < CLASSIFY_MATCHES_MAX) {
             (void)hs_scan(classifier->databases[i], scratch->cause.text,
                           (unsigned)scratch->cause.len, 0, scratch->hs, on_match, &scan);
         }
     }
-    uint32_t first = UINT32_MAX;
-    for (size_t i = 0; i < scratch->match_count; i++) {
-        uint32_t id = scratch->matches[i];
-        if (classifier->set.patterns[id].role == PATTERN_PROVIDER && id < first) {
-            first = id;
-        }
-    }
-    if (*provider == RULE_NO_PROVIDER && first != UINT32_MAX) {
-        *provider = (uint16_t)classifier->set.patterns[first].owner;
+    if (*provider == RULE_NO_PROVIDER && scan.provider != UINT32_MAX) {
+        *provider = (uint16_t)classifier->set.patterns[scan.provider].owner;
     }
 }
 
-static bool is_excluded(const struct classifier *classifier, const struct classify_scratch *scratch,
-                        uint32_t rule)
+static int on_doubt(unsigned id, unsigned long long from, unsigned long long to, unsigned flags,
+                    void *context)
 {
-    for (size_t i = 0; i < scratch->match_count; i++) {
-        const struct pattern *pattern = &classifier->set.patterns[scratch->matches[i]];
-        if (pattern->role == PATTERN_UNLESS && pattern->owner == rule) {
-            return true;
-        }
+    bool *doubted = context;
+    (void)id;
+    (void)from;
+    (void)to;
+    (void)flags;
+    *doubted = true;
+    return 1;
+}
+
+/* Whether an "unless" of the rule matches; they are half of the work when all are always asked. */
+static bool is_doubted(const struct classifier *classifier, const struct classify_scratch *scratch,
+                       uint32_t rule)
+{
+    bool doubted = false;
+    if (classifier->doubts[rule] != NULL) {
+        (void)hs_scan(classifier->doubts[rule], scratch->cause.text, (unsigned)scratch->cause.len,
+                      0, scratch->hs, on_doubt, &doubted);
     }
-    return false;
+    return doubted;
 }
 
 /* The rule's own weight: more where its provider speaks, less where it is not known who does,
@@ -117,39 +140,41 @@ static void add(struct evidence *evidence, const struct rule *rule, enum bounce_
     }
 }
 
+/* What the rule weighs here, 0 when it does not speak. */
+static uint8_t weigh_rule(const struct classifier *classifier,
+                          const struct classify_scratch *scratch, enum smtp_phase phase,
+                          uint16_t provider, uint32_t index)
+{
+    const struct rule *rule = &classifier->set.rules[index];
+    uint8_t weight = weight_at(rule, provider);
+    if (weight == 0 || !rule_admits(rule, phase, scratch->cause.code, scratch->cause.enhanced)) {
+        return 0;
+    }
+    bool built_in = rule->layer == RULE_BUILT_IN;
+    if (rule->kind == RULE_TEXT && is_doubted(classifier, scratch, index)) {
+        weight = built_in ? weight / DOUBTED : 0;
+    }
+    return built_in && is_premature(class_of(rule, &scratch->cause), phase) ? weight / DOUBTED
+                                                                            : weight;
+}
+
 void classifier_gather(const struct classifier *classifier, const struct classify_scratch *scratch,
                        enum smtp_phase phase, uint16_t provider, struct evidence *evidence,
                        classifier_evidence tell, void *context)
 {
-    const struct ruleset *set = &classifier->set;
+    const struct plain_rules *plain = &classifier->plain[plain_bucket(scratch->cause.enhanced)];
     *evidence = (struct evidence){.layer = RULE_BUILT_IN};
-    for (size_t i = 0; i < scratch->match_count + classifier->plain_count; i++) {
-        uint32_t index;
-        if (i < scratch->match_count) {
-            const struct pattern *pattern = &set->patterns[scratch->matches[i]];
-            if (pattern->role != PATTERN_MATCH) {
-                continue;
+    for (size_t i = 0; i < scratch->match_count + plain->count; i++) {
+        uint32_t index =
+            i < scratch->match_count ? scratch->matches[i] : plain->rules[i - scratch->match_count];
+        uint8_t weight = weigh_rule(classifier, scratch, phase, provider, index);
+        if (weight > 0) {
+            const struct rule *rule = &classifier->set.rules[index];
+            enum bounce_class class = class_of(rule, &scratch->cause);
+            add(evidence, rule, class, index, weight);
+            if (tell != NULL) {
+                tell(context, rule->name, class, weight);
             }
-            index = pattern->owner;
-        } else {
-            index = classifier->plain_rules[i - scratch->match_count];
-        }
-        const struct rule *rule = &set->rules[index];
-        uint8_t weight = weight_at(rule, provider);
-        if (rule->kind == RULE_TEXT && is_excluded(classifier, scratch, index)) {
-            weight = rule->layer == RULE_BUILT_IN ? weight / DOUBTED : 0;
-        }
-        if (weight == 0 ||
-            !rule_admits(rule, phase, scratch->cause.code, scratch->cause.enhanced)) {
-            continue;
-        }
-        enum bounce_class class = class_of(rule, &scratch->cause);
-        if (rule->layer == RULE_BUILT_IN && is_premature(class, phase)) {
-            weight /= DOUBTED;
-        }
-        add(evidence, rule, class, index, weight);
-        if (tell != NULL) {
-            tell(context, rule->name, class, weight);
         }
     }
 }
@@ -161,6 +186,9 @@ enum bounce_class evidence_weigh(const struct evidence *evidence, uint8_t *confi
     enum bounce_class class = BOUNCE_UNDETERMINED;
     for (unsigned c = 0; c < BOUNCE_CLASS_COUNT; c++) {
         double against = 1;
+        if (evidence->heaviest[c] == 0) {
+            continue;
+        }
         for (unsigned kind = 0; kind < RULE_KIND_COUNT; kind++) {
             against *= 1 - evidence->weight[c][kind] / 100.0;
         }

@@ -19,6 +19,7 @@
 #define RULES_PATTERNS_MAX 100000
 #define RULES_ANY UINT16_MAX /* "x" in an enhanced code */
 #define RULE_NO_PROVIDER UINT16_MAX
+#define RULE_NO_SERIAL UINT32_MAX
 #define RULE_BUILT_IN UINT16_MAX /* layer of our own rules; user folders are 0, 1 … */
 
 /* What a rule is evidence by; each kind speaks once for a class. */
@@ -41,6 +42,7 @@ struct rule {
     const char *source;
     const char *capture; /* pattern or NULL */
     unsigned line;
+    uint32_t serial; /* among our own rules in the order of the files, or RULE_NO_SERIAL */
     enum rule_kind kind;
     enum bounce_class class;
     int disposition; /* of this rule alone; -1: the class's own */
@@ -115,9 +117,10 @@ struct ruleset {
     size_t host_count;
     struct rule_words *words;
     size_t words_count;
-    uint32_t serial_count;  /* patterns of our own rules, also of those that others replace */
-    uint64_t hash;          /* of all files */
-    uint64_t built_in_hash; /* of our own */
+    uint32_t serial_count;      /* patterns of our own rules, also of those that others replace */
+    uint32_t rule_serial_count; /* our own rules, likewise */
+    uint64_t hash;              /* of all files */
+    uint64_t built_in_hash;     /* of our own */
 };
 
 void ruleset_init(struct ruleset *set);

@@ -209,6 +209,8 @@ bool rules_take_rule(struct rules_reader *r, const yaml_node_t *node, void *targ
                         .disposition = -1,
                         .scope = -1,
                         .given_up = -1,
+                        .serial =
+                            r->layer == RULE_BUILT_IN ? set->rule_serial_count++ : RULE_NO_SERIAL,
                         .provider = r->provider,
                         .weight = 80,
                         .layer = r->layer};

@@ -70,12 +70,12 @@ bool cause_is_ip(struct slice s)
 
 bool cause_is_time(struct slice s)
 {
-    size_t colons = count_byte(s, ':');
-    size_t hyphens = count_byte(s, '-');
-    size_t slashes = count_byte(s, '/');
     if (s.len < 5 || !is_digit(s.ptr[0]) || !all_of(s, is_digit, ":.-+TZ/,")) {
         return false;
     }
+    size_t colons = count_byte(s, ':');
+    size_t hyphens = count_byte(s, '-');
+    size_t slashes = count_byte(s, '/');
     return (colons >= 1 && (colons <= 2 || memchr(s.ptr, 'T', s.len) != NULL)) || slashes == 2 ||
            (hyphens == 2 && s.len >= 8 && s.len <= 10);
 }

@@ -232,6 +232,16 @@ static void drop_remark(struct cause *cause)
     }
 }
 
+/* Bytes up to the next blank. */
+static size_t word_len(struct slice s)
+{
+    size_t len = 0;
+    while (len < s.len && ((unsigned char)s.ptr[len] > ' ' || !is_blank(s.ptr[len]))) {
+        len++;
+    }
+    return len;
+}
+
 void cause_unfold(struct cause *cause, const struct classify_input *input)
 {
     cause->code = input->code;
@@ -245,19 +255,20 @@ void cause_unfold(struct cause *cause, const struct classify_input *input)
         note_quoted_host(cause, head);
     }
     s = take_head(cause, slice_skip(s, head.len));
-    bool at_word = true;
     while (s.len > 0 && cause->flat_len < CAUSE_FLAT_MAX) {
-        size_t repeated = at_word && is_digit(s.ptr[0]) ? repeated_at(cause, s) : 0;
+        size_t repeated = is_digit(s.ptr[0]) ? repeated_at(cause, s) : 0;
         if (repeated > 0) {
             s = skip_blanks(slice_skip(s, repeated), "");
             continue;
         }
-        char c = is_blank(s.ptr[0]) ? ' ' : s.ptr[0];
-        if (c != ' ' || (cause->flat_len > 0 && cause->flat[cause->flat_len - 1] != ' ')) {
-            cause->flat[cause->flat_len++] = c;
+        size_t len = word_len(slice_head(s, CAUSE_FLAT_MAX - cause->flat_len));
+        if (len > 0) {
+            memcpy(cause->flat + cause->flat_len, s.ptr, len);
+            cause->flat_len += len;
+        } else if (cause->flat_len > 0 && cause->flat[cause->flat_len - 1] != ' ') {
+            cause->flat[cause->flat_len++] = ' ';
         }
-        at_word = c == ' ';
-        s = slice_skip(s, 1);
+        s = slice_skip(s, len > 0 ? len : 1);
     }
     if (is_generic(cause->enhanced) || cause->code == 0) {
         look_for_codes(cause);
