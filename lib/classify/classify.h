@@ -1,7 +1,7 @@
 /*
  * The classifier: what a reply of an SMTP server (or a line of a returned message) means.
  *
- * A classifier holds rules compiled to one vectorscan database. It does not change after it is
+ * A classifier holds rules compiled to vectorscan databases. It does not change after it is
  * made, so any number of threads may use one, each with a scratch of its own; new rules are a new
  * classifier that takes the old one's place. Rules are judged as evidence: every kind of evidence
  * (text, enhanced code, reply code, phase) speaks once for a class with its strongest rule, and

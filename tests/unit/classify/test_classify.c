@@ -327,6 +327,97 @@ static void test_hostile_patterns_and_texts(void **state)
     classifier_free(&hostile);
 }
 
+/* PCRE2 counts its steps: what needs too many has no detail, whatever would have been found. */
+static void test_capture_gives_up(void **state)
+{
+    (void)state;
+    struct fault fault = {0};
+    struct classifier *hostile = classifier_load_text(
+        "h.yaml",
+        SLICE("rules:\n  - {name: h, class: policy, match: 'aaaa', capture: '(?:a+)+(b)'}\n"),
+        &fault);
+    assert_non_null(hostile);
+    for (size_t count = 8; count <= 512; count *= 4) {
+        char text[600];
+        memset(text, 'a', count);
+        memcpy(text + count, " ab", 3);
+        struct classify_input input = {.text = slice_of(text, count + 3)};
+        struct classify_result r;
+        classifier_run(hostile, scratch, &input, &r);
+        assert_int_equal(r.class, BOUNCE_POLICY);
+        assert_true(slice_eq(r.detail, count == 8 ? SLICE("b") : SLICE("")));
+    }
+    classifier_free(&hostile);
+}
+
+/* Patterns that would not be linear in time are refused with file and line, in "match" and in
+ * "unless". */
+static void test_patterns_refused(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"a{1,99999}", "a(b", "(?=a)b", "(a)\\1"};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(patterns); i++) {
+        char rule[200];
+        struct fault fault = {0};
+        int len = snprintf(rule, sizeof(rule), "rules:\n  - {name: h, class: policy, %s: '%s'}\n",
+                           i % 2 == 0 ? "match" : "match: x, unless", patterns[i / 2]);
+        assert_null(classifier_load_text("h.yaml", slice_of(rule, (size_t)len), &fault));
+        assert_int_equal(fault.kind, FAULT_INVALID);
+        assert_non_null(strstr(fault.text, "h.yaml:2: pattern"));
+    }
+}
+
+/* An "unless" is asked of its own rule only, in rules of others as in ours. */
+static void test_unless_of_its_own(void **state)
+{
+    (void)state;
+    char dir[TEMP_NAME_MAX];
+    char path[TEMP_NAME_MAX + 16];
+    assert_non_null(mkdtemp(temp_name(dir)));
+    write_rule(dir,
+               "rules:\n"
+               "  - {name: one, class: virus, weight: 90, match: 'blue moon', unless: ['red', "
+               "'pink']}\n"
+               "  - {name: two, class: policy, weight: 80, match: 'blue moon', unless: green}\n"
+               "  - {name: three, class: too-large, weight: 70, match: ['moon', 'blue']}\n");
+    const char *dirs[] = {dir};
+    struct classifier_options options = {.user_dirs = dirs, .user_dir_count = 1};
+    struct fault fault = {0};
+    struct classifier *mine = classifier_load(&options, &fault);
+    assert_non_null(mine);
+    static const struct {
+        const char *text, *rule;
+    } cases[] = {{"550 blue moon", "one"},
+                 {"550 pink blue moon", "two"},
+                 {"550 green blue moon", "one"},
+                 {"550 red and green: blue moon", "three"},
+                 {"550 red user unknown", "no-such-user"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct classify_input input = {.text = slice_cstr(cases[i].text)};
+        struct classify_result r;
+        classifier_run(mine, scratch, &input, &r);
+        assert_string_equal(r.rule, cases[i].rule);
+    }
+    classifier_free(&mine);
+    (void)snprintf(path, sizeof(path), "%s/mine.yaml", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+/* Many causes in turn, more than the cache holds: each has its own result each time. */
+static void test_cache_of_many(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3 * 5000; i++) {
+        char text[80];
+        (void)snprintf(text, sizeof(text), "%s %c%c%c%c", i % 3 == 0 ? "user unknown" : "quota",
+                       (char)('a' + i % 5), (char)('a' + i / 5 % 10), (char)('a' + i / 50 % 10),
+                       (char)('a' + i / 500 % 10));
+        assert_int_equal(run(text, SMTP_PHASE_NONE, NULL).class,
+                         i % 3 == 0 ? BOUNCE_USER_UNKNOWN : BOUNCE_MAILBOX_FULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +436,10 @@ int main(void)
         cmocka_unit_test(test_user_rules_and_reload),
         cmocka_unit_test(test_user_words),
         cmocka_unit_test(test_hostile_patterns_and_texts),
+        cmocka_unit_test(test_capture_gives_up),
+        cmocka_unit_test(test_patterns_refused),
+        cmocka_unit_test(test_unless_of_its_own),
+        cmocka_unit_test(test_cache_of_many),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -383,6 +383,76 @@ static void test_hostile(void **state)
     strbuf_free(&buf);
 }
 
+/* A report under fifty and a hundred levels of MIME: as parts, where it is past the limit, and as
+ * messages in messages. What stands in front of it is read all the same. */
+static void test_deep(void **state)
+{
+    (void)state;
+    struct strbuf buf;
+    strbuf_init(&buf, 1 << 20);
+    for (unsigned levels = 50; levels <= 100; levels += 50) {
+        for (unsigned as_messages = 0; as_messages < 2; as_messages++) {
+            struct fixture f = {0};
+            strbuf_reset(&buf);
+            strbuf_add_cstr(&buf, "From: mailer-daemon@example.net\nSubject: failure notice\n"
+                                  "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n"
+                                  "<ann@example.org>: 550 5.1.1 user unknown\n\n--b\n");
+            for (unsigned i = 0; i < levels; i++) {
+                strbuf_addf(&buf,
+                            as_messages ? "Content-Type: message/rfc822\n\nSubject: %u\n"
+                                        : "Content-Type: multipart/mixed; boundary=b%u\n\n--b%u\n",
+                            i, i);
+            }
+            strbuf_add_cstr(&buf, "Content-Type: message/delivery-status\n\n"
+                                  "Final-Recipient: rfc822; deep@example.org\nAction: failed\n\n");
+            assert_true(read_bytes(&f, strbuf_slice(&buf)));
+            assert_int_equal(f.mail.recipient_count, 1);
+            assert_slice(f.mail.recipients[0].address, "ann@example.org");
+            assert_true(as_messages || f.mail.cut);
+            done(&f);
+        }
+    }
+    strbuf_free(&buf);
+}
+
+/* One header field, one address list, one line, one boundary without end. */
+static void test_without_end(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *front, *piece, *back;
+    } cases[] = {
+        {"X-Long: ", "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy", "\n"},
+        {"X-Folded: a\n", " yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\n", ""},
+        {"To: ", "<ann@example.org>, (((", "\n"},
+        {"Subject: ", "=?utf-8?Q?=41?= ", "\n"},
+        {"Content-Type: multipart/mixed; boundary=\"", "bbbbbbbbbb", "\"\n"},
+        {"", "Received: from a by b; c\n", ""},
+        {"X-Nul: ", "a\001b", "\n"},
+    };
+    struct strbuf buf;
+    strbuf_init(&buf, 8 << 20);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture f = {0};
+        strbuf_reset(&buf);
+        strbuf_add_cstr(&buf, "From: mailer-daemon@example.net\nSubject: failure notice\n");
+        strbuf_add_cstr(&buf, cases[i].front);
+        while (buf.len < 4 << 20) {
+            strbuf_add_cstr(&buf, cases[i].piece);
+        }
+        strbuf_add_cstr(&buf, cases[i].back);
+        strbuf_add_cstr(&buf, "\n<ann@example.org>: 550 5.1.1 user unknown\n");
+        for (size_t k = 0; k < buf.len; k++) {
+            buf.ptr[k] = buf.ptr[k] == 1 ? '\0' : buf.ptr[k];
+        }
+        assert_true(read_bytes(&f, strbuf_slice(&buf)));
+        assert_int_equal(f.mail.recipient_count, 1);
+        assert_slice(f.mail.recipients[0].address, "ann@example.org");
+        done(&f);
+    }
+    strbuf_free(&buf);
+}
+
 static void test_addresses(void **state)
 {
     (void)state;
@@ -423,6 +493,8 @@ int main(void)
         cmocka_unit_test(test_not_a_message),
         cmocka_unit_test(test_many_recipients),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_without_end),
         cmocka_unit_test(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
