@@ -194,7 +194,24 @@ static bool parse_class(const char *text, struct slice *name)
     return bounce_class_parse(*name, &class);
 }
 
-static bool parse_options(int argc, char **argv, struct options *options)
+static bool take_option(int option, struct options *options)
+{
+    switch (option) {
+    case 'c': options->config = optarg; return true;
+    case 'b': return tally_by_parse(slice_cstr(optarg), &options->print.by);
+    case 's': return parse_since(optarg, &options->from_ms);
+    case 'd': options->deferred = true; return true;
+    case 'v': return tally_view_parse(slice_cstr(optarg), &options->view);
+    case 'C': return parse_class(optarg, &options->class_name);
+    case 'l': return parse_count(optarg, &options->print.limit);
+    case 'n': return parse_count(optarg, &options->print.causes);
+    case 'j': options->print.json = true; return true;
+    default: options->filters[option - '0'].wanted = slice_cstr(optarg); return true;
+    }
+}
+
+/* Exit status: 0, or 2 when it was told what is wrong. */
+static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option longs[] = {
         {"config", required_argument, NULL, 'c'},   {"by", required_argument, NULL, 'b'},
@@ -205,28 +222,19 @@ static bool parse_options(int argc, char **argv, struct options *options)
         {"campaign", required_argument, NULL, '1'}, {"site", required_argument, NULL, '2'},
         {"vip", required_argument, NULL, '3'},      {NULL, 0, NULL, 0},
     };
-    bool good = true;
     int option;
+    int at = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-        switch (option) {
-        case 'c': options->config = optarg; break;
-        case 'b': good = good && tally_by_parse(slice_cstr(optarg), &options->print.by); break;
-        case 's': good = good && parse_since(optarg, &options->from_ms); break;
-        case 'd': options->deferred = true; break;
-        case 'v': good = good && tally_view_parse(slice_cstr(optarg), &options->view); break;
-        case 'C': good = good && parse_class(optarg, &options->class_name); break;
-        case 'l': good = good && parse_count(optarg, &options->print.limit); break;
-        case 'n': good = good && parse_count(optarg, &options->print.causes); break;
-        case 'j': options->print.json = true; break;
-        case '0':
-        case '1':
-        case '2':
-        case '3': options->filters[option - '0'].wanted = slice_cstr(optarg); break;
-        default: good = false; break;
+    while ((option = getopt_long(argc, argv, "", longs, &at)) != -1) {
+        if (option == '?') {
+            return usage();
+        }
+        if (!take_option(option, options)) {
+            (void)fprintf(stderr, "sluicectl: --%s cannot be \"%s\"\n", longs[at].name, optarg);
+            return 2;
         }
     }
-    return good && optind == argc && options->config != NULL;
+    return optind == argc && options->config != NULL ? 0 : usage();
 }
 
 int cmd_bounces(int argc, char **argv)
@@ -239,8 +247,12 @@ int cmd_bounces(int argc, char **argv)
                     {offsetof(struct event, site), SLICE_NULL},
                     {offsetof(struct event, vip), SLICE_NULL}},
     };
-    if (argc < 2 || strcmp(argv[1], "top") != 0 || !parse_options(argc - 1, argv + 1, &options)) {
+    if (argc < 2 || strcmp(argv[1], "top") != 0) {
         return usage();
+    }
+    int status = parse_options(argc - 1, argv + 1, &options);
+    if (status != 0) {
+        return status;
     }
     log_setup("sluicectl", LOG_LEVEL_WARN);
     struct sigaction action = {.sa_handler = on_signal};
