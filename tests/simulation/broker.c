@@ -48,7 +48,8 @@ int64_t broker_append(struct world *world, int number, int transaction, const st
         log->entries = mem_realloc(log->entries, log->capacity * sizeof(*log->entries));
     }
     struct entry *entry = &log->entries[log->count];
-    *entry = (struct entry){.transaction = transaction, .time = world->now, .len = len};
+    *entry = (struct entry){
+        .transaction = transaction, .time = world->now + world->broker_wall, .len = len};
     if (record != NULL) {
         entry->record = *record;
     }
@@ -243,8 +244,10 @@ static void assign(struct broker *broker, int count)
             if (p * count / STREAM_PARTITIONS == at) {
                 member->assigned |= 1u << p;
             }
-            if ((p + 1) * count / STREAM_PARTITIONS % count == at) { /* not the same ones */
-                member->assigned |= 1u << (STREAM_PARTITIONS + p);
+        }
+        for (int p = STREAM_PARTITIONS; p < PARTITIONS; p++) { /* not the same ones */
+            if ((p % STREAM_PARTITIONS + 1) * count / STREAM_PARTITIONS % count == at) {
+                member->assigned |= 1u << p;
             }
         }
         at++;

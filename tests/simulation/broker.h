@@ -21,13 +21,13 @@ struct record {
     int message;
     uint32_t attempt; /* from 1 */
     uint32_t mask;    /* recipients to do */
-    int64_t due;      /* tier */
+    int64_t due;      /* by the clock of who wrote it; 0: not in a tier */
 };
 
 struct entry {
     bool marker;
     int transaction; /* -1: none */
-    int64_t time;
+    int64_t time;    /* by the broker's clock: LogAppendTime */
     struct record record;
     char *bytes; /* of done and moved; owned */
     size_t len;

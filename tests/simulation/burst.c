@@ -196,12 +196,11 @@ void burst_drop_gone(struct world *world, struct process *process)
     }
 }
 
-static void add_copy(struct world *world, struct begin_request *request, const struct mail *mail,
-                     enum rcpt state, int log)
+static void add_copy(struct begin_request *request, const struct mail *mail, enum rcpt state,
+                     int log)
 {
-    struct record record = {.message = mail->record.message,
-                            .attempt = mail->record.attempt,
-                            .due = mail->due > world->now ? mail->due : world->now};
+    struct record record = {
+        .message = mail->record.message, .attempt = mail->record.attempt, .due = mail->due};
     for (int i = 0; i < RCPTS; i++) {
         record.mask |= mail->rcpts[i] == state ? 1u << i : 0;
         record.attempt += mail->rcpts[i] == state && mail->state.known[i] == KNOWN_OUTCOME &&
@@ -213,15 +212,14 @@ static void add_copy(struct world *world, struct begin_request *request, const s
     }
 }
 
-static void take_mails(struct world *world, struct process *process, struct begin_request *request)
+static void take_mails(struct process *process, struct begin_request *request)
 {
     for (int i = 0; i < MAILS; i++) {
         struct mail *mail = &process->mails[i];
         if (mail->where == WHERE_WAITS) {
-            int tier = STREAM_PARTITIONS + mail->record.message % STREAM_PARTITIONS;
             mail->where = WHERE_BURST;
-            add_copy(world, request, mail, RCPT_DEFERRED, tier);
-            add_copy(world, request, mail, RCPT_KEPT, LOG_UNCERTAIN);
+            add_copy(request, mail, RCPT_DEFERRED, mail->tier);
+            add_copy(request, mail, RCPT_KEPT, LOG_UNCERTAIN);
         }
     }
 }
@@ -307,7 +305,7 @@ static void write_checkpoint(struct world *world, struct process *process)
                                              .worker = slice_cstr(process->name),
                                              .slot = process->slot,
                                              .done_offset = process->done_offset,
-                                             .time_ms = world->now / MS};
+                                             .time_ms = wall_of(world, process) / MS};
     strbuf_reset(&burst->checkpoint);
     burst->offset_count = 0;
     bool fits = checkpoint_begin(&burst->checkpoint, &header);
@@ -341,7 +339,7 @@ bool burst_submit(struct world *world, struct process *process, enum burst_kind 
     burst->kind = kind;
     if (kind != BURST_CLAIM) {
         burst_drop_gone(world, process);
-        take_mails(world, process, &request);
+        take_mails(process, &request);
     }
     write_checkpoint(world, process);
     request.len = burst->checkpoint.len;

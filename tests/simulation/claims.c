@@ -383,6 +383,7 @@ static void begin_partitions(struct world *world, struct process *process)
         owned->offsets = claims->starts[i].offsets;
         owned->next = claims->starts[i].offset;
         owned->committed = owned->next;
+        owned->look = 0;
     }
     claims->has_starts = false;
     claims->phase = PHASE_BEGUN;

@@ -6,14 +6,12 @@
 #define SESSIONS_LOST_MAX 3
 #define ATTEMPTS_MAX 10
 
-/* An event about a mail carries its place in the array, and the serial that it had. */
-static int64_t id_of(const struct process *process, const struct mail *mail)
+int64_t mail_id(const struct process *process, const struct mail *mail)
 {
     return (int64_t)mail->serial << 16 | (mail - process->mails);
 }
 
-/* NULL: it is gone. */
-static struct mail *mail_of(struct process *process, int64_t id)
+struct mail *mail_by_id(struct process *process, int64_t id)
 {
     struct mail *mail = &process->mails[id & 0xffff];
     return mail->where != WHERE_FREE && mail->serial == (uint32_t)(id >> 16) ? mail : NULL;
@@ -55,14 +53,14 @@ static void trace(const struct world *world, const struct process *process, cons
 
 /* ---- events: worker/outbox.c ---- */
 
-enum told { TOLD_DELIVERED, TOLD_DEFERRED, TOLD_BOUNCED, TOLD_UNCERTAIN };
+enum told { TOLD_DELIVERED, TOLD_DEFERRED, TOLD_BOUNCED, TOLD_EXPIRED, TOLD_UNCERTAIN };
 
 static void close_mail(struct world *world, struct process *process, struct mail *mail);
 
 static void event_is_safe(struct world *world, struct event *event)
 {
     struct process *process = running(world, event);
-    struct mail *mail = mail_of(process, event->a);
+    struct mail *mail = mail_by_id(process, event->a);
     if (mail != NULL) {
         mail->events--;
         if (mail->where == WHERE_HOME && mail->events == 0) {
@@ -87,6 +85,14 @@ static void event_at_broker(struct world *world, struct event *event)
         break;
     case TOLD_DEFERRED: break;
     case TOLD_BOUNCED: recipient->bounced = true; break;
+    case TOLD_EXPIRED:
+        recipient->bounced = recipient->expired = true;
+        world->expiries++;
+        if (world->now + world->most_ahead < world->expires[message]) {
+            violated(world, "message %d recipient %d: expired too early for any clock", message,
+                     index);
+        }
+        break;
     case TOLD_UNCERTAIN: /* told again it has the same id */
         recipient->uncertain += (recipient->uncertain_attempts & bit) == 0;
         recipient->uncertain_attempts |= bit;
@@ -103,7 +109,7 @@ static void tell_event(struct world *world, struct process *process, struct mail
                        enum told what)
 {
     mail->events++;
-    ask_broker(world, process, event_at_broker, id_of(process, mail),
+    ask_broker(world, process, event_at_broker, mail_id(process, mail),
                (int64_t)mail->record.message << 8 | index << 4 | (int)what, mail->record.attempt,
                NULL);
 }
@@ -145,7 +151,11 @@ static void settle(struct world *world, struct process *process, struct mail *ma
         mail->rcpts[index] = RCPT_DEFERRED;
         break;
     }
-    mail->due = due > 0 ? due : world->now + pick(world, 6 * SECOND);
+    mail->due = due > 0 ? due : wall_of(world, process) + pick(world, 6 * SECOND);
+    if (world->expires[mail->record.message] > 0 &&
+        mail->due > world->expires[mail->record.message]) {
+        mail->due = world->expires[mail->record.message];
+    }
     state->due[index] = mail->rcpts[index] == RCPT_DEFERRED ? mail->due : 0;
 }
 
@@ -165,8 +175,9 @@ static void send_home(struct world *world, struct process *process, struct mail 
     if (mail->in_flight && has_copies(mail)) {
         write_left(world, process, mail);
     }
+    mail->tier = tier_for(world, process, mail->record.message, mail->due);
     mail->where = WHERE_BOX;
-    post(world, process, INTAKE, came_home, id_of(process, mail), 0);
+    post(world, process, INTAKE, came_home, mail_id(process, mail), 0);
 }
 
 static void came_back(struct world *world, struct event *event)
@@ -183,7 +194,7 @@ static void shard_return(struct world *world, struct process *process, struct ma
     }
     mail->where = WHERE_BOX;
     mail->forget = true;
-    post(world, process, INTAKE, came_back, id_of(process, mail), 0);
+    post(world, process, INTAKE, came_back, mail_id(process, mail), 0);
 }
 
 /* ---- closing: worker/intake.c ---- */
@@ -213,6 +224,17 @@ static void close_mail(struct world *world, struct process *process, struct mail
         write_closed(world, process, mail);
     }
     mail_free(world, process, mail);
+}
+
+void mail_forward(struct world *world, struct process *process, struct mail *mail, int64_t due)
+{
+    for (int i = 0; i < RCPTS; i++) {
+        mail->rcpts[i] = mail->rcpts[i] == RCPT_PENDING ? RCPT_DEFERRED : mail->rcpts[i];
+    }
+    world->forwards++;
+    mail->due = due;
+    mail->tier = tier_for(world, process, mail->record.message, due);
+    close_mail(world, process, mail);
 }
 
 void mail_moved(struct world *world, struct process *process, struct mail *mail)
@@ -282,7 +304,7 @@ static void session_ends(struct world *world, struct process *process, struct ma
 /* Events about a session: the mail and the number of its transaction. */
 static struct mail *session_of(struct process *process, const struct event *event)
 {
-    struct mail *mail = mail_of(process, event->a);
+    struct mail *mail = mail_by_id(process, event->a);
     return mail != NULL && mail->where == WHERE_SESSION && mail->session == (uint32_t)event->b
                ? mail
                : NULL;
@@ -347,7 +369,7 @@ static void dot(struct world *world, struct process *process, struct mail *mail)
           (struct event){.run = dot_arrives,
                          .process = -1,
                          .incarnation = process->incarnation,
-                         .a = id_of(process, mail),
+                         .a = mail_id(process, mail),
                          .b = mail->session,
                          .c = (int64_t)mail->record.message << 8 | (int64_t)mail->sends << 4 |
                               process->index});
@@ -381,15 +403,36 @@ void dots_released(struct world *world, struct process *process, int shard)
     }
 }
 
+/* settle_is_expired(), settle_expired(): nothing of it is in the journal but that it is closed. */
+static bool expires(struct world *world, struct process *process, struct mail *mail)
+{
+    int64_t when = world->expires[mail->record.message];
+    if (when == 0 || wall_of(world, process) < when) {
+        return false;
+    }
+    trace(world, process, mail, "expired");
+    for (int i = 0; i < RCPTS; i++) {
+        if (mail->rcpts[i] == RCPT_PENDING) {
+            tell_event(world, process, mail, i, TOLD_EXPIRED);
+            mail->rcpts[i] = RCPT_SETTLED;
+        }
+    }
+    send_home(world, process, mail);
+    return true;
+}
+
 static void begin(struct world *world, struct event *event)
 {
     struct process *process = running(world, event);
-    struct mail *mail = mail_of(process, event->a);
+    struct mail *mail = mail_by_id(process, event->a);
     if (mail == NULL || mail->where != WHERE_QUEUE) {
         return;
     }
     if (is_leaving(process, mail)) {
         shard_return(world, process, mail);
+        return;
+    }
+    if (expires(world, process, mail)) {
         return;
     }
     if (writer_is_stuck(world, process, mail->shard) || !contact_is_fresh(world, process)) {
@@ -403,7 +446,7 @@ static void begin(struct world *world, struct event *event)
     write_intent(world, process, mail, mail->sends);
     trace(world, process, mail, "intent");
     int64_t delay = perhaps(world, 10) ? pick(world, slow(world)) : pick(world, 60 * MS);
-    at_thread(world, process, delay, envelope_is_over, id_of(process, mail), mail->session);
+    at_thread(world, process, delay, envelope_is_over, mail_id(process, mail), mail->session);
 }
 
 /* ---- lanes ---- */
@@ -415,7 +458,7 @@ static void spill(struct world *world, struct process *process, struct mail *mai
             mail->rcpts[i] = RCPT_DEFERRED;
         }
     }
-    mail->due = world->now + pick(world, 6 * SECOND);
+    mail->due = wall_of(world, process) + pick(world, 6 * SECOND);
     send_home(world, process, mail);
 }
 
@@ -427,7 +470,7 @@ static void into_queue(struct world *world, struct process *process, struct mail
         return;
     }
     int64_t delay = perhaps(world, 25) ? pick(world, 2 * SECOND) : pick(world, 80 * MS);
-    at_thread(world, process, delay, begin, id_of(process, mail), 0);
+    at_thread(world, process, delay, begin, mail_id(process, mail), 0);
 }
 
 /* worker/inherited.c, inherited_apply(). */
@@ -472,13 +515,13 @@ static void hand_over(struct world *world, struct process *process, struct mail 
     }
     mail->shard = to;
     mail->where = WHERE_BOX;
-    post(world, process, to, arrives_in_lane, id_of(process, mail), 0);
+    post(world, process, to, arrives_in_lane, mail_id(process, mail), 0);
 }
 
 static void resolved(struct world *world, struct event *event)
 {
     struct process *process = running(world, event);
-    struct mail *mail = mail_of(process, event->a);
+    struct mail *mail = mail_by_id(process, event->a);
     int lane;
     if (mail == NULL || mail->where != WHERE_QUEUE) {
         return;
@@ -510,17 +553,17 @@ static void arrives_at_shard(struct world *world, struct event *event)
     }
     mail->where = WHERE_QUEUE;
     at_thread(world, process, perhaps(world, 10) ? pick(world, 2 * SECOND) : 0, resolved,
-              id_of(process, mail), 0);
+              mail_id(process, mail), 0);
 }
 
 /* ---- taking: worker/intake.c ---- */
 
-static void to_shard(struct world *world, struct process *process, struct mail *mail)
+void mail_to_shard(struct world *world, struct process *process, struct mail *mail)
 {
     mail->journaled = mail->has_inherited || mail->suspect;
     mail->shard = mail->partition % SHARDS;
     mail->where = WHERE_BOX;
-    post(world, process, mail->shard, arrives_at_shard, id_of(process, mail), 0);
+    post(world, process, mail->shard, arrives_at_shard, mail_id(process, mail), 0);
 }
 
 static void take_inherited(struct world *world, struct process *process, struct mail *mail,
@@ -542,7 +585,7 @@ static void take_inherited(struct world *world, struct process *process, struct 
         mail->inherited = record->state;
         mail->suspect = mail->suspect || record->suspect;
         record->used = false;
-        to_shard(world, process, mail);
+        mail_to_shard(world, process, mail);
     }
 }
 
@@ -598,7 +641,9 @@ static bool take(struct world *world, struct process *process, int partition, in
                  const struct entry *entry)
 {
     struct inherited *record = inherited_at(process, partition, offset);
-    if (record == NULL && partition >= STREAM_PARTITIONS && entry->record.due > world->now) {
+    bool suspect = offset < process->suspect_below[partition];
+    bool tier = record == NULL && partition >= STREAM_PARTITIONS && !suspect;
+    if (tier && tier_waits(world, process, partition, entry)) {
         return false; /* a tier's head is held */
     }
     struct mail *mail = mail_create(process);
@@ -616,7 +661,7 @@ static bool take(struct world *world, struct process *process, int partition, in
     mail->claim = process->owned[partition].claim;
     mail->tenure = process->tenure;
     mail->record = entry->record;
-    mail->suspect = offset < process->suspect_below[partition];
+    mail->suspect = suspect;
     for (int i = 0; i < RCPTS; i++) {
         mail->rcpts[i] = in_mask(entry->record.mask, i) ? RCPT_PENDING : RCPT_NONE;
     }
@@ -628,8 +673,10 @@ static bool take(struct world *world, struct process *process, int partition, in
                               : "taken, nothing known");
     if (record != NULL) {
         take_inherited(world, process, mail, record);
+    } else if (tier) {
+        tier_takes(world, process, mail);
     } else {
-        to_shard(world, process, mail);
+        mail_to_shard(world, process, mail);
     }
     return true;
 }

@@ -13,6 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COUNTS 12
+static const char *const count_names[COUNTS] = {
+    "kills",     "stops",    "outages",     "drains",   "takeovers", "awaited",
+    "inherited", "in_doubt", "clock_steps", "forwards", "expired",   "sent_though_expired"};
+
 struct options {
     uint64_t seed;
     bool has_seed, trace;
@@ -69,7 +74,7 @@ int main(int argc, char **argv)
     static struct world world;
     struct options options = {.seconds = 10, .histories = INT64_MAX};
     uint64_t steps = 0;
-    uint64_t faults[8] = {0};
+    uint64_t faults[COUNTS] = {0};
     int64_t histories = 0;
     if (argc == 2 && strcmp(argv[1], "--breaks") == 0) {
         for (int i = 1; i < BREAK_COUNT; i++) {
@@ -92,20 +97,21 @@ int main(int argc, char **argv)
          histories++) {
         good = world_run(&world, seed + (uint64_t)histories, options.broken, options.trace);
         steps += world.steps;
-        const uint64_t these[8] = {world.kills,     world.stops,   world.outages,   world.drains,
-                                   world.takeovers, world.awaited, world.inherited, world.doubts};
+        const uint64_t these[COUNTS] = {
+            world.kills,       world.stops,    world.outages,   world.drains,
+            world.takeovers,   world.awaited,  world.inherited, world.doubts,
+            world.clock_steps, world.forwards, world.expiries,  world.sent_though_expired};
         for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
             faults[i] += these[i];
         }
     }
     double seconds = (double)mono_since_us(mono_now(), start) / 1e6;
-    printf("histories=%lld steps=%llu steps_per_minute=%.0f kills=%llu stops=%llu outages=%llu "
-           "drains=%llu takeovers=%llu awaited=%llu inherited=%llu in_doubt=%llu\n",
-           (long long)histories, (unsigned long long)steps, (double)steps / seconds * 60,
-           (unsigned long long)faults[0], (unsigned long long)faults[1],
-           (unsigned long long)faults[2], (unsigned long long)faults[3],
-           (unsigned long long)faults[4], (unsigned long long)faults[5],
-           (unsigned long long)faults[6], (unsigned long long)faults[7]);
+    printf("histories=%lld steps=%llu steps_per_minute=%.0f", (long long)histories,
+           (unsigned long long)steps, (double)steps / seconds * 60);
+    for (size_t i = 0; i < COUNTS; i++) {
+        printf(" %s=%llu", count_names[i], (unsigned long long)faults[i]);
+    }
+    puts("");
     if (!good) {
         printf("seed=%llu break=%s at %.3f s: %s\n", (unsigned long long)world.seed,
                break_names[options.broken], (double)world.now / (double)SECOND, world.violation);

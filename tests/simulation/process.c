@@ -10,7 +10,8 @@
 #define HEARTBEAT_EVERY (SESSION_TIMEOUT / 4)
 #define CONTACT_EVERY SECOND
 
-const char *const topic_of[PARTITIONS] = {"mail", "mail", "mail", "tier", "tier", "tier"};
+const char *const topic_of[PARTITIONS] = {"mail", "mail", "mail", "d.00",
+                                          "d.00", "d.00", "d.01", "d.02"};
 
 /* ---- who and when ---- */
 
@@ -78,6 +79,12 @@ void answer_from_broker(struct world *world, const struct event *question,
 
 /* ---- tenures: worker/tenure.c ---- */
 
+/* CLOCK_BOOTTIME, by which the gate goes: nobody sets it. */
+static int64_t boottime(const struct world *world, const struct process *process)
+{
+    return world->broken == BREAK_BOOTTIME ? wall_of(world, process) : world->now;
+}
+
 void tenure_begin(struct process *process)
 {
     process->tenures[++process->tenure % TENURES] = TENURE_OWNED;
@@ -86,7 +93,7 @@ void tenure_begin(struct process *process)
 void tenure_leave(struct world *world, struct process *process)
 {
     if (tenure_of(process, process->tenure) == TENURE_OWNED || world->broken == BREAK_LEAVE) {
-        process->left[process->tenure % TENURES] = world->now;
+        process->left[process->tenure % TENURES] = boottime(world, process);
         tenure_set(process, TENURE_LEAVING);
     }
 }
@@ -101,24 +108,24 @@ enum tenure_state tenure_of(const struct process *process, uint32_t number)
     return number + TENURES > process->tenure ? process->tenures[number % TENURES] : TENURE_LOST;
 }
 
-/* As if the clock began at an hour: 0 means never. */
+/* As if the clock began at some hours: 0 means never. */
 static struct mono_time time_of(int64_t us)
 {
-    return (struct mono_time){us + 3600 * SECOND};
+    return (struct mono_time){us + 10 * 3600 * SECOND};
 }
 
 bool contact_is_fresh(const struct world *world, const struct process *process)
 {
     struct mono_time contact =
         process->contact < 0 ? (struct mono_time){0} : time_of(process->contact);
-    return ledger_gate_open(LEDGER_OWNED, time_of(world->now), contact, contact, SESSION_TIMEOUT,
-                            0);
+    return ledger_gate_open(LEDGER_OWNED, time_of(boottime(world, process)), contact, contact,
+                            SESSION_TIMEOUT, 0);
 }
 
 bool tenure_may_end(const struct world *world, const struct process *process,
                     const struct mail *mail)
 {
-    bool in_time = ledger_gate_open(LEDGER_RELEASED, time_of(world->now), time_of(0),
+    bool in_time = ledger_gate_open(LEDGER_RELEASED, time_of(boottime(world, process)), time_of(0),
                                     time_of(process->left[mail->tenure % TENURES]), SESSION_TIMEOUT,
                                     WAIT_MS * MS);
     if (world->broken == BREAK_GATE) {
@@ -265,7 +272,8 @@ static void contact(struct world *world, struct event *event)
 {
     struct process *process = running(world, event);
     if (process->group == GROUP_OWNS || process->group == GROUP_GIVEN) {
-        ask_broker(world, process, contact_at_broker, world->now, place_in_group(process), 0, NULL);
+        ask_broker(world, process, contact_at_broker, boottime(world, process),
+                   place_in_group(process), 0, NULL);
     }
     at_thread(world, process, CONTACT_EVERY, contact, 0, 0);
 }
@@ -344,7 +352,8 @@ static void note_skipped(struct process *process)
 static void turn(struct world *world, struct event *event)
 {
     struct process *process = running(world, event);
-    at_thread(world, process, TURN_EVERY, turn, 0, 0);
+    bool quiet = world->now > FAULTS_END + DUE_PATIENCE; /* only what is not due is left */
+    at_thread(world, process, quiet ? 20 * TURN_EVERY : TURN_EVERY, turn, 0, 0);
     if (process->leaving != LEAVING_NOT) {
         evict_serve(world, process);
         if (!process->alive || process->leaving < LEAVING_DRAINING ||
@@ -426,6 +435,7 @@ void process_start(struct world *world, int index)
     struct process fresh = {.index = index, .incarnation = incarnation, .alive = true};
     memcpy(fresh.name, process->name, sizeof(fresh.name));
     fresh.slot = process->slot;
+    fresh.wall = process->wall;
     fresh.contact = -1;
     *process = fresh;
     strbuf_init(&process->burst.checkpoint, CHECKPOINT_MAX_BYTES);
@@ -452,6 +462,11 @@ void process_stop(struct world *world, int index, int64_t until)
     struct process *process = world->processes[index];
     pardon(world, process);
     process->stopped_until = until > process->stopped_until ? until : process->stopped_until;
+}
+
+void process_set_clock(struct world *world, int index, int64_t wall)
+{
+    world->processes[index]->wall = wall;
 }
 
 static void drain(struct world *world, struct event *event)

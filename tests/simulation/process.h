@@ -58,7 +58,7 @@ enum where {
     WHERE_BOX,   /* between threads */
     WHERE_QUEUE, /* of its shard's lane */
     WHERE_SESSION,
-    WHERE_HELD,  /* at the intake: awaited */
+    WHERE_HELD,  /* at the intake: awaited, or the rest of its time in a tier */
     WHERE_HOME,  /* settled; its events are not acknowledged */
     WHERE_WAITS, /* for a burst */
     WHERE_BURST,
@@ -80,8 +80,9 @@ struct mail {
     bool journaled, in_flight, forget;
     bool has_inherited, suspect;
     struct state inherited;
-    int64_t due;
-    int events; /* not acknowledged */
+    int64_t due; /* by the clock of its worker */
+    int tier;    /* partition of the copy */
+    int events;  /* not acknowledged */
     int sessions_lost;
     /* The transaction. */
     uint32_t sends;   /* recipients */
@@ -110,6 +111,7 @@ struct owned {
     uint64_t claim;
     struct offsets offsets;
     int64_t next, committed, renewed;
+    int64_t look; /* at a tier's head again, not before */
 };
 
 /* ---- worker/burst.h ---- */
@@ -197,6 +199,7 @@ struct process {
     uint32_t incarnation;
     bool alive;
     int64_t stopped_until;
+    int64_t wall;  /* its host's clock of the day: so far from true time */
     char name[16]; /* its transactional id */
     int32_t slot;
 
@@ -258,6 +261,11 @@ void ask_broker(struct world *world, const struct process *process,
 void answer_from_broker(struct world *world, const struct event *question,
                         void (*run)(struct world *world, struct event *event), int64_t a, int64_t b,
                         void *data);
+/* What its clock of the day says. */
+static inline int64_t wall_of(const struct world *world, const struct process *process)
+{
+    return world->now + process->wall;
+}
 /* On the thread: whose it is. */
 struct process *running(struct world *world, const struct event *event);
 
@@ -303,8 +311,25 @@ void safer(struct world *world, struct process *process, int thread);
 
 extern const char *const topic_of[PARTITIONS];
 
+/* ---- tiers.c: worker/tiers.c, worker/delay.c ---- */
+
+/* Where a copy goes that is due then. */
+int tier_for(const struct world *world, const struct process *process, int message, int64_t due);
+/* A tier's head that is not due there yet. */
+bool tier_waits(const struct world *world, struct process *process, int partition,
+                const struct entry *entry);
+/* Taken from a tier: to its shard, held for a short rest, or sent on. */
+void tier_takes(struct world *world, struct process *process, struct mail *mail);
+
 /* ---- mails.c ---- */
 
+/* An event about a mail carries its place in the array, and the serial that it had. */
+int64_t mail_id(const struct process *process, const struct mail *mail);
+/* NULL: it is gone. */
+struct mail *mail_by_id(struct process *process, int64_t id);
+void mail_to_shard(struct world *world, struct process *process, struct mail *mail);
+/* As it came, with all that is to do, into a tier. */
+void mail_forward(struct world *world, struct process *process, struct mail *mail, int64_t due);
 void take_records(struct world *world, struct process *process);
 void awaited_is_settled(struct world *world, struct process *process, struct inherited *record);
 void state_inherited(struct world *world, struct process *process);

@@ -21,6 +21,13 @@ enum answer provider_takes(struct world *world, int message, uint32_t mask)
             violated(world, "message %d recipient %d: accepted %d times, uncertain %d, pardoned %d",
                      message, i, recipient->accepted, recipient->uncertain, recipient->pardoned);
         }
+        if (recipient->expired && recipient->accepted == most) {
+            world->sent_though_expired++;
+            if (world->clock_steps == 0) {
+                violated(world, "message %d recipient %d: sent after it was told as expired",
+                         message, i);
+            }
+        }
     }
     return luck < 22 && !world->gentle ? ANSWER_NONE : ANSWER_OK;
 }

@@ -16,6 +16,8 @@ void process_start(struct world *world, int index);
 void process_kill(struct world *world, int index); /* -9 */
 void process_stop(struct world *world, int index, int64_t until);
 void process_drain(struct world *world, int index); /* SIGTERM */
+/* Its host's clock of the day is so far from true time now; monotonic clocks go on. */
+void process_set_clock(struct world *world, int index, int64_t wall);
 
 /* world.c: it has drained. */
 void process_has_ended(struct world *world, int process);

@@ -161,10 +161,13 @@ static void step(struct world *world)
 
 /* ---- what happens from outside ---- */
 
+static void look_what_is_due(struct world *world);
+
 static void serve(struct world *world, struct event *event)
 {
     (void)event;
     broker_serve(world);
+    look_what_is_due(world);
     later(world, SERVE_EVERY, (struct event){.run = serve, .process = -1});
 }
 
@@ -175,6 +178,8 @@ static void produce(struct world *world, struct event *event)
         const struct record record = {
             .message = world->produced++, .attempt = 1, .mask = perhaps(world, 50) ? 3 : 1};
         broker_append(world, (int)pick(world, STREAM_PARTITIONS), -1, &record, NULL, 0);
+        world->expires[record.message] =
+            perhaps(world, 20) ? world->now + (5 + pick(world, 40)) * SECOND : 0;
         for (int i = 0; i < RCPTS; i++) { /* the second one that does not exist has all it needs */
             world->recipients[record.message][i].delivered = !in_mask(record.mask, i);
         }
@@ -243,6 +248,40 @@ static void fault(struct world *world, struct event *event)
     }
 }
 
+/* ---- clocks of the day ---- */
+
+static void set_clock(struct world *world, int whose, int64_t wall)
+{
+    int64_t wrong = wall < 0 ? -wall : wall;
+    world->clock_steps++;
+    world->most_wrong = wrong > world->most_wrong ? wrong : world->most_wrong;
+    if (whose == WORKERS) {
+        world->broker_wall = wall;
+        tell(world, "the broker's clock is %lld ms ahead now", (long long)(wall / MS));
+    } else {
+        world->most_ahead = wall > world->most_ahead ? wall : world->most_ahead;
+        process_set_clock(world, whose, wall);
+        tell(world, "w%d's clock is %lld ms ahead now", whose, (long long)(wall / MS));
+    }
+}
+
+static void set_some_clock(struct world *world, struct event *event)
+{
+    static const int64_t most[] = {5 * SECOND, 60 * SECOND, 3600 * SECOND};
+    int whose = (int)pick(world, WORKERS + 1);
+    (void)event;
+    if (world->now > FAULTS_END) {
+        for (int i = 0; i <= WORKERS; i++) {
+            set_clock(world, i, 0);
+        }
+        return;
+    }
+    int64_t wrong = pick(world, most[pick(world, world->hours ? 3 : 2)]);
+    set_clock(world, whose, perhaps(world, 30) ? 0 : perhaps(world, 50) ? wrong : -wrong);
+    later(world, pick(world, 2 * world->pace),
+          (struct event){.run = set_some_clock, .process = -1});
+}
+
 void process_has_ended(struct world *world, int process)
 {
     start_in(world, process, pick(world, 3 * SECOND));
@@ -273,6 +312,30 @@ static bool is_over(const struct world *world)
         }
     }
     return true;
+}
+
+/* Whatever clocks said before, since all are right again no tier's head waits that is due. What is
+ * behind it may be: a clock can have been set between the choice of the time and of the tier. */
+static void look_what_is_due(struct world *world)
+{
+    if (world->now < FAULTS_END + DUE_PATIENCE) {
+        return;
+    }
+    for (int i = STREAM_PARTITIONS; i < PARTITIONS; i++) {
+        int64_t open = first_open(world, i);
+        if (open < 0 || open != world->head[i]) {
+            world->head[i] = open;
+            world->head_since[i] = world->now;
+            continue;
+        }
+        const struct record *record = &broker_read(world->broker, i, open)->record;
+        int64_t since = record->due > world->head_since[i] ? record->due : world->head_since[i];
+        if (since + DUE_PATIENCE < world->now) {
+            violated(world,
+                     "partition %d offset %lld: message %d is held, though it was due at %.3f s", i,
+                     (long long)open, record->message, (double)record->due / (double)SECOND);
+        }
+    }
 }
 
 static const char *stands_still(const struct world *world)
@@ -332,9 +395,16 @@ bool world_run(struct world *world, uint64_t seed, enum broken broken, bool trac
     world->fixed_members = perhaps(world, 50);
     world->gentle = perhaps(world, 20);
     world->pace = (1 + pick(world, 6)) * SECOND;
-    tell(world, "seed %llu: duplicates %s, on-uncertain %s, members %s, faults %s",
+    world->clocks = perhaps(world, 50);
+    world->hours = perhaps(world, 20);
+    tell(world,
+         "seed %llu: duplicates %s, on-uncertain %s, members %s, faults %s, "
+         "clocks %s",
          (unsigned long long)seed, world->never ? "never" : "rare", world->hold ? "hold" : "resend",
-         world->fixed_members ? "static" : "dynamic", world->gentle ? "planned" : "all");
+         world->fixed_members ? "static" : "dynamic", world->gentle ? "planned" : "all",
+         !world->clocks ? "right"
+         : world->hours ? "wrong by hours"
+                        : "wrong");
     world->broker = broker_create(world);
     for (int i = 0; i < WORKERS; i++) {
         world->processes[i] = process_create(i);
@@ -343,13 +413,17 @@ bool world_run(struct world *world, uint64_t seed, enum broken broken, bool trac
     later(world, 0, (struct event){.run = serve, .process = -1});
     later(world, 0, (struct event){.run = produce, .process = -1});
     later(world, 4 * SECOND, (struct event){.run = fault, .process = -1});
+    if (world->clocks) {
+        later(world, pick(world, 10 * SECOND),
+              (struct event){.run = set_some_clock, .process = -1});
+    }
     for (uint64_t i = 0; world->violation[0] == '\0'; i++) {
         step(world);
         if (i % 1024 == 0 && is_over(world)) {
             judge(world);
             break;
         }
-        if (world->now > PATIENCE) {
+        if (world->now > PATIENCE + 2 * world->most_wrong) {
             violated(world, "still not over: a watermark stands still (%s)", stands_still(world));
         }
     }

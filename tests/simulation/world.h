@@ -12,7 +12,8 @@
 #define WORKERS 4
 #define SHARDS 2
 #define STREAM_PARTITIONS 3
-#define PARTITIONS 6 /* of the stream, then of the one delay tier */
+#define TIERS 3
+#define PARTITIONS 8 /* of the stream, then of the delay tiers: tiers.c */
 #define SLOTS 2
 #define RCPTS 2
 #define MESSAGES 160
@@ -21,9 +22,9 @@
 #define SECOND ((int64_t)1000000)
 #define SESSION_TIMEOUT (6 * SECOND)
 #define WAIT_MS 15000 /* how long the next owner waits for what is in flight */
-#define TIER_DELAY (2 * SECOND)
 #define FAULTS_END (45 * SECOND)
-#define PATIENCE (400 * SECOND) /* after which everything must be over */
+#define PATIENCE (400 * SECOND) /* after which everything must be over; longer by wrong clocks */
+#define DUE_PATIENCE (100 * SECOND) /* for what is due, when all clocks are right */
 
 /* A safeguard that is switched off. */
 #define BREAKS(X)                                                                                  \
@@ -49,7 +50,9 @@
     X(AWAIT, "waiting-for-in-flight")                                                              \
     X(SAFE_ANSWER, "answers-when-safe")                                                            \
     X(EVENTS_FIRST, "events-before-closing")                                                       \
-    X(BURST_FIRST, "burst-before-closing")
+    X(BURST_FIRST, "burst-before-closing")                                                         \
+    X(BOOTTIME, "gate-by-a-clock-without-steps")                                                   \
+    X(LOOK, "looking-again-at-what-is-held")
 
 enum broken {
 #define BREAK_NAME(name, text) BREAK_##name,
@@ -82,6 +85,7 @@ struct recipient {
     uint32_t uncertain_attempts; /* … bits */
     int pardoned; /* rare: past the dot without an acknowledged INTENT when its worker died */
     bool delivered, bounced, held;
+    bool expired; /* bounced for its age */
 };
 
 struct world {
@@ -89,7 +93,8 @@ struct world {
     enum broken broken;
     bool never, hold, fixed_members;
     bool gentle; /* planned stops alone, and a provider that always answers: nothing is uncertain */
-    int64_t pace; /* of faults */
+    bool clocks, hours; /* clocks of the day are set: by up to a minute, or an hour */
+    int64_t pace;       /* of faults */
     bool trace;
     int64_t now;
     uint64_t steps, order;
@@ -101,9 +106,15 @@ struct world {
     struct recipient recipients[MESSAGES][RCPTS];
     uint64_t begun[PARTITIONS]; /* the latest claim under which a worker has begun */
     int produced;
+    int64_t expires[MESSAGES]; /* 0: does not */
+    int64_t broker_wall;       /* how far its clock of the day is from true time */
+    int64_t head[PARTITIONS], head_since[PARTITIONS]; /* what is not committed yet */
+    int64_t most_ahead;                               /* that a worker's has ever been */
+    int64_t most_wrong;                               /* … any of them, ahead or behind */
 
     char violation[200]; /* "": none */
     uint64_t kills, stops, outages, drains, takeovers, awaited, inherited, doubts;
+    uint64_t clock_steps, forwards, expiries, sent_though_expired;
 };
 
 uint64_t chance(struct world *world);
