@@ -230,7 +230,7 @@ int main(int argc, char **argv)
     }
     int failed = live_consume_tests() + live_group_tests() + live_produce_tests() +
                  live_reader_tests() + live_batch_tests() + live_migrate_tests() +
-                 live_claim_tests() + live_restart_tests() + live_tail_tests() + live_txn_tests() +
-                 live_outage_tests();
+                 live_join_tests() + live_claim_tests() + live_restart_tests() + live_tail_tests() +
+                 live_txn_tests() + live_outage_tests();
     return failed == 0 ? 0 : 1;
 }

@@ -57,6 +57,7 @@ int live_batch_tests(void);
 int live_claim_tests(void);
 int live_consume_tests(void);
 int live_group_tests(void);
+int live_join_tests(void);
 int live_migrate_tests(void);
 int live_outage_tests(void);
 int live_produce_tests(void);
