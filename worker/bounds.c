@@ -51,7 +51,6 @@ static void slow_down(struct bounds *bounds, const struct config_limit *limit)
         limit->kind == CONFIG_LIMIT_DAILY ? DAY_SECONDS : (double)limit->interval_ms / 1000.0;
     double rate = (double)limit->amount / seconds;
     bounds->rate = bounds->rate == 0 || rate < bounds->rate ? rate : bounds->rate;
-    least(&bounds->most, limit->amount);
 }
 
 void bounds_make(struct bounds *bounds, struct redis_limiter *limiter, const struct config *config,
@@ -59,8 +58,7 @@ void bounds_make(struct bounds *bounds, struct redis_limiter *limiter, const str
 {
     size_t count;
     struct config_binding *bindings = config_limits_for(config, subject, level, &count);
-    *bounds = (struct bounds){
-        .per_connection = UINT64_MAX, .per_transaction = UINT64_MAX, .most = UINT64_MAX};
+    *bounds = (struct bounds){.per_connection = UINT64_MAX, .per_transaction = UINT64_MAX};
     bounds->items = mem_calloc(count + 1, sizeof(*bounds->items));
     for (size_t i = 0; i < count; i++) {
         const struct config_limit *limit = bindings[i].limit;
@@ -91,6 +89,18 @@ void bounds_free(struct bounds *bounds)
     }
     mem_free(bounds->items);
     *bounds = (struct bounds){0};
+}
+
+uint64_t bounds_at_once(const struct bounds *bounds)
+{
+    uint64_t most = UINT64_MAX;
+    for (size_t i = 0; i < bounds->count; i++) {
+        const struct bound *bound = &bounds->items[i];
+        if (bound->kind == CONFIG_LIMIT_RECIPIENTS || bound->kind == CONFIG_LIMIT_DAILY) {
+            least(&most, redis_limit_at_once(bound->limit));
+        }
+    }
+    return most;
 }
 
 size_t bounds_wants(struct bounds *bounds, unsigned kinds, const struct bounds_need *need,

@@ -25,7 +25,6 @@ struct bounds {
     struct bound *items;
     size_t count;
     uint64_t per_connection, per_transaction; /* UINT64_MAX: no limit */
-    uint64_t most;                            /* recipients that can ever be taken at once */
     double rate;                              /* recipients in a second; 0: no limit */
 };
 
@@ -38,6 +37,10 @@ struct bounds_need {
 void bounds_make(struct bounds *bounds, struct redis_limiter *limiter, const struct config *config,
                  const struct config_subject *subject, enum config_limit_level level);
 void bounds_free(struct bounds *bounds);
+
+/* Recipients that a transaction may have, so that none of them is exceeded: the amount, and less
+ * while Redis is away. UINT64_MAX: as many as there are. */
+uint64_t bounds_at_once(const struct bounds *bounds);
 
 /* Appends the wants of these kinds to `out`, which has room for bounds->count more; returns how
  * many. `waiter` as in struct limit_want. */

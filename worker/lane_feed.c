@@ -63,7 +63,7 @@ static void tokens_ready(struct limit_waiter *waiter)
 
 static void flow_ready(struct limit_waiter *waiter);
 
-/* Recipients of the next transaction: what all limits can ever grant at once. */
+/* Recipients of the next transaction: what all limits can grant at once. */
 static size_t transaction_size(const struct session *session, const struct flow_limits *limits,
                                const struct mail *mail)
 {
@@ -72,7 +72,8 @@ static size_t transaction_size(const struct session *session, const struct flow_
     uint64_t most = UINT64_MAX;
     for (size_t i = 0; i < ARRAY_LEN(all) && all[i] != NULL; i++) {
         most = all[i]->per_transaction < most ? all[i]->per_transaction : most;
-        most = all[i]->most < most ? all[i]->most : most;
+        uint64_t at_once = bounds_at_once(all[i]);
+        most = at_once < most ? at_once : most;
     }
     return mail_transaction_size(mail, most);
 }

@@ -228,6 +228,15 @@ void lease_go_alone(struct lease *lease, unsigned holders, struct mono_time from
     }
 }
 
+uint64_t lease_part_alone(const struct lease *lease)
+{
+    if (!lease->alone) {
+        return UINT64_MAX;
+    }
+    uint64_t part = (uint64_t)((double)lease->interval_us / lease->step_us);
+    return part > 1 ? part : 1;
+}
+
 void lease_end_alone(struct lease *lease)
 {
     if (lease->alone) {

@@ -88,6 +88,8 @@ void lease_lapse(struct lease *lease);
  * step until the first use. Nothing changes when it is so already, but for the number of holders.
  * What is busy is held on to, what is free is gone. */
 void lease_go_alone(struct lease *lease, unsigned holders, struct mono_time from, double phase);
+/* Its part then, at least one; UINT64_MAX: not alone. */
+uint64_t lease_part_alone(const struct lease *lease);
 /* Redis knows now what is held. */
 void lease_end_alone(struct lease *lease);
 /* Busy slots that became free while alone, since this was asked last. */

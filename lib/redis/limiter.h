@@ -138,6 +138,10 @@ void redis_limits_return(struct redis_limiter *limiter, const struct limit_want 
 double redis_limit_rate(const struct limit *limit);
 /* The most that can ever be taken at once. */
 uint64_t redis_limit_most(const struct limit *limit);
+/* … where what is taken can be made smaller: no more than this holder's part while it goes on
+ * without Redis. What cannot (the bytes of a message) goes all the same, and the next ones wait for
+ * it. */
+uint64_t redis_limit_at_once(const struct limit *limit);
 /* More slots are in use here than this holder's share, while others wait for one: the owner should
  * give one back as soon as it can, say so with redis_limits_leave, and then ask again. Those that
  * are leaving already are not counted, so it never asks for more than the surplus. No I/O. False

@@ -310,6 +310,13 @@ uint64_t redis_limit_most(const struct limit *limit)
     return limit->rule.kind == LIMIT_SLOTS ? 1 : limit->rule.amount;
 }
 
+uint64_t redis_limit_at_once(const struct limit *limit)
+{
+    uint64_t most = redis_limit_most(limit);
+    uint64_t part = limit->rule.kind == LIMIT_RATE ? lease_part_alone(&limit->lease) : most;
+    return part < most ? part : most;
+}
+
 bool redis_limit_surplus(const struct limit *limit)
 {
     CHECK_MAGIC(limit, LIMIT_MAGIC);

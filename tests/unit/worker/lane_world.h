@@ -21,6 +21,7 @@
 #define MAILS_MAX 300
 #define HOUR ((int64_t)3600000)
 #define TURNS_MAX 2000
+#define RECIPIENTS_MAX 4
 
 /* ---- Kafka and intake: everything is acknowledged by the test, mails are freed at once ---- */
 
@@ -31,6 +32,7 @@ static struct {
     size_t due_count;
     size_t came_home;
     size_t begun, cut;
+    size_t sizes[8];  /* of the last ones that were begun */
     char tenants[16]; /* the first letter of whose mail was begun as the n-th */
     struct session *opened[MAILS_MAX];
     size_t opened_count;
@@ -40,6 +42,7 @@ static struct {
     const struct session *surplus; /* its slot is wanted by others */
     uint64_t used, borrowed;       /* messages, as told by events of usage */
 } world;
+static size_t recipient_count = 1; /* of a mail that is pushed */
 
 static inline void note_usage(struct slice value)
 {
@@ -151,6 +154,7 @@ struct limit {
     bool slots; /* else it is used up, and the test fills it again */
     struct list waiters, woken, sources;
     uint64_t amount, used;
+    uint64_t part; /* that can be taken at once; 0: the amount */
     unsigned rested;
     struct io_task wake;
 };
@@ -262,6 +266,11 @@ double redis_limit_rate(const struct limit *limit)
     return (double)limit->amount;
 }
 
+uint64_t redis_limit_at_once(const struct limit *limit)
+{
+    return limit->part > 0 && limit->part < limit->amount ? limit->part : limit->amount;
+}
+
 uint64_t redis_limit_most(const struct limit *limit)
 {
     return limit->amount;
@@ -343,16 +352,25 @@ void session_begin(struct session *session, struct mail *mail, size_t count)
 {
     const struct smtp_outcome outcome = {.result = SMTP_RESULT_DELIVERED, .code = 250};
     const struct report_facts facts = {0};
-    assert_int_equal(count, 1);
-    world.begun++;
+    uint32_t indexes[RECIPIENTS_MAX];
+    assert_in_range(count, 1, recipient_count);
+    world.sizes[world.begun++ % ARRAY_LEN(world.sizes)] = count;
     world.tenants[world.begun % ARRAY_LEN(world.tenants)] = mail->message.tenant.ptr[0];
     session->state = SESSION_BUSY;
     if (world.hold_sessions) {
         session->mail = mail;
         return;
     }
-    settle_recipient(&shard.settler, mail, 0, &outcome, &facts, session->lane->config);
-    settle_round(&shard.settler, &mail);
+    size_t sent = mail_pending(mail, indexes, count);
+    assert_int_equal(sent, count);
+    for (size_t i = 0; i < sent; i++) {
+        settle_recipient(&shard.settler, mail, indexes[i], &outcome, &facts, session->lane->config);
+    }
+    if (mail->pending > 0) {
+        lane_push_back(session->lane, mail);
+    } else {
+        settle_round(&shard.settler, &mail);
+    }
 }
 
 void session_flush(struct session *session)
@@ -471,6 +489,7 @@ static inline int set_up(void **state)
     memset(rules, 0, sizeof(rules));
     expires_ms = 0;
     tenant = "t";
+    recipient_count = 1;
     config = (struct config){
         .streams = &stream, .stream_count = 1, .vips = vips, .vip_count = ARRAY_LEN(vips)};
     config.suppression = &suppression;
@@ -544,11 +563,14 @@ static inline int tear_down(void **state)
 static inline struct lane *push(const char *route)
 {
     static struct kafka_partition *const nowhere;
-    struct message_recipient recipient = {.address = SLICE("a@x.test")};
+    struct message_recipient recipients[RECIPIENTS_MAX] = {{.address = SLICE("a@x.test")},
+                                                           {.address = SLICE("b@x.test")},
+                                                           {.address = SLICE("c@x.test")},
+                                                           {.address = SLICE("d@x.test")}};
     const struct message message = {.tenant = slice_cstr(tenant),
                                     .mail_from = SLICE("s@y.test"),
-                                    .recipients = &recipient,
-                                    .recipient_count = 1,
+                                    .recipients = recipients,
+                                    .recipient_count = recipient_count,
                                     .expires_ms = expires_ms,
                                     .content = SLICE("Subject: x\r\n\r\nx\r\n")};
     struct fault fault;
