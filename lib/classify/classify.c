@@ -217,9 +217,11 @@ static void make_keys(const struct cause *cause, enum smtp_phase phase, uint16_t
     const unsigned numbers[] = {cause->code, cause->enhanced.klass, cause->enhanced.subject,
                                 cause->enhanced.detail};
     const char separators[] = {' ', '.', '.', ' '};
-    struct slice name = slice_head(slice_cstr(smtp_phase_name(phase)), KEY_HEAD_MAX / 2);
-    size_t len = name.len;
-    memcpy(bytes, name.ptr, name.len);
+    const char *name = smtp_phase_name(phase);
+    size_t len = 0;
+    for (; len < KEY_HEAD_MAX / 2 && name[len] != '\0'; len++) {
+        bytes[len] = name[len];
+    }
     bytes[len++] = ' ';
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         len += put_number(bytes + len, numbers[i]);

@@ -340,7 +340,7 @@ static void test_capture_gives_up(void **state)
     for (size_t count = 8; count <= 512; count *= 4) {
         char text[600];
         memset(text, 'a', count);
-        memcpy(text + count, " ab", 3);
+        (void)snprintf(text + count, sizeof(text) - count, " ab");
         struct classify_input input = {.text = slice_of(text, count + 3)};
         struct classify_result r;
         classifier_run(hostile, scratch, &input, &r);
