@@ -96,7 +96,7 @@ static size_t lane_keep(const struct lane *lane, double rate)
  * gone, which is held to be within 60 s, and then one after the other: V = max(V, now + that) +
  * 1/rate (design.md section 4). */
 static void spill_at(struct lane *lane, struct mail *mail, double rate, size_t ahead,
-                     int64_t *until_ms)
+                     const char *reason, int64_t *until_ms)
 {
     double wait_ms = rate > 0 ? (double)ahead * 1000.0 / rate : 0;
     int64_t longest = LANE_CAPACITY_SECONDS * 1000;
@@ -107,7 +107,11 @@ static void spill_at(struct lane *lane, struct mail *mail, double rate, size_t a
     step_ms = step_ms < 1 ? 1 : step_ms > SPILL_STEP_MAX_MS ? SPILL_STEP_MAX_MS : step_ms;
     *until_ms = (*until_ms > earliest ? *until_ms : earliest) + (int64_t)step_ms;
     bool expires = mail->expires_ms > 0 && mail->expires_ms < *until_ms;
-    settle_later(&lane->shard->settler, &mail, expires ? mail->expires_ms : *until_ms, expires);
+    const struct report_wait waits = {.due_ms = expires ? mail->expires_ms : *until_ms,
+                                      .exact = expires,
+                                      .reason = reason,
+                                      .site = lane->site_name};
+    settle_later(&lane->shard->settler, &mail, &waits);
 }
 
 /* By the lane's rate. A measured one may be better soon, so V begins anew after an hour of it: the
@@ -119,7 +123,7 @@ static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
     if (!certain && lane->spill_until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
         lane->spill_until_ms = 0;
     }
-    spill_at(lane, mail, rate, lane->queue.ready, &lane->spill_until_ms);
+    spill_at(lane, mail, rate, lane->queue.ready, "lane-full", &lane->spill_until_ms);
 }
 
 /* What a parked flow holds beyond 60 s of its own limits, or has held for so long. */
@@ -133,12 +137,13 @@ static void spill_parked(struct lane *lane, struct queue_flow *flow, struct mono
         capacity = lane_keep(lane, rate);
     }
     for (; length > capacity; length--) {
-        spill_at(lane, queue_take_last_of(&lane->queue, flow), rate, length,
+        spill_at(lane, queue_take_last_of(&lane->queue, flow), rate, length, "limit-full",
                  &limits->spill_until_ms);
     }
     struct mono_time oldest = mono_add_ms(now, -2 * LANE_MAX_WAIT_MS);
     for (; length > 0 && mono_before(queue_first(flow)->queued, oldest); length--) {
-        spill_at(lane, queue_take_of(&lane->queue, flow), rate, length, &limits->spill_until_ms);
+        spill_at(lane, queue_take_of(&lane->queue, flow), rate, length, "limit-full",
+                 &limits->spill_until_ms);
     }
 }
 
@@ -238,7 +243,9 @@ void lane_push_back(struct lane *lane, struct mail *mail)
     }
     if (shard_is_leaving(shard, mail)) {
         /* It was begun, so it cannot be forgotten: what is left of it waits in a tier. */
-        settle_later(&shard->settler, &mail, wall_now().ms, false);
+        const struct report_wait wait = {
+            .due_ms = wall_now().ms, .reason = "leaving", .site = lane->site_name};
+        settle_later(&shard->settler, &mail, &wait);
         return;
     }
     queue_push_front(&lane->queue, mail, fair_weight(lane, mail->message.tenant));

@@ -98,6 +98,7 @@ static void shorten(struct event *event)
         &event->message_id, &event->tenant,         &event->campaign, &event->mail_from,
         &event->recipient,  &event->reason,         &event->detail,   &event->site,
         &event->vip,        &event->received.topic, &event->stream,   &event->attempt.text,
+        &event->postponed.topic,
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         *texts[i] = slice_head(*texts[i], EVENT_TEXT_SHORT);
@@ -146,15 +147,22 @@ static void emit(struct reporter *reporter, struct mail *mail, struct event *eve
     event->event_id = SLICE_NULL;
 }
 
-void report_received(struct reporter *reporter, struct mail *mail)
+/* Not the record's place: it may have been moved on. */
+static struct message_origin origin_of(const struct mail *mail)
 {
-    struct event event = event_of(reporter, mail, EVENT_RECEIVED, wall_now());
-    char seed[KAFKA_TOPIC_NAME_MAX + 64];
-    struct message_origin origin; /* not the record's place: it may have been moved on unread */
+    struct message_origin origin;
     if (!header_origin_decode(mail->origin, &origin)) {
         origin = (struct message_origin){slice_cstr(mail->record.topic), mail->record.partition_id,
                                          mail->record.offset};
     }
+    return origin;
+}
+
+void report_received(struct reporter *reporter, struct mail *mail)
+{
+    struct event event = event_of(reporter, mail, EVENT_RECEIVED, wall_now());
+    char seed[KAFKA_TOPIC_NAME_MAX + 64];
+    struct message_origin origin = origin_of(mail);
     event.received.topic = origin.topic;
     event.received.partition = origin.partition;
     event.received.offset = origin.offset;
@@ -163,6 +171,22 @@ void report_received(struct reporter *reporter, struct mail *mail)
     struct uuid id =
         uuid_derive(slice_of(seed, (size_t)len < sizeof(seed) ? (size_t)len : sizeof(seed) - 1));
     emit(reporter, mail, &event, &id, false);
+}
+
+void report_postponed(struct reporter *reporter, struct mail *mail,
+                      const struct report_wait *wait, uint32_t attempt)
+{
+    struct event event = event_of(reporter, mail, EVENT_POSTPONED, wall_now());
+    struct message_origin origin = origin_of(mail);
+    event.site = wait->site;
+    event.reason = slice_cstr(wait->reason);
+    event.postponed.due_ms = wait->due_ms;
+    event.postponed.number = attempt;
+    event.postponed.topic = origin.topic;
+    event.postponed.partition = origin.partition;
+    event.postponed.offset = origin.offset;
+    event.postponed.route = mail->route;
+    emit(reporter, mail, &event, NULL, false);
 }
 
 static struct event_attempt attempt_of(const struct mail *mail, const struct smtp_outcome *outcome,
@@ -272,7 +296,8 @@ static enum worker_counter counter_of(enum event_type type)
     case EVENT_UNSUBSCRIBED:
     case EVENT_AUTO_REPLY:
     case EVENT_RETURNED:
-    case EVENT_USAGE: break;
+    case EVENT_USAGE:
+    case EVENT_POSTPONED: break;
     }
     return WORKER_DROPPED;
 }

@@ -27,6 +27,16 @@ struct usage *reporter_usage(struct reporter *reporter);
 
 void report_received(struct reporter *reporter, struct mail *mail);
 
+/* Why a mail goes to a delay tier without having been tried. */
+struct report_wait {
+    int64_t due_ms;     /* wall clock */
+    bool exact;         /* not later than that */
+    const char *reason; /* as in event.proto */
+    struct slice site;  /* where it is known */
+};
+void report_postponed(struct reporter *reporter, struct mail *mail, const struct report_wait *wait,
+                      uint32_t attempt);
+
 /* The session broke before recipients had an answer; the mail is tried again at once elsewhere. */
 void report_attempt(struct reporter *reporter, struct mail *mail,
                     const struct smtp_outcome *outcome, const struct report_facts *facts);

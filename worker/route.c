@@ -140,7 +140,9 @@ void route_mail(struct shard *shard, struct mail *mail)
         return;
     }
     if (mail->fresh && mail->deferred == 0 && mail->due_ms > wall_now().ms) {
-        settle_later(&shard->settler, &mail, mail->due_ms, true);
+        const struct report_wait wait = {
+            .due_ms = mail->due_ms, .exact = true, .reason = "not-before"};
+        settle_later(&shard->settler, &mail, &wait);
         return;
     }
     find_site(shard, mail);

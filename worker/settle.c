@@ -239,12 +239,16 @@ bool settle_suppressed(struct settler *settler, struct mail *mail, struct suppre
     return mail->pending > 0;
 }
 
-void settle_later(struct settler *settler, struct mail **handle, int64_t due_ms, bool exact)
+void settle_later(struct settler *settler, struct mail **handle, const struct report_wait *wait)
 {
     struct mail *mail = *handle;
     /* Who was deferred in this round has had its attempt. */
     struct delay_request request = {
-        .due_ms = due_ms, .attempt = mail->attempt + (mail->deferred > 0 ? 1 : 0), .exact = exact};
+        .due_ms = wait->due_ms,
+        .attempt = mail->attempt + (mail->deferred > 0 ? 1 : 0),
+        .exact = wait->exact,
+    };
+    report_postponed(settler->reporter, mail, wait, request.attempt);
     delay_send(mail, &request);
     worker_count(settler->worker, WORKER_SPILLED, 1);
     let_go(settler, handle);

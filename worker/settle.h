@@ -49,9 +49,9 @@ void settle_dropped(struct settler *settler, struct mail **mail, struct slice re
 bool settle_suppressed(struct settler *settler, struct mail *mail, struct suppress_checker *checker,
                        struct wall_time now);
 
-/* Not tried in this round (spilled, not before, no VIP here): to a tier until due_ms, same attempt
- * number; ends the round. */
-void settle_later(struct settler *settler, struct mail **mail, int64_t due_ms, bool exact);
+/* Not tried in this round (spilled, not before): to a tier until its time, same attempt number, with
+ * a postponed event; ends the round. */
+void settle_later(struct settler *settler, struct mail **mail, const struct report_wait *wait);
 
 /* True when the mail's time is over. */
 bool settle_is_expired(const struct mail *mail, struct wall_time now);

@@ -107,7 +107,8 @@ static void return_mails(struct shard *shard)
     }
     while ((node = list_pop_front(&out)) != NULL) {
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
-        settle_later(&shard->settler, &mail, wall_now().ms, false);
+        const struct report_wait wait = {.due_ms = wall_now().ms, .reason = "leaving"};
+        settle_later(&shard->settler, &mail, &wait);
     }
 }
 

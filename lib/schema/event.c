@@ -165,6 +165,7 @@ static bool read_what(const struct wire_field *field, struct event *event)
         event->attempt = (struct event_attempt){0};
         memset(&event->received, 0, sizeof(event->received));
         memset(&event->usage, 0, sizeof(event->usage));
+        memset(&event->postponed, 0, sizeof(event->postponed));
         event->returned = (struct event_returned){0};
         event->reason = event->detail = event->action = event->actor = SLICE_NULL;
     }

@@ -24,7 +24,8 @@ enum event_type {
     EVENT_AUTO_REPLY,
     EVENT_RETURNED,
     EVENT_USAGE,
-    EVENT_LAST = EVENT_USAGE,
+    EVENT_POSTPONED,
+    EVENT_LAST = EVENT_POSTPONED,
 };
 const char *event_type_name(enum event_type type); /* "received" … */
 
@@ -78,13 +79,21 @@ struct event {
         int64_t offset;
         uint64_t bytes;
     } received;
-    struct slice reason, detail;    /* DROPPED; ADMIN: detail */
+    struct slice reason, detail;    /* DROPPED; POSTPONED: reason; ADMIN: detail */
     struct slice action, actor;     /* ADMIN */
     struct event_returned returned; /* types BOUNCED_LATE to RETURNED */
     struct {
         int64_t since_ms;
         uint64_t messages, bytes, borrowed;
     } usage;
+    struct {
+        int64_t due_ms;
+        uint32_t number;
+        struct slice topic;
+        int32_t partition;
+        int64_t offset;
+        struct slice route;
+    } postponed;
 };
 
 /* Appends the encoded event; false: the buffer's maximum. Allocates nothing else; text that is not

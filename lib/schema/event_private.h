@@ -22,6 +22,7 @@ extern const struct wire_table event_dropped_table;
 extern const struct wire_table event_admin_table;
 extern const struct wire_table event_returned_table;
 extern const struct wire_table event_usage_table;
+extern const struct wire_table event_postponed_table;
 
 static inline uint32_t event_what_number(enum event_type type)
 {

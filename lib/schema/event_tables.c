@@ -40,6 +40,7 @@ static const struct wire_rule event_rules[] = {
     [32] = {"auto_reply", WIRE_KIND_CHILD, 0},
     [33] = {"returned", WIRE_KIND_CHILD, 0},
     [34] = {"usage", WIRE_KIND_CHILD, 0},
+    [35] = {"postponed", WIRE_KIND_CHILD, 0},
 };
 const struct wire_table event_table = {event_rules, ARRAY_LEN(event_rules)};
 
@@ -141,6 +142,17 @@ static const struct wire_rule usage_rules[] = {
 };
 const struct wire_table event_usage_table = {usage_rules, ARRAY_LEN(usage_rules)};
 
+static const struct wire_rule postponed_rules[] = {
+    [1] = EVENT_RULE("reason", WIRE_KIND_TEXT, reason),
+    [2] = EVENT_RULE("due_ms", WIRE_KIND_INT64, postponed.due_ms),
+    [3] = EVENT_RULE("number", WIRE_KIND_UINT32, postponed.number),
+    [4] = EVENT_RULE("topic", WIRE_KIND_TEXT, postponed.topic),
+    [5] = EVENT_RULE("partition", WIRE_KIND_INT32, postponed.partition),
+    [6] = EVENT_RULE("offset", WIRE_KIND_INT64, postponed.offset),
+    [7] = EVENT_RULE("route", WIRE_KIND_TEXT, postponed.route),
+};
+const struct wire_table event_postponed_table = {postponed_rules, ARRAY_LEN(postponed_rules)};
+
 const struct wire_table *event_what_table(enum event_type type)
 {
     switch (type) {
@@ -153,6 +165,7 @@ const struct wire_table *event_what_table(enum event_type type)
     case EVENT_AUTO_REPLY:
     case EVENT_RETURNED: return &event_returned_table;
     case EVENT_USAGE: return &event_usage_table;
+    case EVENT_POSTPONED: return &event_postponed_table;
     case EVENT_NONE:
     case EVENT_ATTEMPT:
     case EVENT_DELIVERED:

@@ -111,7 +111,8 @@ static enum suppress_cause cause_of(const struct event *event)
     case EVENT_ADMIN:
     case EVENT_AUTO_REPLY:
     case EVENT_RETURNED:
-    case EVENT_USAGE: break;
+    case EVENT_USAGE:
+    case EVENT_POSTPONED: break;
     }
     return SUPPRESS_CAUSE_NONE;
 }

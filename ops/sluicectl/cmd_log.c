@@ -201,7 +201,7 @@ static int usage(void)
         "delivered, deferred, bounced, expired, dropped, uncertain, admin, bounced_late, "
         "complaint, "
         "unsubscribed,\n"
-        "auto_reply, returned, usage. Order holds within one message id.\n",
+        "auto_reply, returned, usage, postponed. Order holds within one message id.\n",
         stderr);
     return 2;
 }

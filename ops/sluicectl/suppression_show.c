@@ -288,7 +288,8 @@ static bool is_of_history(const struct event *event, struct slice given, struct 
     case EVENT_UNCERTAIN:
     case EVENT_AUTO_REPLY:
     case EVENT_RETURNED:
-    case EVENT_USAGE: break;
+    case EVENT_USAGE:
+    case EVENT_POSTPONED: break;
     }
     return false;
 }

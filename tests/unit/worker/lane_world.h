@@ -41,18 +41,26 @@ static struct {
     bool hold_sessions;            /* they stay as they are */
     const struct session *surplus; /* its slot is wanted by others */
     uint64_t used, borrowed;       /* messages, as told by events of usage */
+    size_t postponed;              /* events */
+    char reason[32];               /* of the last one */
+    int64_t postponed_due_ms;
 } world;
 static size_t recipient_count = 1; /* of a mail that is pushed */
 
-static inline void note_usage(struct slice value)
+static inline void note_event(struct slice value)
 {
     struct arena *arena = arena_create(1024, 65536);
     struct event event;
     struct fault fault;
     assert_true(event_decode(value, arena, &event, &fault));
-    assert_int_equal(event.type, EVENT_USAGE);
     world.used += event.usage.messages;
     world.borrowed += event.usage.borrowed;
+    if (event.type == EVENT_POSTPONED) {
+        world.postponed++;
+        world.postponed_due_ms = event.postponed.due_ms;
+        assert_true(event.reason.len < sizeof(world.reason));
+        snprintf(world.reason, sizeof(world.reason), "%.*s", SLICE_FMT(event.reason));
+    }
     arena_free(&arena);
 }
 
@@ -61,9 +69,8 @@ bool kafka_producer_send(struct kafka_producer *producer, const struct kafka_rec
 {
     (void)producer;
     (void)fault;
-    if (record->delivery == NULL) {
-        note_usage(record->value);
-    } else {
+    note_event(record->value);
+    if (record->delivery != NULL) {
         world.deliveries[world.count++] = record->delivery;
     }
     return true;
@@ -86,6 +93,13 @@ static inline void acknowledge_all(void)
         world.deliveries[i]->done(world.deliveries[i], 0, 0, NULL);
     }
     world.count = 0;
+}
+
+/* Copies to tiers, which are written when the event of each is on Kafka. */
+static inline size_t due_copies(void)
+{
+    acknowledge_all();
+    return world.due_count;
 }
 
 void kafka_record_free(struct kafka_record *record)
@@ -412,7 +426,8 @@ void session_close(struct session *session)
     if (mail != NULL) {
         world.cut++;
         session->mail = NULL;
-        settle_later(&shard.settler, &mail, wall_now().ms, false);
+        settle_later(&shard.settler, &mail,
+                     &(struct report_wait){.due_ms = wall_now().ms, .reason = "leaving"});
     }
     session_end(session);
 }

@@ -140,9 +140,12 @@ static void a_tenants_backlog_is_spilled_by_its_own_rate(void **state)
     }
     assert_int_equal(lane->queue.length, 64);
     assert_int_equal(lane->queue.ready, 0);
-    assert_int_equal(world.due_count, 2);
+    assert_int_equal(due_copies(), 2);
     assert_in_range(world.due_ms[0], now + HOUR + 60000, now + HOUR + 70000);
     assert_int_equal(world.due_ms[1] - world.due_ms[0], HOUR);
+    assert_int_equal(world.postponed, 2); /* each was told */
+    assert_string_equal(world.reason, "limit-full");
+    assert_int_equal(world.postponed_due_ms, world.due_ms[1]);
     tenant = "u";
     for (int i = 0; i < 100; i++) {
         push("v1");
@@ -153,7 +156,7 @@ static void a_tenants_backlog_is_spilled_by_its_own_rate(void **state)
     lane_tick(lane, mono_add_ms(io_loop_now(loop), 121000));
     assert_int_equal(lane->queue.length, 0);
     size_t late = 0;
-    for (size_t i = 2; i < world.due_count; i++) {
+    for (size_t i = 2; i < due_copies(); i++) {
         late += world.due_ms[i] > now + 3 * HOUR ? 1 : 0;
     }
     assert_int_equal(late, 64);
