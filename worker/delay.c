@@ -4,24 +4,11 @@
 #include "schema/headers.h"
 #include "worker/worker.h"
 
-/* A retry may be this part of its wait late: one eighth. */
-#define DELAY_LATE_DIVISOR 8
-
 int64_t delay_retry_wait_ms(const struct config_site *site, uint32_t attempt)
 {
     CHECK(site->retry_count > 0 && attempt > 0);
     size_t i = attempt - 1;
     return site->retry_ms[i < site->retry_count ? i : site->retry_count - 1];
-}
-
-unsigned delay_tier_for(int64_t wait_ms, int64_t unit_ms, unsigned tiers, bool exact)
-{
-    unsigned below = kafka_tier_for(wait_ms, unit_ms, tiers);
-    if (exact || below + 1 >= tiers) {
-        return below;
-    }
-    int64_t above_ms = kafka_tier_delay_ms(below + 1, unit_ms);
-    return above_ms - wait_ms <= wait_ms / DELAY_LATE_DIVISOR ? below + 1 : below;
 }
 
 bool delay_is_short(int64_t rest_ms, int64_t unit_ms)
@@ -94,7 +81,7 @@ void delay_send(struct mail *mail, const struct delay_request *request)
     int64_t wait_ms = request->due_ms - wall_now().ms;
     const struct config_kafka *kafka = &worker->config->kafka;
     unsigned tier =
-        delay_tier_for(wait_ms, kafka->tier_unit_ms, (unsigned)kafka->tiers, request->exact);
+        kafka_tier_chosen(wait_ms, kafka->tier_unit_ms, (unsigned)kafka->tiers, request->exact);
     send_copy(mail, worker->topics.tiers[tier], SLICE_NULL, false, request);
 }
 
@@ -151,7 +138,7 @@ void delay_forward(struct mail *mail, int64_t due_ms)
                                                                     mail->record.timestamp_ms)};
     }
     const struct config_kafka *kafka = &worker->config->kafka;
-    unsigned tier =
-        delay_tier_for(due_ms - wall_now().ms, kafka->tier_unit_ms, (unsigned)kafka->tiers, true);
+    unsigned tier = kafka_tier_chosen(due_ms - wall_now().ms, kafka->tier_unit_ms,
+                                      (unsigned)kafka->tiers, true);
     copy_add(mail, worker->topics.tiers[tier], SLICE_NULL, headers, n);
 }

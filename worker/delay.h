@@ -16,10 +16,6 @@
  * entry repeats. */
 int64_t delay_retry_wait_ms(const struct config_site *site, uint32_t attempt);
 
-/* The tier, of the first `tiers`, for a wait of wait_ms; `exact`: never later than wait_ms unless
- * that is shorter than tier 0. */
-unsigned delay_tier_for(int64_t wait_ms, int64_t unit_ms, unsigned tiers, bool exact);
-
 /* True when the rest of a wait is waited for in memory rather than by another hop. */
 bool delay_is_short(int64_t rest_ms, int64_t unit_ms);
 

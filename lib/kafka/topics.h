@@ -15,6 +15,9 @@ int64_t kafka_tier_delay_ms(unsigned tier, int64_t unit_ms);
 /* Of the first `tiers`: the one with the longest delay that is <= wait_ms (tier 0 when even that is
  * longer). */
 unsigned kafka_tier_for(int64_t wait_ms, int64_t unit_ms, unsigned tiers);
+/* The tier that a worker puts a wait into, of the first `tiers`: up to an eighth longer where that
+ * saves hops; `exact`: never later than wait_ms unless that is shorter than tier 0. */
+unsigned kafka_tier_chosen(int64_t wait_ms, int64_t unit_ms, unsigned tiers, bool exact);
 
 struct kafka_topic_plan {
     const char *prefix;         /* "sluice." */

@@ -15,6 +15,8 @@
 #define DAY_MS INT64_C(86400000)
 #define OTHER_TOPICS_MAX 32 /* beside streams and tiers */
 #define DLQ_RETENTION_MS (30 * DAY_MS)
+/* A wait may be this part of itself late: one eighth. */
+#define TIER_LATE_DIVISOR 8
 
 enum topic_kind {
     TOPIC_QUEUE,   /* deleted by age */
@@ -36,6 +38,16 @@ unsigned kafka_tier_for(int64_t wait_ms, int64_t unit_ms, unsigned tiers)
         tier++;
     }
     return tier;
+}
+
+unsigned kafka_tier_chosen(int64_t wait_ms, int64_t unit_ms, unsigned tiers, bool exact)
+{
+    unsigned below = kafka_tier_for(wait_ms, unit_ms, tiers);
+    if (exact || below + 1 >= tiers) {
+        return below;
+    }
+    int64_t above_ms = kafka_tier_delay_ms(below + 1, unit_ms);
+    return above_ms - wait_ms <= wait_ms / TIER_LATE_DIVISOR ? below + 1 : below;
 }
 
 static void add_setting(struct topic_wanted *topic, const char *name, const char *value)

@@ -27,7 +27,7 @@ static int hops(int64_t wait_ms, bool exact, int64_t *late_ms)
     int n = 0;
     int64_t rest = wait_ms;
     while (rest > 0 && (n == 0 || !delay_is_short(rest, unit))) {
-        rest -= kafka_tier_delay_ms(delay_tier_for(rest, unit, KAFKA_TIERS, exact), unit);
+        rest -= kafka_tier_delay_ms(kafka_tier_chosen(rest, unit, KAFKA_TIERS, exact), unit);
         n++;
     }
     *late_ms = rest < 0 ? -rest : 0;

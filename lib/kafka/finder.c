@@ -1,0 +1,270 @@
+/*
+ * The partitions of one reading are assigned at explicit offsets and taken away again when it is
+ * over; one that is enough is only passed over from then on, as taking it away alone would cost a
+ * round trip in librdkafka's threads for each.
+ */
+#include "kafka/finder.h"
+
+#include "kafka/conf_private.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+#define FINDER_MAGIC 0x66696e64u
+#define POLL_MS 50
+
+struct kafka_finder {
+    uint32_t magic;
+    rd_kafka_t *rk;
+};
+
+struct kafka_finder *kafka_finder_create(const struct kafka_properties *properties,
+                                         const char *group, struct fault *fault)
+{
+    struct kafka_conf builder;
+    kafka_conf_begin(&builder, properties, fault);
+    kafka_conf_set_int(&builder, "fetch.message.max.bytes", 1 << 20);
+    kafka_conf_set_int(&builder, "fetch.max.bytes", 8 << 20);
+    kafka_conf_set_int(&builder, "receive.message.max.bytes", 128 << 20);
+    kafka_conf_set_int(&builder, "queued.max.messages.kbytes", 64 * 1024);
+    kafka_conf_set_int(&builder, "queued.min.messages", 20000);
+    kafka_conf_set_int(&builder, "fetch.wait.max.ms", 10);
+    kafka_conf_set_int(&builder, "fetch.error.backoff.ms", 20);
+    kafka_conf_user(&builder);
+    kafka_conf_set(&builder, "isolation.level", "read_committed");
+    kafka_conf_set(&builder, "auto.offset.reset", "earliest");
+    kafka_conf_must(&builder, "group.id", group); /* never joined */
+    kafka_conf_must(&builder, "enable.auto.commit", "false");
+    kafka_conf_must(&builder, "enable.partition.eof", "true");
+    rd_kafka_t *rk = kafka_conf_create_client(&builder, RD_KAFKA_CONSUMER);
+    if (rk == NULL) {
+        return NULL;
+    }
+    rd_kafka_poll_set_consumer(rk);
+    struct kafka_finder *finder = mem_zalloc(sizeof(*finder));
+    finder->magic = FINDER_MAGIC;
+    finder->rk = rk;
+    return finder;
+}
+
+void kafka_finder_free(struct kafka_finder **handle)
+{
+    struct kafka_finder *finder = *handle;
+    if (finder == NULL) {
+        return;
+    }
+    CHECK_MAGIC(finder, FINDER_MAGIC);
+    *handle = NULL;
+    rd_kafka_consumer_close(finder->rk);
+    rd_kafka_destroy(finder->rk);
+    finder->magic = 0;
+    mem_free(finder);
+}
+
+int kafka_finder_partitions(struct kafka_finder *finder, const char *topic, int timeout_ms,
+                            struct fault *fault)
+{
+    const struct rd_kafka_metadata *metadata;
+    CHECK_MAGIC(finder, FINDER_MAGIC);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(finder->rk, topic, NULL);
+    CHECK(handle != NULL);
+    rd_kafka_resp_err_t error = rd_kafka_metadata(finder->rk, 0, handle, &metadata, timeout_ms);
+    rd_kafka_topic_destroy(handle);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_fault_set(fault, error, topic);
+        return -1;
+    }
+    error = metadata->topic_cnt == 1 ? metadata->topics[0].err
+                                     : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    int count = error == RD_KAFKA_RESP_ERR_NO_ERROR ? metadata->topics[0].partition_cnt : -1;
+    rd_kafka_metadata_destroy(metadata);
+    if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        fault_set(fault, FAULT_NOT_FOUND, (int)error, "topic %s does not exist", topic);
+    } else if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_fault_set(fault, error, topic);
+    }
+    return count;
+}
+
+int32_t kafka_finder_partition_of(struct slice key, int partitions)
+{
+    return rd_kafka_msg_partitioner_murmur2(NULL, key.ptr, key.len, partitions, NULL, NULL);
+}
+
+static rd_kafka_topic_partition_list_t *list_of(const struct kafka_reader_place *places,
+                                                size_t count)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_topic_partition_list_add(list, places[i].topic, places[i].partition)->offset =
+            places[i].offset;
+    }
+    return list;
+}
+
+static void copy_offsets(const rd_kafka_topic_partition_list_t *list,
+                         struct kafka_reader_place *places, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_topic_partition_t *one =
+            rd_kafka_topic_partition_list_find((rd_kafka_topic_partition_list_t *)(uintptr_t)list,
+                                               places[i].topic, places[i].partition);
+        places[i].offset = one == NULL || one->offset < 0 ? -1 : one->offset;
+    }
+}
+
+/* ListOffsets with one time for all. */
+static bool ask_times(struct kafka_finder *finder, struct kafka_reader_place *places, size_t count,
+                      int64_t at_ms, int timeout_ms, struct fault *fault)
+{
+    rd_kafka_topic_partition_list_t *list = list_of(places, count);
+    for (int i = 0; i < list->cnt; i++) {
+        list->elems[i].offset = at_ms;
+    }
+    bool good = kafka_list_offsets(finder->rk, list, timeout_ms, fault);
+    if (good) {
+        copy_offsets(list, places, count);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return good;
+}
+
+bool kafka_finder_times(struct kafka_finder *finder, struct kafka_reader_place *places,
+                        size_t count, int64_t at_ms, int timeout_ms, struct fault *fault)
+{
+    CHECK_MAGIC(finder, FINDER_MAGIC);
+    int64_t when = at_ms == KAFKA_FINDER_BEGINNING ? RD_KAFKA_OFFSET_BEGINNING
+                   : at_ms == KAFKA_FINDER_END     ? RD_KAFKA_OFFSET_END
+                                                   : at_ms;
+    if (!ask_times(finder, places, count, when, timeout_ms, fault)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (places[i].offset < 0 && !ask_times(finder, &places[i], 1, RD_KAFKA_OFFSET_END,
+                                               timeout_ms, fault)) { /* nothing is that young */
+            return false;
+        }
+    }
+    return true;
+}
+
+bool kafka_finder_committed(struct kafka_finder *finder, struct kafka_reader_place *places,
+                            size_t count, int timeout_ms, struct fault *fault)
+{
+    CHECK_MAGIC(finder, FINDER_MAGIC);
+    rd_kafka_topic_partition_list_t *list = list_of(places, count);
+    rd_kafka_resp_err_t error = rd_kafka_committed(finder->rk, list, timeout_ms);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        copy_offsets(list, places, count);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return error == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           kafka_fault_set(fault, error, "committed offsets");
+}
+
+/* ---- reading ---- */
+
+struct reading {
+    const struct kafka_reader_place *places;
+    size_t count, open;
+    bool *over; /* by place */
+};
+
+static size_t place_of(const struct reading *reading, const rd_kafka_message_t *message)
+{
+    const char *topic = rd_kafka_topic_name(message->rkt);
+    size_t i = 0;
+    while (i < reading->count && (reading->places[i].partition != message->partition ||
+                                  strcmp(reading->places[i].topic, topic) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+static void close_place(struct reading *reading, size_t place)
+{
+    if (place < reading->count && !reading->over[place]) {
+        reading->over[place] = true;
+        reading->open--;
+    }
+}
+
+static struct kafka_reader_record record_of(rd_kafka_message_t *message)
+{
+    rd_kafka_timestamp_type_t type;
+    return (struct kafka_reader_record){
+        .topic = rd_kafka_topic_name(message->rkt),
+        .partition = message->partition,
+        .offset = message->offset,
+        .timestamp_ms = rd_kafka_message_timestamp(message, &type),
+        .key = message->key == NULL ? SLICE_NULL : slice_of(message->key, message->key_len),
+        .value = message->payload == NULL ? SLICE_NULL : slice_of(message->payload, message->len),
+        .handle = message,
+    };
+}
+
+/* False: it is over; *result says how. */
+static bool take(struct reading *reading, rd_kafka_message_t *message,
+                 enum kafka_finder_verdict (*visit)(void *owner,
+                                                    const struct kafka_reader_record *record),
+                 void *owner, enum kafka_finder_over *result, struct fault *fault)
+{
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        close_place(reading, place_of(reading, message));
+        return true;
+    }
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        *result = KAFKA_FINDER_FAILED;
+        return !kafka_reading_failed(message, fault);
+    }
+    size_t place = place_of(reading, message);
+    if (place == reading->count || reading->over[place]) {
+        return true;
+    }
+    const struct kafka_reader_record record = record_of(message);
+    switch (visit(owner, &record)) {
+    case KAFKA_FINDER_ON: return true;
+    case KAFKA_FINDER_ENOUGH: close_place(reading, place); return true;
+    case KAFKA_FINDER_STOP: break;
+    }
+    *result = KAFKA_FINDER_STOPPED;
+    return false;
+}
+
+enum kafka_finder_over kafka_finder_read(
+    struct kafka_finder *finder, const struct kafka_reader_place *places, size_t count,
+    struct mono_time deadline,
+    enum kafka_finder_verdict (*visit)(void *owner, const struct kafka_reader_record *record),
+    void *owner, struct fault *fault)
+{
+    CHECK_MAGIC(finder, FINDER_MAGIC);
+    struct reading reading = {places, count, count, mem_calloc(count + 1, sizeof(bool))};
+    enum kafka_finder_over result = KAFKA_FINDER_DONE;
+    rd_kafka_topic_partition_list_t *list = list_of(places, count);
+    rd_kafka_resp_err_t error = rd_kafka_assign(finder->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_fault_set(fault, error, "reading");
+        result = KAFKA_FINDER_FAILED;
+        reading.open = 0;
+    }
+    bool going = true;
+    while (going && reading.open > 0) {
+        if (!mono_before(mono_now(), deadline)) {
+            result = KAFKA_FINDER_LATE;
+            break;
+        }
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(finder->rk, POLL_MS);
+        if (message != NULL) {
+            going = take(&reading, message, visit, owner, &result, fault);
+            rd_kafka_message_destroy(message);
+        }
+    }
+    if (going && reading.open == 0 && error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        result = KAFKA_FINDER_DONE;
+    }
+    (void)rd_kafka_assign(finder->rk, NULL);
+    mem_free(reading.over);
+    return result;
+}
