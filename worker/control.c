@@ -1,9 +1,8 @@
 #include "worker/control.h"
 
-#include "worker/shard.h"
+#include "worker/question.h"
 #include "worker/worker.h"
 
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "kafka/reader.h"
@@ -14,7 +13,6 @@
 
 #define POLL_MS 100
 #define RETRY_MS 2000
-#define MESSAGE_ID_MAX 200
 
 struct control {
     struct worker *worker;
@@ -22,23 +20,11 @@ struct control {
     atomic_bool ending;
 };
 
-bool control_question(struct slice value, uint64_t *number, struct slice *message_id)
+static void ask(struct worker *worker, const struct kafka_reader_record *record)
 {
-    struct slice first = slice_cut(&value, ' ');
-    *message_id = value;
-    return slice_to_u64(first, number) && *number != 0 && value.len <= MESSAGE_ID_MAX &&
-           !slice_has_control(value);
-}
-
-static void ask(const struct worker *worker, const struct kafka_reader_record *record)
-{
-    uint64_t number;
-    struct slice id;
-    if (!slice_eq(record->key, SLICE("why")) || !control_question(record->value, &number, &id)) {
-        return;
-    }
-    for (uint32_t i = 0; i < worker->shard_count; i++) {
-        shard_ask_why(worker->shards[i], number, id.len > 0 ? hash_stable(id) : 0);
+    struct question question = {0};
+    if (slice_eq(record->key, SLICE("why")) && question_parse_value(record->value, &question)) {
+        (void)question_ask(worker, &question);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "worker/delay.h"
 #include "worker/intake_private.h"
 #include "worker/shard.h"
+#include "worker/why.h"
 #include "worker/worker.h"
 
 #include "kafka/topics.h"
@@ -34,6 +35,34 @@ static void shard_answered(struct intake *intake, struct shard_answer *answer)
     shard_answer_free(&answer);
 }
 
+struct asked {
+    struct mail_post post;
+    struct question question;
+};
+
+void intake_ask_why(struct intake *intake, const struct question *question)
+{
+    struct asked *asked = mem_zalloc(sizeof(*asked));
+    asked->post.kind = MAIL_LETTER_QUESTION;
+    asked->question = *question;
+    mailbox_post(intake->mailbox, &asked->post.letter);
+}
+
+static void answer_why(struct intake *intake, struct asked *asked)
+{
+    const struct why_intake what = {
+        .worker = intake->worker,
+        .workers = intake->workers,
+        .held = &intake->held,
+        .awaited = &intake->awaited,
+        .settled = &intake->settled,
+        .pace = &intake->pace,
+        .now = io_loop_now(intake->loop),
+    };
+    why_answer_intake(&what, &asked->question);
+    mem_free(asked);
+}
+
 static void letter_arrived(struct letter *letter, void *owner)
 {
     struct intake *intake = owner;
@@ -41,6 +70,10 @@ static void letter_arrived(struct letter *letter, void *owner)
     CHECK_MAGIC(intake, INTAKE_MAGIC);
     if (post->kind == MAIL_LETTER_ANSWER) {
         shard_answered(intake, CONTAINER_OF(post, struct shard_answer, post));
+        return;
+    }
+    if (post->kind == MAIL_LETTER_QUESTION) {
+        answer_why(intake, CONTAINER_OF(post, struct asked, post));
         return;
     }
     struct mail *mail = CONTAINER_OF(post, struct mail, post);
@@ -304,6 +337,7 @@ static void stats_tick(struct timer *timer, struct mono_time now)
         n[WORKER_EXPIRED], n[WORKER_DROPPED], n[WORKER_UNCERTAIN], n[WORKER_SPILLED],
         atomic_load(&worker->connections), atomic_load(&worker->messages),
         atomic_load(&worker->bytes), kafka_producer_pending(worker->events));
+    pace_note(&intake->pace, now);
     wheel_set(io_loop_wheel(intake->loop), timer, mono_add_ms(now, STATS_EVERY_MS), stats_tick);
 }
 
@@ -467,6 +501,7 @@ void intake_free(struct intake **handle)
     }
     intake->worker->intake = NULL;
     mem_free(intake->assigned);
+    mem_free(intake->pace.items);
     mem_free(intake->in_flight);
     intake->magic = 0;
     mem_free(intake);

@@ -14,6 +14,7 @@
 #include "worker/outbox.h"
 
 struct intake;
+struct question;
 struct shard_answer;
 
 struct intake *intake_create(struct worker *worker, struct fault *fault);
@@ -32,6 +33,8 @@ void intake_post(struct intake *intake, struct mail *mail);
 void intake_close(struct intake *intake, struct mail *mail);
 /* Any thread: stop intake, finish or move what is open within the configured time, leave. */
 void intake_drain(struct intake *intake);
+/* Any thread: tell why mail waits (worker/why.h). */
+void intake_ask_why(struct intake *intake, const struct question *question);
 /* The intake thread's own, for deliveries that failed. */
 struct outbox *intake_outbox(struct intake *intake);
 

@@ -156,6 +156,7 @@ static void tell_holders(struct intake *intake)
     }
     unsigned shards = (unsigned)worker->config->kafka.shards;
     unsigned workers = mine == 0 ? 1 : (shards + mine - 1) / mine;
+    intake->workers = workers;
     for (uint32_t i = 0; i < worker->shard_count; i++) {
         shard_ask(worker->shards[i], SHARD_HOLDERS, workers * worker->shard_count);
     }
@@ -188,6 +189,7 @@ static void group_assigned(void *owner, struct kafka_partition *const *partition
         intake->assigned[intake->assigned_count++] = partitions[i];
     }
     tenure_begin(&intake->worker->tenures);
+    pace_begin(&intake->pace, intake->assigned, count, io_loop_now(intake->loop));
     tell_holders(intake);
 }
 
@@ -198,6 +200,7 @@ static void group_revoked(void *owner, struct kafka_partition *const *partitions
     CHECK_MAGIC(intake, INTAKE_MAGIC);
     CHECK(count == intake->assigned_count);
     (void)partitions;
+    pace_begin(&intake->pace, NULL, 0, io_loop_now(intake->loop));
     evict_partitions(intake, lost);
     intake->assigned_count = 0;
     tell_holders(intake);

@@ -8,6 +8,7 @@
 #include "worker/claims.h"
 #include "worker/intake.h"
 #include "worker/journal.h"
+#include "worker/pace.h"
 #include "worker/restate.h"
 
 #define INTAKE_MAGIC 0x494e5441u
@@ -31,6 +32,8 @@ struct intake {
 
     struct kafka_partition **assigned;
     size_t assigned_count;
+    struct pace pace;    /* of those */
+    unsigned workers;    /* in the cluster, as far as known */
     struct list held;    /* mails of tiers that are not due */
     struct list awaited; /* mails that an earlier owner may still be sending */
     struct list settled; /* mails that are through, but for what Kafka has to acknowledge */

@@ -56,6 +56,7 @@ enum mail_letter {
     MAIL_LETTER_SETTLED,  /* to intake: its shard is through with it */
     MAIL_LETTER_RETURNED, /* to intake: its partition is going away and nothing of it runs */
     MAIL_LETTER_ANSWER,   /* to intake: no mail but a struct shard_answer */
+    MAIL_LETTER_QUESTION, /* to intake: no mail but what intake_ask_why() wants */
 };
 
 /* What goes to a thread goes into one box, so that a request comes behind the mails that were given

@@ -3,6 +3,7 @@
  * signal, drains.
  */
 #include "worker/classify.h"
+#include "worker/console.h"
 #include "worker/control.h"
 #include "worker/intake.h"
 #include "worker/report.h"
@@ -230,6 +231,7 @@ static void close_all(struct worker *worker)
     }
     mem_free(worker->shards);
     intake_free(&worker->intake);
+    console_free(&worker->console);
     suppress_follow_stop(&worker->suppress);
     classify_rules_free(&worker->rules);
     verp_keys_free(&worker->keys);
@@ -295,6 +297,21 @@ static int wait_signal(struct worker *worker, const char *config_path, const sig
     return number;
 }
 
+/* Mail goes out without it, too. */
+static void open_console(struct worker *worker)
+{
+    struct fault fault;
+    char quoted[FAULT_TEXT_MAX + 100];
+    if (worker->config->worker.control_socket == NULL) {
+        return;
+    }
+    worker->console = console_start(worker, worker->config->worker.control_socket, &fault);
+    if (worker->console == NULL) {
+        log_error("console-failed", "reason=%s",
+                  log_quote(quoted, sizeof(quoted), slice_cstr(fault.text)));
+    }
+}
+
 /* Runs the threads until a signal, drains. */
 static int serve(struct worker *worker, const char *config_path, const sigset_t *signals)
 {
@@ -308,9 +325,11 @@ static int serve(struct worker *worker, const char *config_path, const sigset_t 
     log_info("started", "name=%s threads=%u vips=%zu", worker->name, worker->shard_count,
              worker->vip_count);
     report_admin(worker, "worker-started", SLUICE_VERSION);
+    open_console(worker);
     struct control *control = control_start(worker);
     log_info("stopping", "signal=%d", wait_signal(worker, config_path, signals));
     control_stop(&control);
+    console_stop(worker->console);
     intake_drain(worker->intake);
     pthread_join(intake, &drained);
     for (uint32_t i = 0; i < worker->shard_count; i++) {

@@ -95,9 +95,10 @@ static struct event event_of(const struct reporter *reporter, const struct mail 
 static void shorten(struct event *event)
 {
     struct slice *const texts[] = {
-        &event->message_id, &event->tenant,         &event->campaign, &event->mail_from,
-        &event->recipient,  &event->reason,         &event->detail,   &event->site,
-        &event->vip,        &event->received.topic, &event->stream,   &event->attempt.text,
+        &event->message_id,      &event->tenant,    &event->campaign,
+        &event->mail_from,       &event->recipient, &event->reason,
+        &event->detail,          &event->site,      &event->vip,
+        &event->received.topic,  &event->stream,    &event->attempt.text,
         &event->postponed.topic,
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -173,8 +174,8 @@ void report_received(struct reporter *reporter, struct mail *mail)
     emit(reporter, mail, &event, &id, false);
 }
 
-void report_postponed(struct reporter *reporter, struct mail *mail,
-                      const struct report_wait *wait, uint32_t attempt)
+void report_postponed(struct reporter *reporter, struct mail *mail, const struct report_wait *wait,
+                      uint32_t attempt)
 {
     struct event event = event_of(reporter, mail, EVENT_POSTPONED, wall_now());
     struct message_origin origin = origin_of(mail);

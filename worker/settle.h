@@ -49,8 +49,8 @@ void settle_dropped(struct settler *settler, struct mail **mail, struct slice re
 bool settle_suppressed(struct settler *settler, struct mail *mail, struct suppress_checker *checker,
                        struct wall_time now);
 
-/* Not tried in this round (spilled, not before): to a tier until its time, same attempt number, with
- * a postponed event; ends the round. */
+/* Not tried in this round (spilled, not before): to a tier until its time, same attempt number,
+ * with a postponed event; ends the round. */
 void settle_later(struct settler *settler, struct mail **mail, const struct report_wait *wait);
 
 /* True when the mail's time is over. */

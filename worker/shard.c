@@ -22,7 +22,7 @@ struct request {
     struct mail_post post;
     enum shard_request_kind kind;
     int64_t value;
-    uint64_t about; /* WHY */
+    struct question question; /* WHY */
 };
 
 /* Nothing more is begun of it here. */
@@ -209,7 +209,7 @@ static void do_request(struct shard *shard, struct request *request)
         answer_when_safe(shard, request);
         break;
     case SHARD_CUT: cut_sessions(shard); break;
-    case SHARD_WHY: why_answer(shard, (uint64_t)request->value, request->about); break;
+    case SHARD_WHY: why_answer(shard, &request->question); break;
     case SHARD_HOLDERS:
         shard->holders = (unsigned)request->value;
         if (shard->limiter != NULL) {
@@ -460,23 +460,24 @@ void shard_post(struct shard *shard, struct mail *mail)
     mailbox_post(shard->mailbox, &mail->post.letter);
 }
 
-static void post_request(struct shard *shard, enum shard_request_kind kind, int64_t value,
-                         uint64_t about)
+static struct request *request_make(enum shard_request_kind kind)
 {
     struct request *request = mem_zalloc(sizeof(*request));
     request->kind = kind;
-    request->value = value;
-    request->about = about;
     request->post.kind = MAIL_LETTER_REQUEST;
-    mailbox_post(shard->mailbox, &request->post.letter);
+    return request;
 }
 
 void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value)
 {
-    post_request(shard, kind, value, 0);
+    struct request *request = request_make(kind);
+    request->value = value;
+    mailbox_post(shard->mailbox, &request->post.letter);
 }
 
-void shard_ask_why(struct shard *shard, uint64_t number, uint64_t about)
+void shard_ask_why(struct shard *shard, const struct question *question)
 {
-    post_request(shard, SHARD_WHY, (int64_t)number, about);
+    struct request *request = request_make(SHARD_WHY);
+    request->question = *question;
+    mailbox_post(shard->mailbox, &request->post.letter);
 }

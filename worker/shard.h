@@ -10,6 +10,7 @@
 #include "io/tls.h"
 #include "redis/limiter.h"
 #include "worker/journal.h"
+#include "worker/question.h"
 #include "worker/return_path.h"
 #include "worker/settle.h"
 
@@ -82,7 +83,7 @@ void shard_return(struct mail *mail);
 void shard_hand_over(struct shard *shard, struct shard *to, struct mail *mail);
 /* Any thread. `value`: the number of holders; of what is answered a number that comes back. */
 void shard_ask(struct shard *shard, enum shard_request_kind kind, int64_t value);
-void shard_ask_why(struct shard *shard, uint64_t number, uint64_t about);
+void shard_ask_why(struct shard *shard, const struct question *question);
 
 /* Comes to the intake thread (intake_answer) when the request has been dealt with and everything
  * that the shard's journal had said by then is on Kafka; behind all mails that the shard had sent

@@ -14,6 +14,7 @@
 #include "worker/tenure.h"
 
 struct classify_rules;
+struct console;
 struct intake;
 
 /* A VIP that this worker holds: its addresses, parsed and proved by a bind test at start. */
@@ -71,6 +72,7 @@ struct worker {
 
     struct tenures tenures;
     struct intake *intake;
+    struct console *console; /* NULL: none is configured, or it could not be opened */
     struct shard **shards;
     uint32_t shard_count;
 

@@ -8,6 +8,7 @@
 #include "io/conn_private.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LISTENER_MAGIC 0x4c53544eu
@@ -157,6 +158,9 @@ static int open_socket(const struct io_listener_options *options, struct fault *
     if (options->local->sa_family == AF_INET6) {
         /* So that 0.0.0.0 and [::] can both be listened on with one port. */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    }
+    if (options->local->sa_family == AF_UNIX) {
+        (void)fchmod(fd, 0660); /* Linux makes the file with this mode, less the umask */
     }
     if ((options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) ||
         bind(fd, options->local, options->local_len) != 0 || listen(fd, backlog) != 0) {

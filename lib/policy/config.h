@@ -221,6 +221,7 @@ struct config_worker {
     int64_t drain_timeout_ms;   /* 30s after SIGTERM */
     int64_t session_timeout_ms; /* 6s: without a sign of life its partitions go to others */
     bool received_events;       /* true */
+    const char *control_socket; /* path, %n: the worker's name; NULL: none */
     const char *log_level;      /* "info" */
 };
 

@@ -209,6 +209,7 @@ static const struct schema_field worker_fields[] = {
     {"max-messages", SCHEMA_COUNT, AT(config_worker, max_messages), .min = 1, .max = 100000000, .fallback = "50000"},
     {"drain-timeout", SCHEMA_DURATION, AT(config_worker, drain_timeout_ms), .min = 0, .max = HOUR, .fallback = "30s"},
     {"session-timeout", SCHEMA_DURATION, AT(config_worker, session_timeout_ms), .min = SECOND, .max = 30 * MINUTE, .fallback = "6s"},
+    {"control-socket", SCHEMA_PATH, AT(config_worker, control_socket), .min = 1, .max = 107},
     {"received-events", SCHEMA_BOOL, AT(config_worker, received_events), .fallback = "true"},
     {"log-level", SCHEMA_WORD, AT(config_worker, log_level), .words = level_words, .fallback = "info"},
 };

@@ -110,6 +110,7 @@ static void test_worker_and_producer_defaults(void **state)
     assert_int_equal(config->worker.drain_timeout_ms, 30000);
     assert_int_equal(config->worker.session_timeout_ms, 6000);
     assert_true(config->worker.received_events);
+    assert_null(config->worker.control_socket);
     assert_string_equal(config->worker.log_level, "info");
     assert_int_equal(config->producer.listener_count, 0);
     assert_int_equal(config->producer.max_message_bytes, 25 << 20);

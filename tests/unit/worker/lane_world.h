@@ -275,6 +275,11 @@ uint64_t redis_limit_told(const struct limit *limit)
     return 1;
 }
 
+struct slice redis_limit_key(const struct limit *limit)
+{
+    return slice_cstr(limit->key);
+}
+
 double redis_limit_rate(const struct limit *limit)
 {
     return (double)limit->amount;
@@ -582,6 +587,7 @@ static inline struct lane *push(const char *route)
                                                            {.address = SLICE("b@x.test")},
                                                            {.address = SLICE("c@x.test")},
                                                            {.address = SLICE("d@x.test")}};
+    static int64_t offset; /* of which the id is made */
     const struct message message = {.tenant = slice_cstr(tenant),
                                     .mail_from = SLICE("s@y.test"),
                                     .recipients = recipients,
@@ -595,6 +601,7 @@ static inline struct lane *push(const char *route)
     struct kafka_record record = {.partition = nowhere,
                                   .topic = "sluice.q.bulk",
                                   .source = KAFKA_SOURCE_BULK,
+                                  .offset = offset++,
                                   .timestamp_ms = wall_now().ms,
                                   .value = slice_of(bytes, size)};
     struct mail *mail = mail_create(&worker, &record);
