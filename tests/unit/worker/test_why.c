@@ -126,7 +126,7 @@ static void a_limit_of_the_site(void **state)
     lane_feed(lane, world.opened[0]);
     assert_int_equal(world.opened[0]->state, SESSION_THROTTLED);
     ask(id_of(lane));
-    expect_said("\"reasons\":[{\"reason\":\"limit\",\"limit\":\"site:s:msg/1000\"}");
+    expect_said("\"reasons\":[{\"reason\":\"limit\",\"limit\":\"sites:s:msg/1000\"}");
     expect_said("\"before\":0");
     expect_said("\"expected_ms\":");
     redis_limit_wait_cancel(NULL, &world.opened[0]->waiter);
@@ -167,7 +167,7 @@ static void a_slot(void **state)
     push("v1");
     io_loop_turn(loop);
     ask("");
-    expect_said("{\"reason\":\"connection\",\"limit\":\"site:s:conn\"}");
+    expect_said("{\"reason\":\"connection\",\"limit\":\"sites:s:conn\"}");
     session_close(world.opened[0]);
 }
 
