@@ -9,7 +9,7 @@ static struct limit_rule rule_of(const struct config_limit *limit)
 {
     switch (limit->kind) {
     case CONFIG_LIMIT_CONNECTIONS:
-        return (struct limit_rule){.kind = LIMIT_SLOTS, .amount = limit->amount};
+        return (struct limit_rule){.kind = LIMIT_SLOTS, .amount = limit->amount - limit->reserved};
     case CONFIG_LIMIT_DAILY:
         return (struct limit_rule){.kind = LIMIT_DAILY, .amount = limit->amount};
     case CONFIG_LIMIT_CONNECTS:
@@ -38,9 +38,15 @@ static void add(struct bounds *bounds, struct redis_limiter *limiter,
     CHECK(limiter != NULL);
     strbuf_init(&name, NAME_MAX_BYTES);
     config_limit_name(limit, subject, &name);
+    struct bound *bound = &bounds->items[bounds->count++];
+    *bound = (struct bound){.kind = limit->kind};
+    bound->limit = redis_limit_get(limiter, strbuf_slice(&name), &rule);
+    if (limit->reserved > 0) {
+        const struct limit_rule reserved = {.kind = LIMIT_SLOTS, .amount = limit->reserved};
+        (void)strbuf_add_cstr(&name, "-reserved");
+        bound->reserved = redis_limit_get(limiter, strbuf_slice(&name), &reserved);
+    }
     CHECK(!name.overflow);
-    bounds->items[bounds->count++] = (struct bound){
-        .limit = redis_limit_get(limiter, strbuf_slice(&name), &rule), .kind = limit->kind};
     strbuf_free(&name);
 }
 
@@ -86,6 +92,9 @@ void bounds_free(struct bounds *bounds)
 {
     for (size_t i = 0; i < bounds->count; i++) {
         redis_limit_put(&bounds->items[i].limit);
+        if (bounds->items[i].reserved != NULL) {
+            redis_limit_put(&bounds->items[i].reserved);
+        }
     }
     mem_free(bounds->items);
     *bounds = (struct bounds){0};
@@ -120,7 +129,14 @@ size_t bounds_wants(struct bounds *bounds, unsigned kinds, const struct bounds_n
             n = need->bytes > 0 ? need->bytes : 1;
             least(&n, redis_limit_most(bound->limit));
         }
-        out[count++] = (struct limit_want){bound->limit, n, waiter, &bound->line};
+        bool reserved = (kinds & BOUNDS_RESERVED) != 0 && bound->reserved != NULL;
+        out[count++] = (struct limit_want){bound_slots(bound, reserved), n, waiter,
+                                           reserved ? &bound->reserved_line : &bound->line};
     }
     return count;
+}
+
+struct limit *bound_slots(const struct bound *bound, bool reserved)
+{
+    return reserved && bound->reserved != NULL ? bound->reserved : bound->limit;
 }

@@ -12,13 +12,16 @@
 #define BOUNDS_OPENING                                                                             \
     (1u << CONFIG_LIMIT_CONNECTIONS | 1u << CONFIG_LIMIT_CONNECTS) /* a connection */
 #define BOUNDS_HELD (1u << CONFIG_LIMIT_CONNECTIONS)
+/* Beside these: of what is reserved for transactional mail, where something is. */
+#define BOUNDS_RESERVED (1u << CONFIG_LIMIT_KINDS)
 #define BOUNDS_SENDING                                                                             \
     (1u << CONFIG_LIMIT_RECIPIENTS | 1u << CONFIG_LIMIT_DAILY | 1u << CONFIG_LIMIT_BYTES)
 
 struct bound {
     struct limit *limit;
+    struct limit *reserved; /* connections that only transactional mail may use; NULL: none */
     enum config_limit_kind kind;
-    struct limit_line line; /* of all that want it by these bounds */
+    struct limit_line line, reserved_line; /* of all that want it by these bounds */
 };
 
 struct bounds {
@@ -46,5 +49,8 @@ uint64_t bounds_at_once(const struct bounds *bounds);
  * many. `waiter` as in struct limit_want. */
 size_t bounds_wants(struct bounds *bounds, unsigned kinds, const struct bounds_need *need,
                     struct limit_waiter *waiter, struct limit_want *out);
+
+/* The one of the two that a connection holds. */
+struct limit *bound_slots(const struct bound *bound, bool reserved);
 
 #endif

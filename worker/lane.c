@@ -120,10 +120,28 @@ static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
 {
     double rate = lane_rate(lane, now);
     bool certain = limited_rate(lane) > 0 && rate == limited_rate(lane);
-    if (!certain && lane->spill_until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
-        lane->spill_until_ms = 0;
+    int64_t *until_ms = &lane->spill_until_ms[mail->klass];
+    bool first = mail->klass == CONFIG_CLASS_TRANSACTIONAL;
+    size_t ahead = first ? queue_ready_of(&lane->queue, mail->klass) : lane->queue.ready;
+    if (!certain && *until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
+        *until_ms = 0;
     }
-    spill_at(lane, mail, rate, lane->queue.ready, "lane-full", &lane->spill_until_ms);
+    spill_at(lane, mail, rate, ahead, "lane-full", until_ms);
+}
+
+/* False: the mail itself has to be spilled. Transactional mail takes the place of bulk mail. */
+static bool make_room(struct lane *lane, const struct mail *mail, struct mono_time now)
+{
+    size_t ready = lane->queue.ready;
+    if (ready < LANE_MIN_CAPACITY || ready < lane_capacity(lane, now)) {
+        return true;
+    }
+    if (mail->klass != CONFIG_CLASS_TRANSACTIONAL ||
+        queue_ready_of(&lane->queue, CONFIG_CLASS_BULK) == 0) {
+        return false;
+    }
+    spill(lane, queue_take_last(&lane->queue), now);
+    return true;
 }
 
 /* What a parked flow holds beyond 60 s of its own limits, or has held for so long. */
@@ -219,7 +237,7 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
         defer_for_trouble(lane, mail);
         return;
     }
-    if (lane->queue.ready >= LANE_MIN_CAPACITY && lane->queue.ready >= lane_capacity(lane, now)) {
+    if (!make_room(lane, mail, now)) {
         spill(lane, mail, now);
         return;
     }
@@ -316,11 +334,12 @@ void lane_session_gone(struct lane *lane, struct session *session)
     list_remove(&session->idle_node);
     list_remove(&session->node);
     lane->session_count--;
+    session->share->count--;
     if (lane->session_count == 0) {
         fair_rest(lane);
     }
     if (!session->was_ready) {
-        lane->opening--;
+        session->share->opening--;
     }
     lane->idle_since = io_loop_now(lane->shard->loop);
     /* Those that wait for a connection come first, or a busy lane would take it again and again. */

@@ -27,6 +27,19 @@ struct lane_vip {
     struct bounds bounds;        /* beside those of the lane */
 };
 
+/* Sessions for all mail, and those that are reserved for transactional mail. */
+enum lane_share_of { LANE_OPEN, LANE_RESERVED, LANE_SHARES };
+
+struct lane_share {
+    struct lane *lane;
+    uint32_t most; /* sessions of this lane */
+    uint32_t count;
+    uint32_t opening; /* not ready for the first time yet */
+    struct list idle; /* those that are ready and have nothing to do, longest idle last */
+    struct limit_waiter waiter;
+    bool waiting; /* for a slot */
+};
+
 struct lane {
     uint32_t magic;
     struct shard *shard;
@@ -55,13 +68,9 @@ struct lane {
     struct dns_site *looked_up; /* whose hosts the answer is about: `site` may change meanwhile */
 
     struct list sessions; /* all */
-    struct list idle;     /* those that are ready and have nothing to do, longest idle last */
+    struct lane_share shares[LANE_SHARES];
     uint32_t session_count;
-    uint32_t opening;   /* sessions that are not ready for the first time yet */
-    uint32_t throttled; /* sessions that wait for rate tokens */
-
-    struct limit_waiter slot_waiter;
-    bool waiting_for_slot;
+    uint32_t throttled;       /* sessions that wait for rate tokens */
     struct list starved_node; /* in shard.starved */
     struct io_task kick;
     bool kick_set;
@@ -74,7 +83,9 @@ struct lane {
     struct mono_time busy_since;     /* mail has been ready since; us 0: none is */
     struct mono_time slotless_since; /* no session is ready as it waits for a slot; us 0: not so */
     uint64_t busy_taken;             /* mails taken since then */
-    int64_t spill_until_ms; /* wall clock up to which spilled mail has been given its time */
+    /* Wall clock up to which spilled mail has been given its time; bulk mail's backlog is none of
+     * transactional mail, which goes before it. */
+    int64_t spill_until_ms[QUEUE_CLASSES];
     struct mono_time idle_since;
 };
 

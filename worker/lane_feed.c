@@ -30,10 +30,11 @@ static struct mail *first_mail(struct lane *lane, struct queue_flow *flow)
     return NULL;
 }
 
-static struct queue_flow *next_flow(struct lane *lane)
+static struct queue_flow *next_flow(struct lane *lane, bool transactional)
 {
     struct queue_flow *flow;
-    while ((flow = queue_flow_in_turn(&lane->queue)) != NULL && first_mail(lane, flow) == NULL) {
+    while ((flow = queue_flow_in_turn(&lane->queue, transactional)) != NULL &&
+           first_mail(lane, flow) == NULL) {
     }
     lane_note_ready(lane);
     return flow;
@@ -123,7 +124,8 @@ static enum taken try_flow(struct session *session, struct queue_flow *flow, boo
     if (taken != TAKEN) {
         return taken;
     }
-    struct mail *mail = in_turn ? queue_take(&lane->queue) : queue_take_of(&lane->queue, flow);
+    struct mail *mail =
+        in_turn ? queue_take_turn(&lane->queue, flow) : queue_take_of(&lane->queue, flow);
     lane->busy_taken++;
     fair_took(lane, mail->message.tenant, count);
     lane_note_ready(lane);
@@ -133,6 +135,16 @@ static enum taken try_flow(struct session *session, struct queue_flow *flow, boo
     }
     session_begin(session, mail, count);
     return TAKEN;
+}
+
+/* One that has nothing to do and by which mail of that class may go; NULL: none. */
+static struct session *idle_session(const struct lane *lane, enum config_class klass)
+{
+    const struct list *open = &lane->shares[LANE_OPEN].idle;
+    const struct list *reserved = &lane->shares[LANE_RESERVED].idle;
+    bool keep = klass != CONFIG_CLASS_TRANSACTIONAL || list_empty(reserved);
+    const struct list *idle = keep ? open : reserved;
+    return list_empty(idle) ? NULL : CONTAINER_OF(idle->next, struct session, idle_node);
 }
 
 /* Its turn for a limit of its own has come: it goes by a session that has nothing to do, else by
@@ -146,16 +158,16 @@ static void flow_ready(struct limit_waiter *waiter)
     queue_unpark(&lane->queue, flow);
     lane_note_ready(lane);
     lane_kick(lane);
-    if (list_empty(&lane->idle) || shard_is_choked(lane->shard)) {
+    struct session *session = idle_session(lane, queue_first(flow)->klass);
+    if (session == NULL || shard_is_choked(lane->shard)) {
         return;
     }
-    struct session *session = CONTAINER_OF(lane->idle.next, struct session, idle_node);
     if (yields(session) || first_mail(lane, flow) == NULL) {
         return;
     }
     list_remove(&session->idle_node);
     if (try_flow(session, flow, false) == FLOW_WAITS) {
-        list_push_front(&lane->idle, &session->idle_node);
+        list_push_front(&session->share->idle, &session->idle_node);
     }
     session_flush(session);
 }
@@ -184,14 +196,28 @@ void lane_feed(struct lane *lane, struct session *session)
     CHECK(session->state == SESSION_IDLE);
     struct queue_flow *flow = NULL;
     list_remove(&session->idle_node);
-    while (!shard_is_choked(lane->shard) && (flow = next_flow(lane)) != NULL) {
+    while (!shard_is_choked(lane->shard) &&
+           (flow = next_flow(lane, session_is_reserved(session))) != NULL) {
         if (try_flow(session, flow, true) != FLOW_WAITS) {
             return;
         }
     }
     session->waiter.turn = NULL;
-    list_push_front(&lane->idle, &session->idle_node);
+    list_push_front(&session->share->idle, &session->idle_node);
     session_idle(session);
+}
+
+/* Transactional mail first by the sessions that only it may use. */
+static struct session *session_for_mail(const struct lane *lane)
+{
+    struct session *session = NULL;
+    if (queue_ready_of(&lane->queue, CONFIG_CLASS_TRANSACTIONAL) > 0) {
+        session = idle_session(lane, CONFIG_CLASS_TRANSACTIONAL);
+    }
+    if (session == NULL && lane->queue.ready > 0) {
+        session = idle_session(lane, CONFIG_CLASS_BULK);
+    }
+    return session;
 }
 
 static void kicked(struct io_task *task)
@@ -199,8 +225,8 @@ static void kicked(struct io_task *task)
     struct lane *lane = CONTAINER_OF(task, struct lane, kick);
     CHECK_MAGIC(lane, LANE_MAGIC);
     lane->kick_set = false;
-    while (lane->queue.ready > 0 && !list_empty(&lane->idle) && !shard_is_choked(lane->shard)) {
-        struct session *session = CONTAINER_OF(lane->idle.next, struct session, idle_node);
+    struct session *session;
+    while (!shard_is_choked(lane->shard) && (session = session_for_mail(lane)) != NULL) {
         if (!yields(session)) {
             lane_feed(lane, session);
             session_flush(session);

@@ -99,6 +99,18 @@ static void flow_gone(struct queue *queue, struct queue_flow *flow)
     }
 }
 
+static void make_shares(struct lane *lane)
+{
+    const struct config_site *site = lane->config;
+    for (size_t i = 0; i < LANE_SHARES; i++) {
+        lane->shares[i].lane = lane;
+        list_init(&lane->shares[i].idle);
+    }
+    /* Those that are reserved in the cluster are of use even where none of the lane's own is. */
+    lane->shares[LANE_OPEN].most = site->max_connections_per_lane - site->reserved_per_lane;
+    lane->shares[LANE_RESERVED].most = site->max_connections_per_lane;
+}
+
 static struct lane *lane_create(struct shard *shard, struct mail *mail, struct slice key,
                                 const struct config_site *fixed)
 {
@@ -113,7 +125,6 @@ static struct lane *lane_create(struct shard *shard, struct mail *mail, struct s
     map_init(&lane->flows);
     hosts_init(&lane->hosts);
     list_init(&lane->sessions);
-    list_init(&lane->idle);
     lane->idle_since = io_loop_now(shard->loop);
     lane->domain = mem_strndup(mail->message.domain.ptr, mail->message.domain.len);
     if (fixed != NULL) {
@@ -129,6 +140,7 @@ static struct lane *lane_create(struct shard *shard, struct mail *mail, struct s
         lane->config =
             config_site_for(shard->worker->config, lane->site_name, mx, mail->message.domain);
     }
+    make_shares(lane);
     struct config_subject subject;
     lane_subject(lane, &subject);
     bounds_make(&lane->bounds, shard->limiter, shard->worker->config, &subject, CONFIG_LEVEL_LANE);
@@ -182,8 +194,10 @@ void lane_free(struct lane **handle)
     if (lane->kick_set) {
         io_task_cancel(&lane->kick);
     }
-    if (lane->waiting_for_slot) {
-        redis_limit_wait_cancel(lane->shard->limiter, &lane->slot_waiter);
+    for (size_t i = 0; i < LANE_SHARES; i++) {
+        if (lane->shares[i].waiting) {
+            redis_limit_wait_cancel(lane->shard->limiter, &lane->shares[i].waiter);
+        }
     }
     list_remove(&lane->starved_node);
     fair_end(lane);
@@ -262,13 +276,22 @@ static bool have_hosts(struct lane *lane, struct mono_time now)
 
 /* ---- sessions ---- */
 
+/* Mail that may go by a session of the share. */
+static size_t mail_for(const struct lane_share *share)
+{
+    const struct queue *queue = &share->lane->queue;
+    bool reserved = share == &share->lane->shares[LANE_RESERVED];
+    return reserved ? queue_ready_of(queue, CONFIG_CLASS_TRANSACTIONAL) : queue->ready;
+}
+
 static void slot_ready(struct limit_waiter *waiter)
 {
-    struct lane *lane = CONTAINER_OF(waiter, struct lane, slot_waiter);
+    struct lane_share *share = CONTAINER_OF(waiter, struct lane_share, waiter);
+    struct lane *lane = share->lane;
     CHECK_MAGIC(lane, LANE_MAGIC);
-    lane->waiting_for_slot = false;
+    share->waiting = false;
     /* Here, not later: whoever takes outside of this call stands behind those that wait. */
-    if (lane->queue.ready > 0) {
+    if (mail_for(share) > 0) {
         lane_open_sessions(lane);
     } else {
         waiter->turn = NULL;
@@ -286,34 +309,37 @@ struct limit_want *lane_want_room(struct lane *lane, const struct bounds *a, con
 }
 
 /* What a connection from this VIP takes. */
-static size_t wanted_slots(struct lane *lane, struct lane_vip *vip)
+static size_t wanted_slots(const struct lane_share *share, struct lane_vip *vip)
 {
     static const struct bounds_need one = {1, 1};
+    struct lane *lane = share->lane;
+    bool reserved = share == &lane->shares[LANE_RESERVED];
+    unsigned kinds = BOUNDS_OPENING | (reserved ? BOUNDS_RESERVED : 0);
     struct limit_want *wants = lane_want_room(lane, &vip->bounds, NULL);
-    size_t count = bounds_wants(&lane->bounds, BOUNDS_OPENING, &one, NULL, wants);
-    return count + bounds_wants(&vip->bounds, BOUNDS_OPENING, &one, NULL, wants + count);
+    size_t count = bounds_wants(&lane->bounds, kinds, &one, NULL, wants);
+    return count + bounds_wants(&vip->bounds, kinds, &one, NULL, wants + count);
 }
 
-static bool take_slots(struct lane *lane, struct lane_vip *vip)
+static bool take_slots(struct lane_share *share, struct lane_vip *vip)
 {
-    size_t count = wanted_slots(lane, vip);
+    struct lane *lane = share->lane;
+    size_t count = wanted_slots(share, vip);
     if (count == 0) {
         return true;
     }
-    if (lane->waiting_for_slot) {
-        redis_limit_wait_cancel(lane->shard->limiter, &lane->slot_waiter);
+    if (share->waiting) {
+        redis_limit_wait_cancel(lane->shard->limiter, &share->waiter);
     }
-    lane->slot_waiter.ready = slot_ready;
-    lane->waiting_for_slot =
-        !redis_limits_take(lane->shard->limiter, lane->wants, count, &lane->slot_waiter);
-    return !lane->waiting_for_slot;
+    share->waiter.ready = slot_ready;
+    share->waiting = !redis_limits_take(lane->shard->limiter, lane->wants, count, &share->waiter);
+    return !share->waiting;
 }
 
-static void give_slots(struct lane *lane, struct lane_vip *vip)
+static void give_slots(const struct lane_share *share, struct lane_vip *vip)
 {
-    size_t count = wanted_slots(lane, vip);
+    size_t count = wanted_slots(share, vip);
     if (count > 0) {
-        redis_limits_return(lane->shard->limiter, lane->wants, count);
+        redis_limits_return(share->lane->shard->limiter, share->lane->wants, count);
     }
 }
 
@@ -354,8 +380,9 @@ static void wait_for_connection(struct lane *lane)
 enum open_result { OPEN_DONE, OPEN_WAIT, OPEN_NO_HOST };
 
 /* One session, from the first VIP by weight that has a slot and a host alive. */
-static enum open_result open_one(struct lane *lane, struct mono_time now)
+static enum open_result open_one(struct lane_share *share, struct mono_time now)
 {
+    struct lane *lane = share->lane;
     bool *tried = mem_calloc(lane->vip_count, sizeof(*tried));
     enum open_result result = OPEN_NO_HOST;
     struct lane_vip *vip;
@@ -366,15 +393,15 @@ static enum open_result open_one(struct lane *lane, struct mono_time now)
         if (host == NULL) {
             continue;
         }
-        if (!take_slots(lane, vip)) {
+        if (!take_slots(share, vip)) {
             result = OPEN_WAIT;
             continue;
         }
-        if (session_open(lane, vip, host, mono_before(now, host->clear_until), &fault) != NULL) {
+        if (session_open(share, vip, host, mono_before(now, host->clear_until), &fault) != NULL) {
             result = OPEN_DONE;
             continue;
         }
-        give_slots(lane, vip);
+        give_slots(share, vip);
         if (fault.kind == FAULT_LIMIT) {
             wait_for_connection(lane); /* no descriptors: not the VIP's fault */
             result = OPEN_WAIT;
@@ -407,38 +434,95 @@ static void no_host(struct lane *lane)
     lane_suspend(lane, &outcome);
 }
 
+/* The last tenth of the worker's connections is for lanes that have none yet, or sites that let
+ * every connection hang would have them all. */
+static bool no_connection_to_spare(const struct lane *lane)
+{
+    const struct worker *worker = lane->shard->worker;
+    uint32_t most = worker->config->worker.max_connections;
+    most -= lane->session_count > 0 ? most / 10 : 0;
+    return atomic_load_explicit(&worker->connections, memory_order_relaxed) >= most;
+}
+
+/* Sessions of the share until that many of the lane are on their way. */
+static enum open_result open_share(struct lane_share *share, size_t opening, size_t wanted,
+                                   struct mono_time now)
+{
+    struct lane *lane = share->lane;
+    enum open_result result = OPEN_DONE;
+    /* A session that waits for tokens shows that more sessions would not help. */
+    while (result == OPEN_DONE && lane->throttled == 0 && opening++ < wanted &&
+           share->count < share->most &&
+           lane->session_count < lane->config->max_connections_per_lane) {
+        if (no_connection_to_spare(lane)) {
+            wait_for_connection(lane);
+            return OPEN_WAIT;
+        }
+        result = open_one(share, now);
+    }
+    return result;
+}
+
+static bool has_reserve(const struct bounds *bounds, const struct limit *limit)
+{
+    for (size_t i = 0; i < bounds->count; i++) {
+        if (bounds->items[i].limit == limit && bounds->items[i].reserved != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is what keeps the lane from opening more sessions for all mail a maximum of which some are
+ * reserved? */
+static bool is_kept_back(const struct lane *lane)
+{
+    const struct lane_share *open = &lane->shares[LANE_OPEN];
+    if (!open->waiting) {
+        return open->count >= open->most;
+    }
+    bool reserve = has_reserve(&lane->bounds, open->waiter.blocking);
+    for (size_t i = 0; i < lane->vip_count; i++) {
+        reserve = reserve || has_reserve(&lane->vips[i].bounds, open->waiter.blocking);
+    }
+    return reserve;
+}
+
 void lane_open_sessions(struct lane *lane)
 {
-    struct worker *worker = lane->shard->worker;
     struct mono_time now = io_loop_now(lane->shard->loop);
+    struct lane_share *open = &lane->shares[LANE_OPEN];
+    struct lane_share *reserved = &lane->shares[LANE_RESERVED];
     if (!have_hosts(lane, now)) {
         return;
     }
-    /* A session that waits for tokens shows that more sessions would not help. */
-    while (lane->throttled == 0 && lane->opening < lane->queue.ready &&
-           lane->session_count < lane->config->max_connections_per_lane) {
-        if (atomic_load_explicit(&worker->connections, memory_order_relaxed) >=
-            worker->config->worker.max_connections) {
-            wait_for_connection(lane);
-            return;
-        }
-        switch (open_one(lane, now)) {
-        case OPEN_DONE: break;
-        case OPEN_WAIT:
-            if (lane->waiting_for_slot && lane->session_count == 0 &&
-                lane->slotless_since.us == 0) {
-                lane->slotless_since = now;
-            }
-            return;
-        case OPEN_NO_HOST: no_host(lane); return;
-        }
+    enum open_result result = open_share(open, open->opening, lane->queue.ready, now);
+    if (open->waiting && lane->session_count == 0 && lane->slotless_since.us == 0) {
+        lane->slotless_since = now;
+    }
+    if (result != OPEN_NO_HOST && mail_for(reserved) > 0 && is_kept_back(lane)) {
+        result = open_share(reserved, open->opening + reserved->opening, mail_for(reserved), now);
+    }
+    if (result == OPEN_NO_HOST) {
+        no_host(lane);
     }
 }
 
+/* A lane that has no connection before all others. */
 void lane_wake_starved(struct shard *shard)
 {
-    struct list *node = list_pop_front(&shard->starved);
-    if (node != NULL) {
-        lane_kick(CONTAINER_OF(node, struct lane, starved_node));
+    struct lane *first = NULL;
+    list_foreach (node, &shard->starved) {
+        struct lane *lane = CONTAINER_OF(node, struct lane, starved_node);
+        if (first == NULL || lane->session_count == 0) {
+            first = lane;
+        }
+        if (lane->session_count == 0) {
+            break;
+        }
+    }
+    if (first != NULL) {
+        list_remove(&first->starved_node);
+        lane_kick(first);
     }
 }

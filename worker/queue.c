@@ -214,10 +214,13 @@ void queue_push_front(struct queue *queue, struct mail *mail, uint32_t weight)
     list_push_front(&tenant->class_->active, &tenant->node);
 }
 
-static struct queue_class *class_in_turn(struct queue *queue)
+static struct queue_class *class_in_turn(struct queue *queue, bool transactional)
 {
     struct queue_class *tx = &queue->classes[CONFIG_CLASS_TRANSACTIONAL];
     struct queue_class *bulk = &queue->classes[CONFIG_CLASS_BULK];
+    if (transactional) {
+        return tx;
+    }
     if (tx->ready == 0 || (bulk->ready > 0 && queue->since_bulk >= QUEUE_BULK_EVERY - 1)) {
         return bulk;
     }
@@ -230,12 +233,12 @@ struct mail *queue_first(const struct queue_flow *flow)
 }
 
 /* Moves turns on until the tenant in front may send its first mail. */
-struct queue_flow *queue_flow_in_turn(struct queue *queue)
+struct queue_flow *queue_flow_in_turn(struct queue *queue, bool transactional)
 {
-    if (queue->ready == 0) {
+    struct queue_class *class_ = class_in_turn(queue, transactional);
+    if (class_->ready == 0) {
         return NULL;
     }
-    struct queue_class *class_ = class_in_turn(queue);
     for (;;) {
         struct queue_tenant *tenant = CONTAINER_OF(class_->active.next, struct queue_tenant, node);
         struct queue_flow *flow = CONTAINER_OF(tenant->flows.next, struct queue_flow, node);
@@ -254,8 +257,13 @@ struct queue_flow *queue_flow_in_turn(struct queue *queue)
 
 struct mail *queue_peek(struct queue *queue)
 {
-    struct queue_flow *flow = queue_flow_in_turn(queue);
+    struct queue_flow *flow = queue_flow_in_turn(queue, false);
     return flow == NULL ? NULL : queue_first(flow);
+}
+
+size_t queue_ready_of(const struct queue *queue, enum config_class klass)
+{
+    return queue->classes[klass].ready;
 }
 
 struct mail *queue_take_of(struct queue *queue, struct queue_flow *flow)
@@ -267,10 +275,12 @@ struct mail *queue_take_of(struct queue *queue, struct queue_flow *flow)
 
 struct mail *queue_take(struct queue *queue)
 {
-    struct queue_flow *flow = queue_flow_in_turn(queue);
-    if (flow == NULL) {
-        return NULL;
-    }
+    struct queue_flow *flow = queue_flow_in_turn(queue, false);
+    return flow == NULL ? NULL : queue_take_turn(queue, flow);
+}
+
+struct mail *queue_take_turn(struct queue *queue, struct queue_flow *flow)
+{
     struct queue_tenant *tenant = flow->tenant;
     bool bulk = tenant->class_ == &queue->classes[CONFIG_CLASS_BULK];
     tenant->deficit -= cost_of(queue_first(flow));

@@ -58,8 +58,9 @@ struct queue_flow *queue_push(struct queue *queue, struct mail *mail, uint32_t w
 /* Puts back what was taken last: next in turn of its tenant and class. */
 void queue_push_front(struct queue *queue, struct mail *mail, uint32_t weight);
 
-/* Whose turn it is; NULL: nobody is ready. The same until the queue changes. */
-struct queue_flow *queue_flow_in_turn(struct queue *queue);
+/* Whose turn it is, of all mail or of transactional mail alone; NULL: nobody is ready. The same
+ * until the queue changes. */
+struct queue_flow *queue_flow_in_turn(struct queue *queue, bool transactional);
 /* The oldest of the flow. */
 struct mail *queue_first(const struct queue_flow *flow);
 /* Takes the oldest of the flow. */
@@ -68,6 +69,10 @@ struct mail *queue_take_of(struct queue *queue, struct queue_flow *flow);
 struct mail *queue_peek(struct queue *queue);
 /* Takes what queue_peek() shows. */
 struct mail *queue_take(struct queue *queue);
+/* Takes the oldest of the flow that is in turn. */
+struct mail *queue_take_turn(struct queue *queue, struct queue_flow *flow);
+/* Mails of that class that are ready. */
+size_t queue_ready_of(const struct queue *queue, enum config_class klass);
 
 /* Calls `found` for each tenant of each class that has mail that is ready; `first`: what it would
  * send next. */

@@ -144,7 +144,7 @@ static void became_ready(struct session *session)
     if (!session->was_ready) {
         session->was_ready = true;
         session->first_ready = session_now(session);
-        lane->opening--;
+        session->share->opening--;
         lane_session_ready(lane);
         struct host_state *host = hosts_find(&lane->hosts, &session->address);
         if (host != NULL) {
@@ -328,19 +328,22 @@ static void set_limits(struct session *session)
             most < session->most_transactions ? most : session->most_transactions;
         for (size_t k = 0; k < all[i]->count; k++) {
             if (all[i]->items[k].kind == CONFIG_LIMIT_CONNECTIONS) {
-                session->slots[session->slot_count++] = all[i]->items[k].limit;
+                session->slots[session->slot_count++] =
+                    bound_slots(&all[i]->items[k], session_is_reserved(session));
             }
         }
     }
 }
 
-struct session *session_open(struct lane *lane, struct lane_vip *vip, const struct host_state *host,
-                             bool clear, struct fault *fault)
+struct session *session_open(struct lane_share *share, struct lane_vip *vip,
+                             const struct host_state *host, bool clear, struct fault *fault)
 {
+    struct lane *lane = share->lane;
     struct session *session = mem_zalloc(sizeof(*session));
     struct smtp_client_config engine;
     session->magic = SESSION_MAGIC;
     session->lane = lane;
+    session->share = share;
     session->vip = vip;
     session->state = SESSION_OPENING;
     session->address = host->address;
@@ -367,7 +370,8 @@ struct session *session_open(struct lane *lane, struct lane_vip *vip, const stru
     set_limits(session);
     list_push_back(&lane->sessions, &session->node);
     lane->session_count++;
-    lane->opening++;
+    share->count++;
+    share->opening++;
     atomic_fetch_add_explicit(&lane->shard->worker->connections, 1, memory_order_relaxed);
     worker_count(lane->shard->worker, WORKER_CONNECTIONS, 1);
     return session;
@@ -388,10 +392,23 @@ void session_idle(struct session *session)
               deadline_passed);
 }
 
+bool session_is_reserved(const struct session *session)
+{
+    return session->share == &session->lane->shares[LANE_RESERVED];
+}
+
+/* Is there mail that could go by it now? */
+static bool has_mail(const struct session *session)
+{
+    const struct queue *queue = &session->lane->queue;
+    return session_is_reserved(session) ? queue_ready_of(queue, CONFIG_CLASS_TRANSACTIONAL) > 0
+                                        : queue->ready > 0;
+}
+
 bool session_is_surplus(const struct session *session)
 {
     /* A slot that goes round too fast for a slow greeting would never carry a mail. */
-    if (session->transactions == 0 && session->lane->queue.ready > 0) {
+    if (session->transactions == 0 && has_mail(session)) {
         return false;
     }
     for (size_t i = 0; i < session->slot_count; i++) {

@@ -13,7 +13,7 @@
 
 enum session_state {
     SESSION_OPENING,   /* connecting, greeting, EHLO, TLS */
-    SESSION_IDLE,      /* ready, in lane.idle */
+    SESSION_IDLE,      /* ready, in share.idle */
     SESSION_THROTTLED, /* ready, waits for rate tokens */
     SESSION_BUSY,      /* a transaction runs */
     SESSION_CLOSING,   /* QUIT is on its way, or the link is being closed */
@@ -23,8 +23,9 @@ struct session {
     uint32_t magic;
     enum session_state state;
     struct list node;      /* in lane.sessions */
-    struct list idle_node; /* in lane.idle */
+    struct list idle_node; /* in share.idle */
     struct lane *lane;
+    struct lane_share *share; /* the lane's that it is of */
     struct lane_vip *vip;
     struct io_conn *conn;
     struct smtp_client *client;
@@ -63,8 +64,8 @@ struct session {
 };
 
 /* Connects. NULL: could not even start (fault). The slots given become the session's. */
-struct session *session_open(struct lane *lane, struct lane_vip *vip, const struct host_state *host,
-                             bool clear, struct fault *fault);
+struct session *session_open(struct lane_share *share, struct lane_vip *vip,
+                             const struct host_state *host, bool clear, struct fault *fault);
 /* Starts a transaction with the next `count` recipients of that mail; state IDLE or THROTTLED; what
  * it needs was taken. */
 void session_begin(struct session *session, struct mail *mail, size_t count);
@@ -85,6 +86,8 @@ void session_reap_all(struct shard *shard);
 /* Others are to have its slot: between two transactions it should end, but not before its first one
  * if there is mail. */
 bool session_is_surplus(const struct session *session);
+/* Only transactional mail may go by it. */
+bool session_is_reserved(const struct session *session);
 /* Ready and idle: says QUIT. */
 void session_quit(struct session *session);
 

@@ -24,21 +24,45 @@ static void add_spill(struct why_writer *writer, int64_t until_ms, struct slice 
     }
 }
 
+/* Which mail no connection may be opened for, and why not. */
+static void add_slots(struct why_writer *writer, const struct lane *lane)
+{
+    const struct lane_share *open = &lane->shares[LANE_OPEN];
+    const struct lane_share *reserved = &lane->shares[LANE_RESERVED];
+    if (open->waiting && lane->queue.ready > 0) {
+        why_add_waiter(writer, "connection", &open->waiter, SLICE_NULL);
+    }
+    if (reserved->waiting && queue_ready_of(&lane->queue, CONFIG_CLASS_TRANSACTIONAL) > 0) {
+        why_add_waiter(writer, "connection", &reserved->waiter, SLICE("transactional"));
+    }
+    if (open->count >= open->most && open->most < reserved->most &&
+        queue_ready_of(&lane->queue, CONFIG_CLASS_BULK) > 0) {
+        why_add_reason(writer, "reserved", NULL, writer->now, SLICE("bulk"));
+    }
+}
+
 /* What keeps it from having sessions. */
 static void add_opening(struct why_writer *writer, const struct lane *lane)
 {
     if (lane->resolving) {
         why_add_reason(writer, "dns", NULL, writer->now, lane->site_name);
     }
-    if (lane->waiting_for_slot) {
-        why_add_waiter(writer, "connection", &lane->slot_waiter, SLICE_NULL);
-    }
+    add_slots(writer, lane);
     if (list_linked(&lane->starved_node)) {
         why_add_reason(writer, "worker-connections", NULL, writer->now, SLICE_NULL);
     }
-    if (lane->opening > 0) {
+    if (lane->shares[LANE_OPEN].opening + lane->shares[LANE_RESERVED].opening > 0) {
         why_add_reason(writer, "connecting", NULL, writer->now, SLICE_NULL);
     }
+}
+
+static int64_t spilled_until_ms(const struct lane *lane)
+{
+    int64_t until_ms = 0;
+    for (size_t i = 0; i < QUEUE_CLASSES; i++) {
+        until_ms = lane->spill_until_ms[i] > until_ms ? lane->spill_until_ms[i] : until_ms;
+    }
+    return until_ms;
 }
 
 void why_add_lane_reasons(struct why_writer *writer, const struct lane *lane)
@@ -64,7 +88,7 @@ void why_add_lane_reasons(struct why_writer *writer, const struct lane *lane)
                            classes[CONFIG_CLASS_TRANSACTIONAL].ready);
         why_add_reason(writer, "priority", NULL, writer->now, slice_of(text, (size_t)len));
     }
-    add_spill(writer, lane->spill_until_ms, SLICE_NULL);
+    add_spill(writer, spilled_until_ms(lane), SLICE_NULL);
 }
 
 static void add_reasons(struct why_writer *writer, const struct lane *lane)
@@ -115,7 +139,7 @@ void why_add_lane(struct why_writer *writer, const struct lane *lane)
                       lane->queue.length, lane->queue.ready,
                       lane->queue.classes[CONFIG_CLASS_TRANSACTIONAL].ready, running,
                       lane->session_count, lane_rate(lane, writer->now),
-                      (long long)lane->spill_until_ms);
+                      (long long)spilled_until_ms(lane));
     add_reasons(writer, lane);
     strbuf_add_cstr(writer->out, ",\"flows\":[");
     writer->count = 0;

@@ -80,6 +80,9 @@ struct config_pool {
 
 enum config_tls { CONFIG_TLS_NEVER, CONFIG_TLS_OPPORTUNISTIC, CONFIG_TLS_REQUIRED };
 
+/* Set in a number that is a percentage. */
+#define CONFIG_PERCENT 0x80000000u
+
 /* What applies to a site; the first matching entry of `sites` wins, `default` last. */
 struct config_site {
     const char *name;   /* for people; "default" */
@@ -98,6 +101,8 @@ struct config_site {
     uint32_t max_msg_per_connection;    /* 0: no limit; default 1000 */
     uint32_t max_rcpt_per_transaction;  /* 100 */
     uint32_t max_connections_per_lane;  /* of one worker for one VIP × site; 20 */
+    uint32_t reserved_connections;      /* of each of these; 10%. See config_part_of() */
+    uint32_t reserved_per_lane;         /* of max_connections_per_lane; worked out */
     int64_t connection_idle_timeout_ms; /* 5s */
     int64_t *retry_ms;                  /* 15m, 30m, 1h, 2h…; the last repeats */
     size_t retry_count;
@@ -119,7 +124,7 @@ struct config_site {
  * limits.h. */
 struct config_limit_entry {
     const char *site, *vip, *pool, *tenant, *campaign, *stream;
-    uint32_t max_smtp_out;
+    uint32_t max_smtp_out, reserved_connections;
     struct config_rate *max_msg_rates;
     size_t max_msg_rate_count;
     uint64_t max_msg_per_day;

@@ -14,6 +14,7 @@ struct builder {
     struct problems *problems;
     size_t room;
     size_t fallback; /* index of the default entry of `sites` */
+    bool reserves;   /* there is transactional mail to keep connections for */
 };
 
 static struct config_limit *add(struct builder *builder, const struct config_limit *like,
@@ -33,6 +34,37 @@ static struct config_limit *add(struct builder *builder, const struct config_lim
         limit->burst = 0;
     }
     return limit;
+}
+
+/* ---- what is kept for transactional mail ---- */
+
+/* Of `maximum`, which stands at `key` of the entry at `path`. */
+static uint64_t reserve(struct builder *builder, const char *path, const char *key,
+                        uint32_t reserved, uint64_t maximum)
+{
+    char own[96];
+    char from[96];
+    uint64_t kept = config_part_of(reserved, maximum);
+    (void)snprintf(own, sizeof(own), "%s.reserved-connections", path);
+    if (kept >= maximum) {
+        bool here = config_source_has(builder->source, own);
+        (void)snprintf(from, sizeof(from), "%s.%s", path, key);
+        problems_add(builder->problems, config_source_line(builder->source, here ? own : from),
+                     here ? own : from,
+                     "%llu of %llu connections (%s) are reserved, which leaves none for bulk mail; "
+                     "expected fewer, or a percentage",
+                     (unsigned long long)kept, (unsigned long long)maximum, key);
+        return 0;
+    }
+    return builder->reserves ? kept : 0;
+}
+
+static uint64_t reserve_of_site(struct builder *builder, size_t site, const char *key,
+                                uint64_t maximum)
+{
+    char path[32];
+    (void)snprintf(path, sizeof(path), "sites[%zu]", site);
+    return reserve(builder, path, key, builder->config->sites[site].reserved_connections, maximum);
 }
 
 /* ---- sites ---- */
@@ -66,12 +98,15 @@ static void add_of_site(struct builder *builder, size_t site, const char *key,
         like.scopes[CONFIG_SCOPE_VIP].how = CONFIG_SCOPE_EACH;
         like.level = CONFIG_LEVEL_VIP;
     }
+    if (kind == CONFIG_LIMIT_CONNECTIONS) {
+        like.reserved = reserve_of_site(builder, site, key, value.amount);
+    }
     place(builder, add(builder, &like, kind, value.amount, value.interval_ms), site, key);
 }
 
 static void add_site(struct builder *builder, size_t i)
 {
-    const struct config_site *site = &builder->config->sites[i];
+    struct config_site *site = &builder->config->sites[i];
     const struct {
         const char *key;
         enum config_limit_kind kind;
@@ -108,6 +143,8 @@ static void add_site(struct builder *builder, size_t i)
     for (size_t k = 0; k < ARRAY_LEN(all); k++) {
         add_of_site(builder, i, all[k].key, all[k].kind, all[k].of_vip, all[k].value);
     }
+    site->reserved_per_lane = (uint32_t)reserve_of_site(builder, i, "max-connections-per-lane",
+                                                        site->max_connections_per_lane);
 }
 
 /* ---- limits ---- */
@@ -190,6 +227,13 @@ static void add_of_entry(struct builder *builder, size_t i, const char *key, siz
         return;
     }
     struct config_limit *limit = add(builder, like, kind, value.amount, value.interval_ms);
+    if (kind == CONFIG_LIMIT_CONNECTIONS && like->level != CONFIG_LEVEL_MAIL && value.amount > 0) {
+        char entry[32];
+        (void)snprintf(entry, sizeof(entry), "limits[%zu]", i);
+        limit->reserved =
+            reserve(builder, entry, key, builder->config->limit_entries[i].reserved_connections,
+                    value.amount);
+    }
     if (at > 0) {
         (void)snprintf(path, sizeof(path), "limits[%zu].%s[%zu]", i, key, at);
     }
@@ -226,6 +270,13 @@ static void check_entry(struct builder *builder, size_t i, const struct config_l
         tell(builder, i, "vip",
              "cannot stand beside tenant, campaign or stream; expected pool instead (a pool may "
              "have a single VIP)");
+    }
+    char reserved[64];
+    (void)snprintf(reserved, sizeof(reserved), "limits[%zu].reserved-connections", i);
+    if (config_source_has(builder->source, reserved) &&
+        (entry->max_smtp_out == 0 || like->level == CONFIG_LEVEL_MAIL)) {
+        tell(builder, i, "reserved-connections",
+             "is about max-smtp-out of a site, VIP or pool, which is not there");
     }
     if (entry->burst > 0 && !names) {
         tell(builder, i, "burst", "is about max-msg-rate, which is not there");
@@ -341,6 +392,10 @@ void config_limits_build(struct config *config, const struct config_source *sour
         return;
     }
     builder.fallback = config->site_count - 1;
+    for (size_t i = 0; i < config->stream_count; i++) {
+        builder.reserves =
+            builder.reserves || config->streams[i].class_ == CONFIG_CLASS_TRANSACTIONAL;
+    }
     for (size_t i = 0; i < config->site_count; i++) {
         add_site(&builder, i);
     }

@@ -219,6 +219,7 @@ bool config_name_check(enum schema_kind kind, struct slice text)
     case SCHEMA_BOOL_NOT:
     case SCHEMA_COUNT:
     case SCHEMA_LIMIT:
+    case SCHEMA_PART:
     case SCHEMA_DURATION:
     case SCHEMA_DATE:
     case SCHEMA_SIZE:

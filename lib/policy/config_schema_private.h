@@ -31,6 +31,7 @@ enum schema_kind {
     SCHEMA_BOOL_NOT,   /* BOOL whose struct member says the opposite (ignore-x: use_x) */
     SCHEMA_COUNT,      /* whole number of min to max */
     SCHEMA_LIMIT,      /* COUNT for which 0 or "unlimited" means no limit */
+    SCHEMA_PART,       /* COUNT, or a percentage: CONFIG_PERCENT and 0 to 99 */
     SCHEMA_DURATION,   /* milliseconds, min to max */
     SCHEMA_DATE,       /* milliseconds since 1970 */
     SCHEMA_SIZE,       /* bytes, min to max */

@@ -55,7 +55,8 @@ static cyaml_schema_value_t make_value(struct arena *arena, const struct schema_
     case SCHEMA_BOOL_NOT: value.type = CYAML_BOOL; break;
     case SCHEMA_ENUM:
     case SCHEMA_COUNT:
-    case SCHEMA_LIMIT: value.type = CYAML_UINT; break;
+    case SCHEMA_LIMIT:
+    case SCHEMA_PART: value.type = CYAML_UINT; break;
     case SCHEMA_DURATION:
     case SCHEMA_DATE:
     case SCHEMA_SIZE: value.type = CYAML_INT; break;

@@ -48,6 +48,7 @@ const char *config_kind_wanted(enum schema_kind kind)
     case SCHEMA_BOOL_NOT: return "true or false";
     case SCHEMA_COUNT: return "a whole number";
     case SCHEMA_LIMIT: return "a whole number, 0 or \"unlimited\" for no limit";
+    case SCHEMA_PART: return "a whole number, or a percentage such as 10%";
     case SCHEMA_DURATION: return "a duration such as 90s, 15m, 2h or 3d";
     case SCHEMA_DATE: return "a day or a time in UTC such as 2026-11-25 or 2026-11-25T06:00:00Z";
     case SCHEMA_SIZE: return "a size such as 65536, 512K, 25M or 2G";
@@ -121,6 +122,25 @@ static bool read_count(const struct schema_field *field, struct slice text,
         return negative ? refuse_negative(field, text, why) : refuse(field, text, why);
     }
     return in_range(field, value->number, text, "", why);
+}
+
+static bool read_part(const struct schema_field *field, struct slice text,
+                      struct config_value *value, struct fault *why)
+{
+    if (text.len == 0 || text.ptr[text.len - 1] != '%') {
+        return read_count(field, text, value, why);
+    }
+    value->form = CONFIG_FORM_NUMBER;
+    if (!slice_to_u64(slice_head(text, text.len - 1), &value->number)) {
+        return refuse(field, text, why);
+    }
+    if (value->number > 99) {
+        char shown[CONFIG_SHOWN_MAX];
+        return fault_set(why, FAULT_INVALID, 0, "%s is out of range; expected 0%% to 99%%",
+                         config_shown(shown, text));
+    }
+    value->number |= CONFIG_PERCENT;
+    return true;
 }
 
 /* A duration for messages, in the largest unit that divides it. */
@@ -341,6 +361,7 @@ bool config_value_read(const struct schema_field *field, struct slice text,
     case SCHEMA_BOOL_NOT: return read_bool(field, text, value, why);
     case SCHEMA_COUNT:
     case SCHEMA_LIMIT: return read_count(field, text, value, why);
+    case SCHEMA_PART: return read_part(field, text, value, why);
     case SCHEMA_DURATION: return read_duration(field, text, value, why);
     case SCHEMA_DATE: return read_date(field, text, value, why);
     case SCHEMA_SIZE: return read_size(field, text, value, why);

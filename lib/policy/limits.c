@@ -6,6 +6,8 @@
 
 /* A value that is longer when written stands as its hash. */
 #define NAME_VALUE_MAX 120
+/* So many connections are worth keeping one of. */
+#define PART_OF_FOUR 4
 
 /* ---- what applies ---- */
 
@@ -198,6 +200,15 @@ struct config_binding *config_limits_for(const struct config *config,
     return matches.items;
 }
 
+uint64_t config_part_of(uint32_t reserved, uint64_t maximum)
+{
+    if ((reserved & CONFIG_PERCENT) == 0) {
+        return reserved;
+    }
+    uint64_t part = maximum * (reserved & ~CONFIG_PERCENT) / 100;
+    return part == 0 && reserved != CONFIG_PERCENT && maximum >= PART_OF_FOUR ? 1 : part;
+}
+
 bool config_has_limits(const struct config *config, enum config_limit_level level)
 {
     for (size_t i = 0; i < config->limit_count; i++) {
@@ -324,6 +335,9 @@ void config_limit_show(const struct config_limit *limit, struct strbuf *out)
     }
     if (limit->interval_ms > 0) {
         show_interval(out, limit->interval_ms);
+    }
+    if (limit->reserved > 0) {
+        (void)strbuf_addf(out, " reserved %llu", (unsigned long long)limit->reserved);
     }
     if (limit->burst > 0) {
         (void)strbuf_addf(out, " burst %llu", (unsigned long long)limit->burst);

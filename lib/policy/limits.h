@@ -52,6 +52,7 @@ struct config_limit {
     uint64_t amount;                 /* 0: lifts what it overrides */
     int64_t interval_ms;             /* of rates */
     uint64_t burst;                  /* of max-msg-rate */
+    uint64_t reserved;               /* of max-smtp-out: for transactional mail alone */
     bool overrides;
     bool of_sites; /* stands in `sites` */
     size_t order;  /* in the file */
@@ -76,6 +77,9 @@ struct config_binding {
 struct config_binding *config_limits_for(const struct config *config,
                                          const struct config_subject *subject,
                                          enum config_limit_level level, size_t *count);
+/* How many connections of a maximum a `reserved-connections` keeps: of a percentage at least one
+ * from four connections on. */
+uint64_t config_part_of(uint32_t reserved, uint64_t maximum);
 bool config_has_limits(const struct config *config, enum config_limit_level level);
 /* Is there one that is counted in Redis? */
 bool config_shares_limits(const struct config *config);
@@ -84,7 +88,7 @@ bool config_shares_limits(const struct config *config);
  * count. */
 void config_limit_name(const struct config_limit *limit, const struct config_subject *subject,
                        struct strbuf *out);
-/* "max-msg-rate 300/h" */
+/* "max-msg-rate 300/h", "max-smtp-out 20 reserved 2" */
 void config_limit_show(const struct config_limit *limit, struct strbuf *out);
 /* "vip v1, each site"; "all mail" without a scope. */
 void config_limit_show_scopes(const struct config_limit *limit, struct strbuf *out);

@@ -1,12 +1,13 @@
 """Limits of the cluster: how much of one is used by several workers, and how much more than it arrives, by the provider's own time stamps."""
-import datetime
 import json
 import os
 import signal
 import time
 
-from stack.world import Provider, World, sim_config, sluice_config, zones
-from stack.stack import StackError, free_port
+import bench_sim
+from bench_sim import Record
+from stack.stack import StackError
+from stack.world import Provider, World
 
 DOMAINS = 32  # mail is given to workers by its domain
 # Name, keys of the site, limit, interval in seconds, how long it is measured.
@@ -15,7 +16,7 @@ CASES = (
     ("100/s", "max-msg-rate: 100/s\n", 100, 1, 30),
     ("700/10s", "max-msg-rate: 700/10s\n", 700, 10, 40),
     ("30/min", "max-msg-rate: 30/m\n", 30, 60, 180),
-    ("5 connections", "max-smtp-out: 5\n", 5, None, 20),
+    ("5 connections", "max-smtp-out: 5\nreserved-connections: 0\n", 5, None, 20),
     ("100/s with 5 connections", "max-msg-rate: 100/s\nmax-smtp-out: 5\n", 100, 1, 40),
 )
 LATENCY_MS = 20
@@ -28,19 +29,6 @@ def world():
         for i, (_, site, _, _, _) in enumerate(CASES)], extra_domains={})
 
 
-def arrivals(stack, name):
-    """Times at which a provider had its messages."""
-    times = []
-    with open(stack.path("accepted.tsv"), encoding="utf-8") as file:
-        columns = file.readline().rstrip("\n").split("\t")
-        provider, at = columns.index("provider"), columns.index("dot_time")
-        for line in file:
-            fields = line.rstrip("\n").split("\t")
-            if len(fields) == len(columns) and fields[provider] == name:
-                times.append(datetime.datetime.fromisoformat(fields[at].replace("Z", "+00:00")).timestamp())
-    return sorted(times)
-
-
 def most_within(times, interval):
     most = first = 0
     for i, now in enumerate(times):
@@ -50,26 +38,17 @@ def most_within(times, interval):
     return most
 
 
-def publish(stack, number, count):
-    recipients, message = stack.path(f"case{number}.csv"), stack.path("message.eml")
-    with open(recipients, "w", encoding="ascii") as file:
-        file.write("email\n")
-        file.writelines(f"u{i}@case{number}d{i % DOMAINS:02}.test\n" for i in range(count))
-    with open(message, "w", encoding="ascii", newline="") as file:
-        file.write("From: a@sender.test\r\nSubject: bench\r\n\r\nHello\r\n")
-    stack.ctl("publish", "--config", stack.config, "--from", "bounce@sender.test", "--recipients", recipients, "--message", message,
-              "--tenant", "demo", "--campaign", "bench", "--stream", "bulk")
-
-
 def measure(stack, say, number, workers):
     name, _, limit, interval, seconds = CASES[number]
     count = int(limit * seconds / interval) if interval else int(limit * seconds * 1000 / LATENCY_MS * 0.8)
-    publish(stack, number, count)
+    record = Record(stack)
+    bench_sim.publish(stack, f"case{number}", (f"u{i}@case{number}d{i % DOMAINS:02}.test" for i in range(count)))
     deadline = time.monotonic() + 2 * seconds + 20  # a machine that is too slow is measured as it is
     times = []
     while len(times) < count and time.monotonic() < deadline:
         time.sleep(0.5)
-        times = arrivals(stack, f"case{number}")
+        record.read()
+        times = sorted(at for at, provider, _ in record.entries if provider == f"case{number}")
     if len(times) < 10:
         raise StackError(f"{name}: only {len(times)} messages arrived")
     counted = times[:int(0.8 * len(times))]  # while all workers have some
@@ -93,18 +72,8 @@ def most_connections(stack, number):
 
 
 def bench_limits(stack, options, say):
-    the_world = world()
-    stack.start_dns(zones(the_world))
-    sim_port = free_port()
-    vips = [f"vip{i + 1}" for i in range(options.workers)]
-    stack.write_config(sluice_config(the_world, stack, vips, sim_port, 1))
-    stack.create_topics()
-    stack.start_sim(sim_config(the_world, stack, sim_port))
-    names = [f"worker{i + 1}" for i in range(options.workers)]
-    for name, vip in zip(names, vips):
-        stack.start_worker(name, [vip])
-    for name in names:
-        stack.wait_worker(name)
+    names = bench_sim.start(stack, world(), options.workers)
+    bench_sim.start_workers(stack, names)
     time.sleep(5)  # until the last one to join has settled
     say(f"{options.workers} workers, one limit, {os.cpu_count()} cores; 5 connections to a provider that takes {LATENCY_MS} ms for a message")
     return {"rows": [measure(stack, say, i, options.workers) for i in range(len(CASES))]}

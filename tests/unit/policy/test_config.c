@@ -75,6 +75,8 @@ static void test_default_site(void **state)
     assert_int_equal(site->max_msg_per_connection, 1000);
     assert_int_equal(site->max_rcpt_per_transaction, 100);
     assert_int_equal(site->max_connections_per_lane, 20);
+    assert_int_equal(site->reserved_connections, CONFIG_PERCENT | 10);
+    assert_int_equal(site->reserved_per_lane, 2);
     assert_int_equal(site->connection_idle_timeout_ms, 5000);
     assert_int_equal(site->retry_count, 5);
     assert_int_equal(site->retry_ms[0], 900000);

@@ -434,6 +434,41 @@ static void test_limits(void **state)
     check_all(cases, ARRAY_LEN(cases));
 }
 
+static void test_reserved_connections(void **state)
+{
+    (void)state;
+    static const struct wrong cases[] = {
+        {KAFKA "sites:\n - name: default\n   reserved-connections: 100%\n",
+         ":4: sites[0].reserved-connections: \"100%\" is out of range; expected 0% to 99%"},
+        {KAFKA "sites:\n - name: default\n   reserved-connections: x%\n",
+         ":4: sites[0].reserved-connections: \"x%\" is not valid; expected a whole number, or a "
+         "percentage such as 10%"},
+        {KAFKA "sites:\n - name: default\n   reserved-connections: -1\n",
+         ":4: sites[0].reserved-connections: \"-1\" is negative; expected a whole number, or a "
+         "percentage such as 10%"},
+        {KAFKA "sites:\n - name: default\n   max-smtp-out: 5\n   reserved-connections: 5\n",
+         ":5: sites[0].reserved-connections: 5 of 5 connections (max-smtp-out) are reserved, which "
+         "leaves none for bulk mail; expected fewer, or a percentage"},
+        {KAFKA "sites:\n - name: default\n   reserved-connections: 20\n",
+         ":4: sites[0].reserved-connections: 20 of 20 connections (max-connections-per-lane) are "
+         "reserved, which leaves none for bulk mail; expected fewer, or a percentage"},
+        {KAFKA "sites:\n - name: a\n   match: a.example\n   max-smtp-out: 3\n - name: default\n"
+               "   reserved-connections: 4\n",
+         ":5: sites[0].max-smtp-out: 4 of 3 connections (max-smtp-out) are reserved, which leaves "
+         "none for bulk mail; expected fewer, or a percentage"},
+        {KAFKA "limits:\n - {max-smtp-out: 7, reserved-connections: 8}\n",
+         ":3: limits[0].reserved-connections: 8 of 7 connections (max-smtp-out) are reserved, "
+         "which leaves none for bulk mail; expected fewer, or a percentage"},
+        {KAFKA "limits:\n - {max-msg-rate: 7/s, reserved-connections: 8}\n",
+         ":3: limits[0].reserved-connections: is about max-smtp-out of a site, VIP or pool, which "
+         "is not there"},
+        {KAFKA "limits:\n - {tenant: a, max-smtp-out: 7, reserved-connections: 2}\n",
+         ":3: limits[0].reserved-connections: is about max-smtp-out of a site, VIP or pool, which "
+         "is not there"},
+    };
+    check_all(cases, ARRAY_LEN(cases));
+}
+
 static void test_secrets(void **state)
 {
     (void)state;
@@ -558,6 +593,7 @@ int main(void)
         cmocka_unit_test(test_bouncer),
         cmocka_unit_test(test_redis),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_reserved_connections),
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_secret_is_never_repeated),
         cmocka_unit_test(test_aliases_do_not_explode),

@@ -184,7 +184,8 @@ static void in_words(void **state)
         const char *text;
     } expected[] = {
         {11, "max-msg-rate 100/s; site google"},
-        {12, "max-smtp-out 5; site google, each vip"},
+        {9, "max-smtp-out 50 reserved 5; site google"},
+        {12, "max-smtp-out 5 reserved 1; site google, each vip"},
         {13, "max-data-volume-rate 10M/m; site google"},
         {15, "max-msg-rate 20000/s; all mail"},
         {17, "max-msg-per-day 50000; each site, vip v1"},
@@ -209,6 +210,52 @@ static void in_words(void **state)
     assert_true(config_shares_limits(config));
 }
 
+static const struct config_limit *connections_of(const char *text)
+{
+    struct fault fault;
+    config_free(&config);
+    config = config_load_text("f.yaml", slice_cstr(text), &fault);
+    if (config == NULL) {
+        fail_msg("%s", fault.text);
+    }
+    const struct config_limit *found = NULL;
+    for (size_t i = 0; i < config->limit_count; i++) {
+        found = config->limits[i].kind == CONFIG_LIMIT_CONNECTIONS ? &config->limits[i] : found;
+    }
+    CHECK(found != NULL);
+    return found;
+}
+
+#define KAFKA "kafka: {bootstrap-servers: \"localhost:9092\"}\n"
+
+static void some_connections_are_kept_for_transactional_mail(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t reserved;
+        uint32_t per_lane;
+    } cases[] = {
+        {"sites: [{name: default, max-smtp-out: 3}]\n", 0, 2},
+        {"sites: [{name: default, max-smtp-out: 4, max-connections-per-lane: 3}]\n", 1, 0},
+        {"sites: [{name: default, max-smtp-out: 60}]\n", 6, 2},
+        {"sites: [{name: default, max-smtp-out: 60, reserved-connections: 0}]\n", 0, 0},
+        {"sites: [{name: default, max-smtp-out: 60, reserved-connections: 0%}]\n", 0, 0},
+        {"sites: [{name: default, max-smtp-out: 60, reserved-connections: 4}]\n", 4, 4},
+        {"sites: [{name: default, max-smtp-out: 60, reserved-connections: 50%}]\n", 30, 10},
+        {"limits: [{site: each, max-smtp-out: 40}]\n", 4, 2},
+        {"limits: [{max-smtp-out: 40, reserved-connections: 39}]\n", 39, 2},
+        {"limits: [{tenant: a, max-smtp-out: 40}]\n", 0, 2}, /* they carry mail of many */
+        {"streams: [{name: bulk, class: bulk}]\nlimits: [{max-smtp-out: 40}]\n", 0, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[400];
+        (void)snprintf(text, sizeof(text), KAFKA "%s", cases[i].text);
+        assert_int_equal(connections_of(text)->reserved, cases[i].reserved);
+        assert_int_equal(config->sites[0].reserved_per_lane, cases[i].per_lane);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +266,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(long_values_are_counted_by_their_hash, set_up, tear_down),
         cmocka_unit_test_setup_teardown(in_words, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(some_connections_are_kept_for_transactional_mail, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

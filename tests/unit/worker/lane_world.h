@@ -343,20 +343,28 @@ void redis_limit_wait_cancel(struct redis_limiter *limiter, struct limit_waiter 
 static struct worker worker;
 static struct shard shard;
 
-struct session *session_open(struct lane *lane, struct lane_vip *vip, const struct host_state *host,
-                             bool clear, struct fault *fault)
+bool session_is_reserved(const struct session *session)
 {
+    return session->share == &session->lane->shares[LANE_RESERVED];
+}
+
+struct session *session_open(struct lane_share *share, struct lane_vip *vip,
+                             const struct host_state *host, bool clear, struct fault *fault)
+{
+    struct lane *lane = share->lane;
     struct session *session = mem_zalloc(sizeof(*session));
     (void)host;
     (void)clear;
     (void)fault;
     session->magic = SESSION_MAGIC;
     session->lane = lane;
+    session->share = share;
     session->vip = vip;
     session->slot_count = lane->bounds.count > 0 && lane->bounds.items[0].limit->slots ? 1 : 0;
     list_push_back(&lane->sessions, &session->node);
     lane->session_count++;
-    lane->opening++;
+    share->count++;
+    share->opening++;
     atomic_fetch_add(&worker.connections, 1);
     world.opened[world.opened_count++] = session;
     return session;
@@ -412,8 +420,8 @@ static inline void session_end(struct session *session)
     struct lane *lane = session->lane;
     lane_session_rests(lane, session);
     if (session->slot_count > 0) {
-        redis_limits_return(NULL,
-                            &(struct limit_want){.limit = lane->bounds.items[0].limit, .n = 1}, 1);
+        struct limit *held = bound_slots(&lane->bounds.items[0], session_is_reserved(session));
+        redis_limits_return(NULL, &(struct limit_want){.limit = held, .n = 1}, 1);
     }
     atomic_fetch_sub(&worker.connections, 1);
     lane_session_gone(lane, session);
@@ -445,6 +453,29 @@ void session_quit(struct session *session)
     session_end(session);
 }
 
+/* It is ready for the first time. */
+static inline void ready(struct session *session)
+{
+    session->was_ready = true;
+    session->state = SESSION_IDLE;
+    session->share->opening--;
+    lane_feed(session->lane, session);
+}
+
+/* What it sends is delivered, and it takes the next one. */
+static inline void rest(struct session *session)
+{
+    const struct smtp_outcome outcome = {.result = SMTP_RESULT_DELIVERED, .code = 250};
+    const struct report_facts facts = {0};
+    struct mail *mail = session->mail;
+    session->mail = NULL;
+    lane_session_rests(session->lane, session);
+    settle_recipient(&shard.settler, mail, 0, &outcome, &facts, session->lane->config);
+    settle_round(&shard.settler, &mail);
+    session->state = SESSION_IDLE;
+    lane_feed(session->lane, session);
+}
+
 /* One turn of the loop, in which every session that was opened becomes ready, sends one mail, and
  * ends. */
 static inline void turn(void)
@@ -455,7 +486,7 @@ static inline void turn(void)
         struct session *session = world.opened[i];
         if (session != NULL) {
             session->was_ready = true;
-            session->lane->opening--;
+            session->share->opening--;
             session->state = SESSION_IDLE;
             lane_feed(session->lane, session);
             session_end(session);
@@ -510,6 +541,7 @@ static inline int set_up(void **state)
     expires_ms = 0;
     tenant = "t";
     recipient_count = 1;
+    stream.class_ = CONFIG_CLASS_BULK;
     config = (struct config){
         .streams = &stream, .stream_count = 1, .vips = vips, .vip_count = ARRAY_LEN(vips)};
     config.suppression = &suppression;

@@ -43,6 +43,34 @@ static void lanes_take_turns_when_connections_are_scarce(void **state)
     session_close(world.opened[3]);
 }
 
+/* Lanes whose sites let every connection hang leave some for the others. */
+static void the_last_connections_are_for_lanes_that_have_none(void **state)
+{
+    (void)state;
+    config.worker.max_connections = 10;
+    world.hold_sessions = true;
+    struct lane *greedy = push("v1");
+    for (int i = 0; i < 20; i++) {
+        push("v1");
+    }
+    io_loop_turn(loop);
+    assert_int_equal(greedy->session_count, 9);
+    struct lane *modest = push("v2");
+    push("v2");
+    io_loop_turn(loop);
+    assert_int_equal(modest->session_count, 1);
+    push("v3"); /* none is left … */
+    io_loop_turn(loop);
+    assert_int_equal(world.opened_count, 10);
+    session_close(world.opened[0]); /* … but it comes first then */
+    io_loop_turn(loop);
+    assert_int_equal(world.opened_count, 11);
+    assert_true(slice_eq(world.opened[10]->lane->route, SLICE("v3")));
+    for (size_t i = 1; i < 11; i++) {
+        session_close(world.opened[i]);
+    }
+}
+
 /* Kafka or the group falls silent in the middle of feeding: mails and sessions wait. */
 static void nothing_is_begun_while_the_shard_is_choked(void **state)
 {
@@ -57,7 +85,7 @@ static void nothing_is_begun_while_the_shard_is_choked(void **state)
     for (size_t i = 0; i < world.opened_count; i++) {
         struct session *session = world.opened[i];
         session->was_ready = true;
-        lane->opening--;
+        session->share->opening--;
         session->state = SESSION_IDLE;
         lane_feed(lane, session);
     }
@@ -70,7 +98,7 @@ static void nothing_is_begun_while_the_shard_is_choked(void **state)
     assert_int_equal(lane->queue.length, 6);
     world.choked_after = 0;
     for (size_t i = 4; i < world.opened_count; i++) {
-        lane_feed(lane, CONTAINER_OF(lane->idle.next, struct session, idle_node));
+        lane_feed(lane, CONTAINER_OF(lane->shares[LANE_OPEN].idle.next, struct session, idle_node));
     }
     assert_int_equal(world.begun, world.opened_count);
 }
@@ -195,7 +223,7 @@ static void an_unused_session_ends_when_others_want_its_slot(void **state)
     struct session *idle = world.opened[1];
     idle->was_ready = true;
     idle->state = SESSION_IDLE;
-    lane->opening--;
+    idle->share->opening--;
     lane_tick(lane, io_loop_now(loop));
     assert_int_equal(lane->session_count, 2);
     world.surplus = idle;
@@ -223,7 +251,7 @@ static void what_runs_is_cut_only_when_asked_for(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct session *session = world.opened[i];
         session->was_ready = true;
-        lane->opening--;
+        session->share->opening--;
         session->state = SESSION_IDLE;
         lane_feed(lane, session);
         assert_non_null(session->mail);
@@ -242,6 +270,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(lanes_that_share_slots_all_get_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lanes_take_turns_when_connections_are_scarce, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_last_connections_are_for_lanes_that_have_none, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_begun_while_the_shard_is_choked, set_up,
                                         tear_down),

@@ -1,28 +1,6 @@
 /* Flows of a lane: what a limit of a tenant keeps back, and whom it does not. */
 #include "unit/worker/lane_world.h"
 
-/* A session that is ready and has nothing to do. */
-static void ready(struct session *session)
-{
-    session->was_ready = true;
-    session->state = SESSION_IDLE;
-    session->lane->opening--;
-    lane_feed(session->lane, session);
-}
-
-static void rest(struct session *session)
-{
-    const struct smtp_outcome outcome = {.result = SMTP_RESULT_DELIVERED, .code = 250};
-    const struct report_facts facts = {0};
-    struct mail *mail = session->mail;
-    session->mail = NULL;
-    lane_session_rests(session->lane, session);
-    settle_recipient(&shard.settler, mail, 0, &outcome, &facts, &site);
-    settle_round(&shard.settler, &mail);
-    session->state = SESSION_IDLE;
-    lane_feed(session->lane, session);
-}
-
 /* Tenant t may send two at a time of three mails; whoever comes behind is not kept back. */
 static void a_tenant_at_its_limit_keeps_nobody_back(void **state)
 {

@@ -252,7 +252,7 @@ static void what_is_parked_keeps_nobody_back(void **state)
     queue_push(&queue, campaign_mail("a", "x"), QUEUE_WEIGHT_ONE);
     queue_push(&queue, campaign_mail("a", "y"), QUEUE_WEIGHT_ONE);
     queue_push(&queue, campaign_mail("b", "x"), QUEUE_WEIGHT_ONE);
-    struct queue_flow *flow = queue_flow_in_turn(&queue);
+    struct queue_flow *flow = queue_flow_in_turn(&queue, false);
     assert_true(slice_eq(queue_first(flow)->message.campaign, SLICE("x")));
     queue_park(&queue, flow);
     assert_int_equal(queue.ready, 2);
@@ -271,7 +271,7 @@ static void what_is_parked_keeps_nobody_back(void **state)
     assert_ptr_equal(queue_take_last_of(&queue, flow), late);
     mem_free(late);
     queue_unpark(&queue, flow);
-    assert_ptr_equal(queue_flow_in_turn(&queue), flow);
+    assert_ptr_equal(queue_flow_in_turn(&queue, false), flow);
     queue_park(&queue, flow);
     assert_int_equal(flows_gone, 2);
     struct mail *older = queue_first(flow);
@@ -357,7 +357,7 @@ static void nothing_is_lost_in_a_random_run(void **state)
             break;
         default:
             if (random_below(3) == 0 && queue.ready > 0) {
-                queue_park(&queue, queue_flow_in_turn(&queue));
+                queue_park(&queue, queue_flow_in_turn(&queue, false));
             } else if (random_below(2) == 0 && !list_empty(&queue.parked)) {
                 queue_unpark(&queue, CONTAINER_OF(queue.parked.next, struct queue_flow, node));
             }

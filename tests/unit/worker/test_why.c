@@ -59,7 +59,7 @@ static void ready(struct session *session)
 {
     session->was_ready = true;
     session->state = SESSION_IDLE;
-    session->lane->opening--;
+    session->share->opening--;
     lane_feed(session->lane, session);
 }
 
@@ -247,7 +247,7 @@ static void more_than_a_lane_holds_is_spilled(void **state)
     }
     ask("");
     expect_said("{\"reason\":\"spill\",\"until_ms\":");
-    lane->spill_until_ms = wall_now().ms - 1; /* they have all had their time */
+    lane->spill_until_ms[CONFIG_CLASS_BULK] = wall_now().ms - 1; /* they have all had their time */
     ask("");
     assert_false(says("\"spill\""));
 }
