@@ -4,6 +4,8 @@
 
 #define NAME_MAX_BYTES 1024
 #define DAY_SECONDS 86400.0
+/* A share that is less than that part of a rate is one of a worker that has asked for nothing. */
+#define SHARERS_MOST 1000
 
 static struct limit_rule rule_of(const struct config_limit *limit)
 {
@@ -134,6 +136,23 @@ size_t bounds_wants(struct bounds *bounds, unsigned kinds, const struct bounds_n
                                            reserved ? &bound->reserved_line : &bound->line};
     }
     return count;
+}
+
+double bounds_rate(const struct bounds *bounds)
+{
+    return bounds->rate;
+}
+
+double bounds_share(const struct bounds *bounds)
+{
+    double rate = bounds->rate;
+    for (size_t i = 0; i < bounds->count; i++) {
+        if (bounds->items[i].kind == CONFIG_LIMIT_RECIPIENTS) {
+            double share = redis_limit_share(bounds->items[i].limit);
+            rate = share < rate && share * SHARERS_MOST > rate ? share : rate;
+        }
+    }
+    return rate;
 }
 
 struct limit *bound_slots(const struct bound *bound, bool reserved)

@@ -50,6 +50,10 @@ uint64_t bounds_at_once(const struct bounds *bounds);
 size_t bounds_wants(struct bounds *bounds, unsigned kinds, const struct bounds_need *need,
                     struct limit_waiter *waiter, struct limit_want *out);
 
+/* What `rate` says, and what of it is this worker's share as far as known. */
+double bounds_rate(const struct bounds *bounds);
+double bounds_share(const struct bounds *bounds);
+
 /* The one of the two that a connection holds. */
 struct limit *bound_slots(const struct bound *bound, bool reserved);
 

@@ -10,7 +10,7 @@
 #include "kafka/producer.h"
 #include "worker/mail.h"
 
-#define COPY_HEADERS_MAX 12
+#define COPY_HEADERS_MAX 13
 
 struct copy {
     struct list node; /* in mail.copies */

@@ -55,6 +55,9 @@ static void send_copy(struct mail *mail, const char *topic, struct slice key, bo
         HEADER_FIRST_SEEN_MS, number_text(numbers[1], sizeof(numbers[1]), mail->first_seen_ms)};
     headers[n++] = (struct kafka_header){
         HEADER_DUE_MS, number_text(numbers[2], sizeof(numbers[2]), request->due_ms)};
+    if (request->spilled) {
+        headers[n++] = (struct kafka_header){HEADER_SPILLED, SLICE("1")};
+    }
     if (mail->expires_ms > 0) {
         headers[n++] = (struct kafka_header){
             HEADER_EXPIRES_MS, number_text(numbers[3], sizeof(numbers[3]), mail->expires_ms)};
@@ -98,8 +101,8 @@ void delay_hold(struct mail *mail)
 
 /* Headers of a delay record that go along unchanged. */
 static const char *const forwarded[] = {
-    HEADER_ID,     HEADER_ATTEMPT, HEADER_FIRST_SEEN_MS, HEADER_EXPIRES_MS,
-    HEADER_STREAM, HEADER_LAST,    HEADER_PENDING,       HEADER_ORIGIN,
+    HEADER_ID,   HEADER_ATTEMPT, HEADER_FIRST_SEEN_MS, HEADER_EXPIRES_MS, HEADER_STREAM,
+    HEADER_LAST, HEADER_PENDING, HEADER_ORIGIN,        HEADER_SPILLED,
 };
 
 void delay_forward(struct mail *mail, int64_t due_ms)

@@ -23,6 +23,7 @@ struct delay_request {
     int64_t due_ms;   /* wall clock */
     uint32_t attempt; /* of the next round */
     bool exact;
+    bool spilled; /* it may come earlier */
 };
 
 /* Adds a copy of the mail, with all recipients that are pending or deferred, to the tier for that

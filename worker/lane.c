@@ -16,7 +16,11 @@
 #define LANE_MAX_WAIT_MS 60000
 #define SPILL_STEP_MAX_MS 3600000.0
 /* A rate that was only measured is not believed for longer than that. */
-#define SPILL_MEASURED_MAX_MS 3600000
+#define SPILL_MEASURED_MAX_MS 14400000
+/* Below this part of its share of the limits it is something else that holds the lane. */
+#define SPILL_CERTAIN_PART 0.7
+/* How long a lane has to be busy until its share is known. */
+#define SPILL_SHARE_AFTER_MS 3000
 /* A lane that waits for a slot is judged nevertheless after so long: its mail must not pile up. */
 #define LANE_SLOT_PATIENCE_MS 30000
 /* A lane is not judged by its speed before it has been busy for that long: connections, slots and
@@ -27,19 +31,21 @@
 /* When memory is so full a lane holds this many seconds of its rate. */
 #define LANE_TIGHT_PERCENT 80
 #define LANE_TIGHT_SECONDS 15
+/* … and no less than it sends until what is spilled can come back, and a little more. */
+#define LANE_TIGHT_BEYOND_TIER_SECONDS 5
 #define LANE_DETACH_AFTER_MS 3000
 #define LANE_DETACH_PER_TICK 20000
 
-/* Recipients per second that the limits allow at most; 0: no limit. */
-static double limited_rate(const struct lane *lane)
+/* Recipients per second that the limits allow at most, each by `of`; 0: no limit. */
+static double limited_rate(const struct lane *lane, double (*of)(const struct bounds *bounds))
 {
-    double rate = lane->bounds.rate;
+    double rate = of(&lane->bounds);
     double vips = 0;
     for (size_t i = 0; i < lane->vip_count; i++) {
         if (lane->vips[i].bounds.rate == 0) {
             return rate;
         }
-        vips += lane->vips[i].bounds.rate;
+        vips += of(&lane->vips[i].bounds);
     }
     return vips > 0 && (rate == 0 || vips < rate) ? vips : rate;
 }
@@ -63,16 +69,25 @@ static double measured_rate(const struct lane *lane, struct mono_time now)
 
 double lane_rate(const struct lane *lane, struct mono_time now)
 {
-    double limited = limited_rate(lane);
+    double limited = limited_rate(lane, bounds_rate);
     double rate = measured_rate(lane, now);
     return limited > 0 && (rate == 0 || limited < rate) ? limited : rate;
+}
+
+static double tight_seconds(const struct lane *lane)
+{
+    int64_t unit_ms = lane->shard->worker->config->kafka.tier_unit_ms;
+    double seconds = (double)unit_ms / 1000 + LANE_TIGHT_BEYOND_TIER_SECONDS;
+    return seconds < LANE_TIGHT_SECONDS      ? LANE_TIGHT_SECONDS
+           : seconds > LANE_CAPACITY_SECONDS ? LANE_CAPACITY_SECONDS
+                                             : seconds;
 }
 
 /* Mails that are held at that rate. */
 static size_t capacity_at(const struct lane *lane, double rate)
 {
     bool tight = worker_pressure_percent(lane->shard->worker) >= LANE_TIGHT_PERCENT;
-    double capacity = rate * (tight ? LANE_TIGHT_SECONDS : LANE_CAPACITY_SECONDS);
+    double capacity = rate * (tight ? tight_seconds(lane) : LANE_CAPACITY_SECONDS);
     if (capacity == 0 || capacity >= (double)LANE_MAX_CAPACITY) {
         return SIZE_MAX;
     }
@@ -110,23 +125,50 @@ static void spill_at(struct lane *lane, struct mail *mail, double rate, size_t a
     const struct report_wait waits = {.due_ms = expires ? mail->expires_ms : *until_ms,
                                       .exact = expires,
                                       .reason = reason,
+                                      .spilled = true,
                                       .site = lane->site_name};
     settle_later(&lane->shard->settler, &mail, &waits);
 }
 
-/* By the lane's rate. A measured one may be better soon, so V begins anew after an hour of it: the
- * mails come back spread over that hour, rather than after days or never. */
+/* What of its limits is this worker's share, once that is known; 0: no limit. */
+static double shared_rate(const struct lane *lane, struct mono_time now)
+{
+    if (lane->busy_since.us == 0 ||
+        mono_since_us(now, lane->busy_since) < (int64_t)SPILL_SHARE_AFTER_MS * 1000) {
+        return limited_rate(lane, bounds_rate);
+    }
+    return limited_rate(lane, bounds_share);
+}
+
+/* By the lane's rate. A measured one that is well below its share of the limits may be better soon,
+ * so V begins anew after some hours of it: the mails come back spread over these, rather than after
+ * days or never. */
 static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
 {
-    double rate = lane_rate(lane, now);
-    bool certain = limited_rate(lane) > 0 && rate == limited_rate(lane);
+    double share = shared_rate(lane, now);
+    double measured = measured_rate(lane, now);
+    bool certain = share > 0 && (measured == 0 || measured >= SPILL_CERTAIN_PART * share);
     int64_t *until_ms = &lane->spill_until_ms[mail->klass];
     bool first = mail->klass == CONFIG_CLASS_TRANSACTIONAL;
     size_t ahead = first ? queue_ready_of(&lane->queue, mail->klass) : lane->queue.ready;
     if (!certain && *until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
         *until_ms = 0;
     }
-    spill_at(lane, mail, rate, ahead, "lane-full", until_ms);
+    spill_at(lane, mail, certain ? share : measured, ahead, "lane-full", until_ms);
+}
+
+/* A spilled mail whose time has not come is taken nevertheless if the lane will have nothing to
+ * send before what is spilled now can come back: its rate was less when that time was worked out,
+ * or others have no mail for the site any more. */
+static bool is_hungry(const struct lane *lane, const struct mail *mail, struct mono_time now)
+{
+    const struct queue_flow *flow = queue_flow_for(&lane->queue, mail);
+    if (flow != NULL && flow->parked) {
+        return flow->length < lane_keep(lane, flow->limits->bounds.rate);
+    }
+    double rate = lane_rate(lane, now);
+    return rate == 0 || lane->queue.ready < LANE_MIN_CAPACITY ||
+           lane->queue.ready < lane_keep(lane, rate);
 }
 
 /* False: the mail itself has to be spilled. Transactional mail takes the place of bulk mail. */
@@ -231,6 +273,15 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
         return;
     }
     if (!have_vip(lane, mail)) {
+        return;
+    }
+    if (mail->early && mail->due_ms > wall.ms && (in_trouble || !is_hungry(lane, mail, now))) {
+        const struct report_wait wait = {.due_ms = mail->due_ms,
+                                         .exact = true,
+                                         .spilled = true,
+                                         .reason = "lane-full",
+                                         .site = lane->site_name};
+        settle_later(&shard->settler, &mail, &wait);
         return;
     }
     if (in_trouble) {

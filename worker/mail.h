@@ -87,6 +87,7 @@ struct mail {
     int64_t first_seen_ms; /* wall clock */
     int64_t expires_ms;    /* wall clock; 0 until the site's bounce-after is known */
     int64_t due_ms;        /* wall clock: not before; 0: now */
+    bool early;            /* it is offered to its lane before that */
     struct slice last;     /* what the last attempt met, for the expired event */
 
     struct mail_rcpt *rcpts;

@@ -129,6 +129,12 @@ static struct queue_flow *flow_of(struct queue_class *class_, const struct mail 
     return flow;
 }
 
+const struct queue_flow *queue_flow_for(const struct queue *queue, const struct mail *mail)
+{
+    char buffer[FLOW_KEY_MAX];
+    return map_get(&queue->classes[mail->klass].flows, flow_key(mail, buffer));
+}
+
 /* Counts `n` mails in. */
 static void count(struct queue *queue, struct queue_flow *flow, size_t n)
 {

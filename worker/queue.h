@@ -55,6 +55,8 @@ void queue_free(struct queue *queue);
 /* `weight` of the tenant: thousandths of a recipient per turn, at least QUEUE_WEIGHT_LEAST. The
  * flow that it joined, which may be parked. */
 struct queue_flow *queue_push(struct queue *queue, struct mail *mail, uint32_t weight);
+/* The flow that it would join; NULL: it has no mail yet. */
+const struct queue_flow *queue_flow_for(const struct queue *queue, const struct mail *mail);
 /* Puts back what was taken last: next in turn of its tenant and class. */
 void queue_push_front(struct queue *queue, struct mail *mail, uint32_t weight);
 

@@ -31,6 +31,7 @@ void report_received(struct reporter *reporter, struct mail *mail);
 struct report_wait {
     int64_t due_ms;     /* wall clock */
     bool exact;         /* not later than that */
+    bool spilled;       /* it may come earlier, if its lane has too little by then */
     const char *reason; /* as in event.proto */
     struct slice site;  /* where it is known */
 };

@@ -247,6 +247,7 @@ void settle_later(struct settler *settler, struct mail **handle, const struct re
         .due_ms = wait->due_ms,
         .attempt = mail->attempt + (mail->deferred > 0 ? 1 : 0),
         .exact = wait->exact,
+        .spilled = wait->spilled,
     };
     report_postponed(settler->reporter, mail, wait, request.attempt);
     delay_send(mail, &request);

@@ -52,6 +52,9 @@ static void due_in_tier(struct intake *intake, struct mail *mail)
         intake_to_shard(intake, mail);
     } else if (delay_is_short(rest_ms, unit_ms)) {
         hold(intake, mail, rest_ms);
+    } else if (number_header(mail, HEADER_SPILLED) > 0) {
+        mail->early = true; /* its lane may have too little by now */
+        intake_to_shard(intake, mail);
     } else {
         delay_forward(mail, wall_now().ms + rest_ms);
         mail_release(mail);

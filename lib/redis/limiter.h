@@ -136,6 +136,10 @@ void redis_limits_return(struct redis_limiter *limiter, const struct limit_want 
                          size_t count);
 /* Of a rate: so much in a second. */
 double redis_limit_rate(const struct limit *limit);
+/* How much of it in a second is this holder's at present, by what it asked for lately; 0: not
+ * known.
+ */
+double redis_limit_share(const struct limit *limit);
 /* The most that can ever be taken at once. */
 uint64_t redis_limit_most(const struct limit *limit);
 /* … where what is taken can be made smaller: no more than this holder's part while it goes on

@@ -305,6 +305,13 @@ double redis_limit_rate(const struct limit *limit)
     return (double)limit->rule.amount * 1000.0 / (double)limit->rule.interval_ms;
 }
 
+double redis_limit_share(const struct limit *limit)
+{
+    CHECK_MAGIC(limit, LIMIT_MAGIC);
+    CHECK(limit->rule.kind == LIMIT_RATE);
+    return limit->lease.step_us > 0 ? 1e6 / limit->lease.step_us : 0;
+}
+
 uint64_t redis_limit_most(const struct limit *limit)
 {
     return limit->rule.kind == LIMIT_SLOTS ? 1 : limit->rule.amount;

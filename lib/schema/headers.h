@@ -16,14 +16,16 @@
     "sluice-first-seen-ms"                    /* when the message was first read, ms since 1970 */
 #define HEADER_EXPIRES_MS "sluice-expires-ms" /* given up at, ms since 1970 */
 #define HEADER_DUE_MS "sluice-due-ms"         /* not tried before, ms since 1970 */
-#define HEADER_STREAM "sluice-stream"         /* name of the stream it came by: "bulk" */
-#define HEADER_ORIGIN "sluice-origin"         /* first record: "topic/partition/offset" */
-#define HEADER_PENDING "sluice-pending"       /* indexes of recipients still to deliver: "0,3-5" */
-#define HEADER_SITE "sluice-site"             /* uncertain: the recipients' site, where known */
-#define HEADER_VIP "sluice-vip"       /* VIP of the last attempt, where the next should use it */
-#define HEADER_LAST "sluice-last"     /* what the last attempt met: "451 4.7.1 text" */
-#define HEADER_REASON "sluice-reason" /* dlq: "invalid", "policy"… */
-#define HEADER_DETAIL "sluice-detail" /* dlq: what was wrong, naming the field */
+#define HEADER_SPILLED                                                                             \
+    "sluice-spilled" /* "1": due is when its turn is expected; it may come earlier */
+#define HEADER_STREAM "sluice-stream"   /* name of the stream it came by: "bulk" */
+#define HEADER_ORIGIN "sluice-origin"   /* first record: "topic/partition/offset" */
+#define HEADER_PENDING "sluice-pending" /* indexes of recipients still to deliver: "0,3-5" */
+#define HEADER_SITE "sluice-site"       /* uncertain: the recipients' site, where known */
+#define HEADER_VIP "sluice-vip"         /* VIP of the last attempt, where the next should use it */
+#define HEADER_LAST "sluice-last"       /* what the last attempt met: "451 4.7.1 text" */
+#define HEADER_REASON "sluice-reason"   /* dlq: "invalid", "policy"… */
+#define HEADER_DETAIL "sluice-detail"   /* dlq: what was wrong, naming the field */
 
 /* A set of recipient indexes below MESSAGE_RECIPIENTS_MAX. Zeroed: empty. */
 struct pending_set {

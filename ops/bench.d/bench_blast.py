@@ -48,8 +48,7 @@ def run(stack, record, prefix, count):
 def bench_blast(stack, options, say):
     count = max(GOOD_SITES, options.messages // 100)
     tenants = "".join(f"- {{name: {name}, rate: 100000/h, pools: [shared]}}\n" for name in ("good", *(name for name, _, _ in TROUBLES)))
-    names = bench_sim.start(stack, world(), WORKERS, tenants=tenants, extra="limits:\n  - {tenant: limit, max-msg-rate: 1/s}\n",
-                            default_site="retry: [15m]\nconnect-timeout: 5s\n")
+    names = bench_sim.start(stack, world(), WORKERS, tenants=tenants, extra="limits:\n  - {tenant: limit, max-msg-rate: 1/s}\n")
     record = Record(stack)
     bench_sim.start_workers(stack, names)
     run(stack, record, "w", GOOD_SITES * GOOD_RATE)  # addresses are looked up, shares of rates are settled

@@ -4,7 +4,7 @@ import subprocess
 import time
 
 import bench_sim
-from bench_sim import Record
+from bench_sim import UNIT_S, Record
 from stack.stack import StackError
 from stack.world import Provider, World
 
@@ -15,7 +15,6 @@ FAST_RATE = 50       # a second, each
 SLOW_RATE = 20
 SHARDS = 16
 TIERS = 12
-UNIT_S = 30
 WINDOW_S = 10        # in which the slow site's use is looked at
 SETTLED_S = 10
 LONGER_S = 60        # the slow site is watched for so long when the fast ones are done

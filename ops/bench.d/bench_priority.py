@@ -4,7 +4,6 @@ import threading
 import time
 
 import bench_sim
-import records  # from where bench_sim says
 from bench_sim import Record, percentile
 from stack.stack import StackError
 from stack.world import Provider, World
@@ -32,11 +31,11 @@ def world():
 
 
 class Stream:
-    """Transactional mail at a steady pace; each address says when its mail was given to Kafka."""
+    """Transactional mail at a steady pace; each address says when its mail was given to libsluice."""
 
     def __init__(self, stack):
-        argv = ["kcat", "-P", "-b", stack.bootstrap, "-t", "sluice.q.tx", "-D", "<<end>>", "-X", "linger.ms=0", "-X", "acks=all"]
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([stack.program("sluice-feed"), "--config", stack.config], stdin=subprocess.PIPE,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.run)
         self.sent = 0
@@ -46,9 +45,9 @@ class Stream:
         pause, due = 1 / (RATE * len(SITES)), time.monotonic()
         while not self.stop.wait(max(0, due - time.monotonic())):
             name = SITES[self.sent % len(SITES)][0]
-            address = f"t{time.time_ns() // 1000}x{self.sent}@{domains(name)[self.sent // len(SITES) % DOMAINS]}"
-            value = records.message([address], b"From: a@sender.test\r\nSubject: reset\r\n\r\nHello\r\n", campaign="reset")
-            self.process.stdin.write(value + b"<<end>>")
+            given = time.time_ns() // 1000
+            address = f"t{given}x{self.sent}@{domains(name)[self.sent // len(SITES) % DOMAINS]}"
+            self.process.stdin.write(f"t{given}x{self.sent}\ttx\tdemo\t1000\t{address}\n")
             self.process.stdin.flush()
             self.sent += 1
             due += pause
@@ -61,7 +60,7 @@ class Stream:
 
 
 def measure(stack, record, seconds):
-    """Site -> milliseconds from the time at which a mail was given to Kafka until the provider had all of it."""
+    """Site -> milliseconds from the time at which a mail was given to libsluice until the provider had all of it."""
     record.read()
     stream = Stream(stack)
     waits, began = {name: [] for name, _, _ in SITES}, time.time()

@@ -1,22 +1,22 @@
 """What measurements against simulated providers share: a stack of workers before them, mail into it, and what arrived by the providers' own record."""
 import datetime
 import os
-import sys
 import time
 
-from stack.stack import ROOT, StackError, free_port, rss_kb
+from stack.stack import StackError, free_port, rss_kb
 from stack.world import sim_config, sluice_config, zones
 
-sys.path.insert(0, os.path.join(ROOT, "tests", "e2e", "lib"))
+PATIENT = "retry: [15m, 30m, 1h]\nbounce-after: 72h\n"
+UNIT_S = 30  # of the delay tiers, as in production
 
 
-def start(stack, world, workers, *, tenants="", extra="", default_site=None):
+def start(stack, world, workers, *, tenants="", extra="", default_site=PATIENT):
     """Everything but the workers; gives their names. Each holds a VIP of its own."""
     stack.start_dns(zones(world))
     sim_port = free_port()
     vips = [f"vip{i + 1}" for i in range(workers)]
-    site = {} if default_site is None else {"default_site": default_site}
-    stack.write_config(sluice_config(world, stack, vips, sim_port, 1, tenants=tenants, **site) + extra)
+    text = sluice_config(world, stack, vips, sim_port, 1, default_site=default_site, tenants=tenants)
+    stack.write_config(text.replace("  tier-unit: 1s ", f"  tier-unit: {UNIT_S}s ") + extra)
     stack.create_topics()
     stack.start_sim(sim_config(world, stack, sim_port))
     return [f"worker{i + 1}" for i in range(workers)]

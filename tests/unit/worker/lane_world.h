@@ -40,6 +40,7 @@ static struct {
     size_t choked_after;           /* … after so many; 0: never so */
     bool hold_sessions;            /* they stay as they are */
     const struct session *surplus; /* its slot is wanted by others */
+    unsigned sharers;              /* of each rate */
     uint64_t used, borrowed;       /* messages, as told by events of usage */
     size_t postponed;              /* events */
     char reason[32];               /* of the last one */
@@ -290,6 +291,12 @@ uint64_t redis_limit_at_once(const struct limit *limit)
     return limit->part > 0 && limit->part < limit->amount ? limit->part : limit->amount;
 }
 
+/* Others have mail for it, too. */
+double redis_limit_share(const struct limit *limit)
+{
+    return (double)limit->amount / (world.sharers > 0 ? world.sharers : 1);
+}
+
 uint64_t redis_limit_most(const struct limit *limit)
 {
     return limit->amount;
@@ -509,6 +516,8 @@ static int64_t retry[] = {900000};
 static const char *hosts[] = {"127.0.0.1:25"};
 static struct config_site site;
 static int64_t expires_ms;
+static int64_t
+    promised_ms; /* the next ones are spilled ones that come before it; 0: they are not */
 static const char *tenant = "t";
 static struct config_limit rules[2];
 
@@ -538,7 +547,7 @@ static inline int set_up(void **state)
     memset(&world, 0, sizeof(world));
     memset(limits, 0, sizeof(limits));
     memset(rules, 0, sizeof(rules));
-    expires_ms = 0;
+    expires_ms = promised_ms = 0;
     tenant = "t";
     recipient_count = 1;
     stream.class_ = CONFIG_CLASS_BULK;
@@ -640,6 +649,8 @@ static inline struct lane *push(const char *route)
     assert_true(mail_decode(mail, &fault));
     mail->route = slice_cstr(route);
     mail->shard = &shard;
+    mail->early = promised_ms > 0;
+    mail->due_ms = promised_ms;
     lane_push(&shard, mail, &site);
     char key[32];
     int len = snprintf(key, sizeof(key), "%s s", route);

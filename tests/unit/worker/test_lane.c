@@ -153,7 +153,10 @@ static void capacity_is_sixty_seconds_of_the_rate(void **state)
     assert_int_equal(lane_capacity(&lane, now), 180); /* … but for memory that is half full */
     atomic_store(&worker.messages, 900);
     lane.busy_taken = 300;
-    assert_int_equal(lane_capacity(&lane, now), 450); /* and when it is nearly full: 15 s */
+    assert_int_equal(lane_capacity(&lane, now), 1050); /* and when it is nearly full: 35 s … */
+    config.kafka.tier_unit_ms = 1000;
+    assert_int_equal(lane_capacity(&lane, now), 450); /* … or less if a tier takes less */
+    config.kafka.tier_unit_ms = 30000;
     atomic_store(&worker.messages, 600);
     lane.busy_taken = 30;
     /* What it waits for its slot does not count, up to half a minute. */
@@ -168,8 +171,8 @@ static void capacity_is_sixty_seconds_of_the_rate(void **state)
     atomic_store(&worker.messages, 0);
 }
 
-/* 100 s each by a rate that was only measured: not four hours for the last one. */
-static void a_measured_rate_is_not_believed_for_longer_than_an_hour(void **state)
+/* 100 s each by a rate that was only measured: not five hours for the last one. */
+static void a_measured_rate_is_not_believed_for_days(void **state)
 {
     (void)state;
     world.hold_sessions = true;
@@ -180,14 +183,76 @@ static void a_measured_rate_is_not_believed_for_longer_than_an_hour(void **state
     }
     lane->busy_since = mono_add_ms(io_loop_now(loop), -31000);
     lane->busy_taken = 0;
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 200; i++) {
         push("v1");
     }
     assert_int_equal(lane->queue.length, 64);
-    assert_int_equal(due_copies(), 100);
-    for (size_t i = 0; i < due_copies(); i++) {
-        assert_in_range(world.due_ms[i], now + 60000, now + HOUR + 200000);
+    assert_int_equal(due_copies(), 200);
+    for (size_t i = 0; i < world.due_count; i++) {
+        assert_in_range(world.due_ms[i], now + 60000, now + 4 * HOUR + 200000);
     }
+}
+
+/* Three more have mail for the site: its turns come four times as slowly, once that is known. */
+static void what_is_spilled_comes_back_by_the_share_of_the_rate(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    world.sharers = 4;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 1, 1000, NULL);
+    struct lane *lane = push("v1");
+    for (int i = 0; i < 65; i++) {
+        push("v1");
+    }
+    assert_int_equal(due_copies(), 2);
+    assert_int_equal(world.due_ms[1] - world.due_ms[0], 1000);
+    lane->busy_since = mono_add_ms(io_loop_now(loop), -4000);
+    push("v1");
+    push("v1");
+    assert_int_equal(due_copies(), 4);
+    assert_int_equal(world.due_ms[3] - world.due_ms[2], 4000);
+}
+
+/* Spilled mail on its way to a later time is taken by a lane that would run dry, and goes on as it
+ * came where it would not. */
+static void spilled_mail_is_taken_early_by_a_lane_that_has_too_little(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 1, HOUR, NULL);
+    int64_t now = wall_now().ms;
+    promised_ms = now + 5 * HOUR;
+    struct lane *lane = NULL;
+    for (int i = 0; i < 64; i++) {
+        lane = push("v1");
+    }
+    assert_int_equal(lane->queue.length, 64);
+    push("v1");
+    assert_int_equal(lane->queue.length, 64);
+    assert_int_equal(due_copies(), 1);
+    assert_int_equal(world.due_ms[0], promised_ms);
+    assert_int_equal(lane->spill_until_ms[CONFIG_CLASS_BULK], 0); /* it takes nobody's turn */
+}
+
+static void spilled_mail_keeps_its_turn_among_that_of_a_parked_tenant(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 1, HOUR, "t");
+    struct lane *lane = push("v1");
+    push("v1");
+    io_loop_turn(loop);
+    ready(world.opened[0]);
+    ready(world.opened[1]);
+    assert_int_equal(lane->queue.length, 1);
+    assert_int_equal(lane->queue.ready, 0);
+    promised_ms = wall_now().ms + 5 * HOUR;
+    push("v1");
+    assert_int_equal(lane->queue.length, 1);
+    assert_int_equal(due_copies(), 1);
+    assert_int_equal(world.due_ms[0], promised_ms);
+    session_close(world.opened[0]);
+    session_close(world.opened[1]);
 }
 
 static void what_waited_for_a_minute_is_spilled(void **state)
@@ -280,7 +345,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_waited_for_a_minute_is_spilled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unused_session_ends_when_others_want_its_slot, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_measured_rate_is_not_believed_for_longer_than_an_hour,
+        cmocka_unit_test_setup_teardown(a_measured_rate_is_not_believed_for_days, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_spilled_comes_back_by_the_share_of_the_rate, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(spilled_mail_is_taken_early_by_a_lane_that_has_too_little,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(spilled_mail_keeps_its_turn_among_that_of_a_parked_tenant,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(capacity_is_sixty_seconds_of_the_rate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_runs_is_cut_only_when_asked_for, set_up, tear_down),
