@@ -11,8 +11,8 @@ from stack.world import Provider, World
 WORKERS = 2
 FAST = 100           # sites
 SLOW_DOMAINS = 32    # so that its mail lies in all partitions
-FAST_RATE = 50       # a second, each
-SLOW_RATE = 20
+FAST_RATE = 20       # a second, each: 30 s of all of it fit into two workers' memory
+SLOW_RATE = 10
 SHARDS = 16
 TIERS = 12
 WINDOW_S = 10        # in which the slow site's use is looked at
@@ -43,16 +43,15 @@ def both(each, slow):
             done += 1
 
 
-def run_fast(stack, record, names, prefix, count):
-    """The workers begin with everything on the topic; gives seconds until the last fast mail, each site's, and the peak of memory."""
+def run_fast(stack, record, names, prefix, mails, count):
+    """Seconds from when publishing begins until the last fast mail, each site's, and the peak of memory."""
     peak = [0]
 
     def look():
         peak[0] = max(peak[0], bench_sim.peak_mb(stack, names))
     record.read()
-    began = time.time()
-    bench_sim.start_workers(stack, names)
-    first = len(record.entries)
+    first, began = len(record.entries), time.time()
+    bench_sim.publish(stack, prefix, mails)
     record.wait("fast mail", lambda provider, recipient: recipient.startswith(prefix) and provider != "slow", count, 1800, look)
     last = {}
     for at, provider, recipient in record.entries[first:]:
@@ -95,7 +94,7 @@ def forecast(stack, since_ms):
     return total, hours, copies
 
 
-def slow_use(record, prefix, until):
+def slow_use(record, until):
     """Part of its limit that the slow site was sent: over all, and in the worst ten seconds."""
     times = sorted(at for at, provider, _ in record.entries if provider == "slow")
     begin = times[0] + SETTLED_S
@@ -110,14 +109,12 @@ def bench_isolation(stack, options, say):
     names = bench_sim.start(stack, world(), WORKERS)
     record = Record(stack)
     say(f"{FAST} fast sites with {each} mails at {FAST_RATE}/s each; {slow} for a slow site at {SLOW_RATE}/s; {WORKERS} workers")
-    bench_sim.publish(stack, "alone", fast_mail("a", each))
-    alone = run_fast(stack, record, names, "a", each * FAST)
+    bench_sim.start_workers(stack, names)
+    run_fast(stack, record, names, "w", fast_mail("w", FAST_RATE), FAST_RATE * FAST)  # addresses are looked up, shares are settled
+    alone = run_fast(stack, record, names, "a", fast_mail("a", each), each * FAST)
     say(f"  alone: the last fast mail after {alone['seconds']:.1f} s; a worker's memory {alone['peak_mb']} MB")
-    for name in names:
-        stack.end(name)
     began_ms, before = time.time() * 1000, ends(stack)
-    bench_sim.publish(stack, "both", both(each, slow))
-    beside = run_fast(stack, record, names, "b", each * FAST)
+    beside = run_fast(stack, record, names, "b", both(each, slow), each * FAST)
     ratio = beside["seconds"] / alone["seconds"]
     worst = max(b / a for a, b in zip(alone["sites"], beside["sites"]))
     say(f"  beside the slow site: {beside['seconds']:.1f} s, {ratio:.3f} of alone (each site at most {worst:.3f}); memory {beside['peak_mb']} MB")
@@ -129,7 +126,7 @@ def bench_isolation(stack, options, say):
     sent = sum(provider == "slow" for _, provider, _ in record.entries)
     if sent >= slow:
         raise StackError("the slow site has no backlog any more: it proves nothing (more --messages)")
-    use, least, lasted = slow_use(record, "s", time.time() - 1)
+    use, least, lasted = slow_use(record, time.time() - 1)
     say(f"  the slow site was sent {use:.1%} of its limit in {lasted:.0f} s, {least:.1%} in the worst {WINDOW_S} s; memory then at most {max(peaks)} MB")
     written = ends(stack) - before
     sample, hours, copies = forecast(stack, began_ms)
