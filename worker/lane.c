@@ -50,20 +50,32 @@ static double limited_rate(const struct lane *lane, double (*of)(const struct bo
     return vips > 0 && (rate == 0 || vips < rate) ? vips : rate;
 }
 
-/* Mails per second while there was a backlog, without the time in which it waited for its first
- * slot: others had them all, which says nothing about its speed. 0: not known yet. */
-static double measured_rate(const struct lane *lane, struct mono_time now)
+/* How long it has had a backlog, without the time in which it waited for its first slot: others had
+ * them all, which says nothing about its speed. */
+static int64_t judged_us(const struct lane *lane, struct mono_time now)
 {
     if (lane->slotless_since.us != 0 &&
         mono_since_us(now, lane->slotless_since) < (int64_t)LANE_SLOT_PATIENCE_MS * 1000) {
         now = lane->slotless_since;
     }
-    bool soon = worker_pressure_percent(lane->shard->worker) >= LANE_JUDGE_SOONER_PERCENT;
-    int64_t after_ms = soon ? LANE_JUDGE_SOONER_MS : LANE_JUDGE_AFTER_MS;
-    if (lane->busy_since.us == 0 || mono_since_us(now, lane->busy_since) < after_ms * 1000) {
+    return lane->busy_since.us == 0 ? 0 : mono_since_us(now, lane->busy_since);
+}
+
+static bool is_judged_sooner(const struct lane *lane, struct mono_time now)
+{
+    return judged_us(lane, now) < (int64_t)LANE_JUDGE_AFTER_MS * 1000 &&
+           worker_pressure_percent(lane->shard->worker) >= LANE_JUDGE_SOONER_PERCENT;
+}
+
+/* Mails per second while there was a backlog. 0: not known yet. */
+static double measured_rate(const struct lane *lane, struct mono_time now)
+{
+    int64_t us = judged_us(lane, now);
+    int64_t after_ms = is_judged_sooner(lane, now) ? LANE_JUDGE_SOONER_MS : LANE_JUDGE_AFTER_MS;
+    if (us == 0 || us < after_ms * 1000) {
         return 0;
     }
-    double rate = (double)lane->busy_taken * 1e6 / (double)mono_since_us(now, lane->busy_since);
+    double rate = (double)lane->busy_taken * 1e6 / (double)us;
     return rate > 0.01 ? rate : 0.01;
 }
 
@@ -94,9 +106,29 @@ static size_t capacity_at(const struct lane *lane, double rate)
     return capacity < LANE_MIN_CAPACITY ? LANE_MIN_CAPACITY : (size_t)capacity;
 }
 
+/* An equal part, among the lanes, of what may be in memory before it is tight. */
+static size_t fair_room(const struct lane *lane)
+{
+    const struct worker *worker = lane->shard->worker;
+    unsigned pressure = worker_pressure_percent(worker);
+    long long messages = atomic_load_explicit(&worker->messages, memory_order_relaxed);
+    size_t lanes = lane->shard->lanes.count > 0 ? lane->shard->lanes.count : 1;
+    size_t shards = worker->shard_count > 0 ? worker->shard_count : 1;
+    return messages <= 0 || pressure == 0
+               ? 0
+               : (size_t)messages * LANE_TIGHT_PERCENT / pressure / shards / lanes;
+}
+
 size_t lane_capacity(const struct lane *lane, struct mono_time now)
 {
-    return capacity_at(lane, lane_rate(lane, now));
+    size_t limited = capacity_at(lane, limited_rate(lane, bounds_rate));
+    size_t measured = capacity_at(lane, measured_rate(lane, now));
+    /* A few seconds in which everybody was slow say little: it is those who take most of the
+     * memory whom they are held against. */
+    if (measured != SIZE_MAX && is_judged_sooner(lane, now) && measured < fair_room(lane)) {
+        measured = fair_room(lane);
+    }
+    return limited < measured ? limited : measured;
 }
 
 /* Mails that are sent at that rate until what is spilled now can come back. */
@@ -147,7 +179,8 @@ static void spill(struct lane *lane, struct mail *mail, struct mono_time now)
 {
     double share = shared_rate(lane, now);
     double measured = measured_rate(lane, now);
-    bool certain = share > 0 && (measured == 0 || measured >= SPILL_CERTAIN_PART * share);
+    bool certain = share > 0 && (measured == 0 || is_judged_sooner(lane, now) ||
+                                 measured >= SPILL_CERTAIN_PART * share);
     int64_t *until_ms = &lane->spill_until_ms[mail->klass];
     bool first = mail->klass == CONFIG_CLASS_TRANSACTIONAL;
     size_t ahead = first ? queue_ready_of(&lane->queue, mail->klass) : lane->queue.ready;

@@ -150,7 +150,9 @@ static void capacity_is_sixty_seconds_of_the_rate(void **state)
     lane.busy_taken = 30;
     assert_true(lane_capacity(&lane, now) == SIZE_MAX); /* too soon to tell … */
     atomic_store(&worker.messages, 600);
-    assert_int_equal(lane_capacity(&lane, now), 180); /* … but for memory that is half full */
+    assert_int_equal(lane_capacity(&lane, now), 800); /* … but for memory that is half full, … */
+    worker.shard_count = 10;
+    assert_int_equal(lane_capacity(&lane, now), 180); /* and then if others have their part of it */
     atomic_store(&worker.messages, 900);
     lane.busy_taken = 300;
     assert_int_equal(lane_capacity(&lane, now), 1050); /* and when it is nearly full: 35 s … */
@@ -168,6 +170,7 @@ static void capacity_is_sixty_seconds_of_the_rate(void **state)
     lane.slotless_since = lane.busy_since;
     lane.busy_taken = 0;
     assert_int_equal(lane_capacity(&lane, now), 64);
+    worker.shard_count = 0;
     atomic_store(&worker.messages, 0);
 }
 
