@@ -55,14 +55,6 @@ static const char *id_of(const struct lane *lane)
     return id;
 }
 
-static void ready(struct session *session)
-{
-    session->was_ready = true;
-    session->state = SESSION_IDLE;
-    session->share->opening--;
-    lane_feed(session->lane, session);
-}
-
 static void nothing_waits(void **state)
 {
     (void)state;
