@@ -156,8 +156,8 @@ static void spill_at(struct lane *lane, struct mail *mail, double rate, size_t a
     bool expires = mail->expires_ms > 0 && mail->expires_ms < *until_ms;
     const struct report_wait waits = {.due_ms = expires ? mail->expires_ms : *until_ms,
                                       .exact = expires,
-                                      .reason = reason,
                                       .spilled = true,
+                                      .reason = reason,
                                       .site = lane->site_name};
     settle_later(&lane->shard->settler, &mail, &waits);
 }
@@ -309,11 +309,7 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
         return;
     }
     if (mail->early && mail->due_ms > wall.ms && (in_trouble || !is_hungry(lane, mail, now))) {
-        const struct report_wait wait = {.due_ms = mail->due_ms,
-                                         .exact = true,
-                                         .spilled = true,
-                                         .reason = "lane-full",
-                                         .site = lane->site_name};
+        const struct report_wait wait = {.due_ms = mail->due_ms, .exact = true, .spilled = true};
         settle_later(&shard->settler, &mail, &wait);
         return;
     }

@@ -31,8 +31,8 @@ void report_received(struct reporter *reporter, struct mail *mail);
 struct report_wait {
     int64_t due_ms;     /* wall clock */
     bool exact;         /* not later than that */
-    bool spilled;       /* it may come earlier, if its lane has too little by then */
-    const char *reason; /* as in event.proto */
+    bool spilled;       /* it waits for its turn, and may come earlier */
+    const char *reason; /* as in event.proto; NULL: has been told before */
     struct slice site;  /* where it is known */
 };
 void report_postponed(struct reporter *reporter, struct mail *mail, const struct report_wait *wait,

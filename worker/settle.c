@@ -249,7 +249,9 @@ void settle_later(struct settler *settler, struct mail **handle, const struct re
         .exact = wait->exact,
         .spilled = wait->spilled,
     };
-    report_postponed(settler->reporter, mail, wait, request.attempt);
+    if (wait->reason != NULL) {
+        report_postponed(settler->reporter, mail, wait, request.attempt);
+    }
     delay_send(mail, &request);
     worker_count(settler->worker, WORKER_SPILLED, 1);
     let_go(settler, handle);

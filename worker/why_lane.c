@@ -24,9 +24,22 @@ static void add_spill(struct why_writer *writer, int64_t until_ms, struct slice 
     }
 }
 
-/* Which mail no connection may be opened for, and why not. */
-static void add_slots(struct why_writer *writer, const struct lane *lane)
+/* Up to when its spilled mail has been given its time. */
+static int64_t spilled_until_ms(const struct lane *lane)
 {
+    int64_t until_ms = 0;
+    for (size_t i = 0; i < QUEUE_CLASSES; i++) {
+        until_ms = lane->spill_until_ms[i] > until_ms ? lane->spill_until_ms[i] : until_ms;
+    }
+    return until_ms;
+}
+
+/* What keeps it from having sessions. */
+static void add_opening(struct why_writer *writer, const struct lane *lane)
+{
+    if (lane->resolving) {
+        why_add_reason(writer, "dns", NULL, writer->now, lane->site_name);
+    }
     const struct lane_share *open = &lane->shares[LANE_OPEN];
     const struct lane_share *reserved = &lane->shares[LANE_RESERVED];
     if (open->waiting && lane->queue.ready > 0) {
@@ -39,30 +52,12 @@ static void add_slots(struct why_writer *writer, const struct lane *lane)
         queue_ready_of(&lane->queue, CONFIG_CLASS_BULK) > 0) {
         why_add_reason(writer, "reserved", NULL, writer->now, SLICE("bulk"));
     }
-}
-
-/* What keeps it from having sessions. */
-static void add_opening(struct why_writer *writer, const struct lane *lane)
-{
-    if (lane->resolving) {
-        why_add_reason(writer, "dns", NULL, writer->now, lane->site_name);
-    }
-    add_slots(writer, lane);
     if (list_linked(&lane->starved_node)) {
         why_add_reason(writer, "worker-connections", NULL, writer->now, SLICE_NULL);
     }
-    if (lane->shares[LANE_OPEN].opening + lane->shares[LANE_RESERVED].opening > 0) {
+    if (open->opening + reserved->opening > 0) {
         why_add_reason(writer, "connecting", NULL, writer->now, SLICE_NULL);
     }
-}
-
-static int64_t spilled_until_ms(const struct lane *lane)
-{
-    int64_t until_ms = 0;
-    for (size_t i = 0; i < QUEUE_CLASSES; i++) {
-        until_ms = lane->spill_until_ms[i] > until_ms ? lane->spill_until_ms[i] : until_ms;
-    }
-    return until_ms;
 }
 
 void why_add_lane_reasons(struct why_writer *writer, const struct lane *lane)

@@ -191,7 +191,7 @@ static void a_measured_rate_is_not_believed_for_days(void **state)
     }
     assert_int_equal(lane->queue.length, 64);
     assert_int_equal(due_copies(), 200);
-    for (size_t i = 0; i < world.due_count; i++) {
+    for (size_t i = 0; i < due_copies(); i++) {
         assert_in_range(world.due_ms[i], now + 60000, now + 4 * HOUR + 200000);
     }
 }
@@ -209,7 +209,7 @@ static void what_is_spilled_comes_back_by_the_share_of_the_rate(void **state)
     }
     assert_int_equal(due_copies(), 2);
     assert_int_equal(world.due_ms[1] - world.due_ms[0], 1000);
-    lane->busy_since = mono_add_ms(io_loop_now(loop), -4000);
+    lane->busy_since = mono_add_ms(mono_now(), -4000);
     push("v1");
     push("v1");
     assert_int_equal(due_copies(), 4);
