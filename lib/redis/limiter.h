@@ -88,6 +88,7 @@ uint64_t redis_limit_told(const struct limit *limit);
 
 /* Who waits for several limits at once; lies in the caller's struct, zeroed before its first use
  * but for `ready`. */
+struct limit_line;
 struct limit_waiter {
     struct list node; /* linked exactly while it waits */
     /* Try again now; from the loop, never before the take that set it up returned, once per wait.
@@ -102,6 +103,7 @@ struct limit_waiter {
      * next take it stands before the others. Set before ready; the caller may forget it. */
     const struct limit *turn;
     uint64_t begin; /* its place among those who wait: see struct limit_line */
+    struct limit_line *line;
 };
 
 /* Those that belong together at one limit (the sessions of a lane), so that a limit which others

@@ -172,6 +172,7 @@ void limit_pump(struct limit *limit)
 static void stand_in_line(struct limit *limit, struct limit_waiter *waiter, struct limit_line *line)
 {
     struct list *before = limit->waiters.prev;
+    waiter->line = line;
     waiter->begin = limit->passed;
     if (line != NULL) {
         waiter->begin = line->end > limit->passed ? line->end : limit->passed;
@@ -193,6 +194,7 @@ static void enqueue(const struct limit_want *want, struct limit_waiter *waiter,
     waiter->blocking = limit;
     waiter->woken = false;
     if (waiter->turn == limit) {
+        waiter->line = NULL;
         list_push_front(&limit->waiters, &waiter->node);
     } else {
         stand_in_line(limit, waiter, want->line);
@@ -371,6 +373,10 @@ void redis_limit_wait_cancel(struct redis_limiter *limiter, struct limit_waiter 
     list_remove(&waiter->node);
     waiter->blocking = NULL;
     if (!waiter->woken) {
-        limit->waiting -= waiter_weight(limit, waiter);
+        uint64_t weight = waiter_weight(limit, waiter);
+        limit->waiting -= weight;
+        if (waiter->line != NULL && waiter->line->end == waiter->begin + weight) {
+            waiter->line->end = waiter->begin; /* who asks again and again does not fall behind */
+        }
     }
 }

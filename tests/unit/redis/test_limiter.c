@@ -300,6 +300,32 @@ static void test_lines_take_turns(void **state)
     tear_down(&fixture);
 }
 
+/* Who asks again before its turn has come loses nothing to those of another line. */
+static void test_asking_again_costs_no_turn(void **state)
+{
+    struct fixture fixture;
+    struct limit_line impatient = {0};
+    struct limit_line other = {0};
+    static const unsigned expected[] = {2, 1, 3};
+    (void)state;
+    set_up(&fixture);
+    add_limit(&fixture, "vip:g:msg", (struct limit_rule){LIMIT_RATE, 100, 1000, 1});
+    for (unsigned i = 0; i < ARRAY_LEN(expected); i++) {
+        fixture.sessions[i].waiter.ready = on_ready_take_once;
+        fixture.sessions[i].line = i == 0 ? &impatient : &other;
+        assert_false(take(&fixture.sessions[i]));
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        assert_false(take(&fixture.sessions[0]));
+    }
+    fixture.stop_at = ARRAY_LEN(expected);
+    io_loop_run(fixture.loop);
+    for (unsigned i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_int_equal(fixture.sessions[i].order, expected[i]);
+    }
+    tear_down(&fixture);
+}
+
 static void test_same_key_same_limit(void **state)
 {
     struct fixture fixture;
@@ -338,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_each_limit_may_have_its_own_waiter),
         cmocka_unit_test(test_a_turn_is_kept),
         cmocka_unit_test(test_lines_take_turns),
+        cmocka_unit_test(test_asking_again_costs_no_turn),
         cmocka_unit_test(test_same_key_same_limit),
         cmocka_unit_test(test_wrong_options),
     };
