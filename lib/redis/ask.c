@@ -11,6 +11,7 @@
 
 enum { BATCH = 32, ARGS_HEAD = 5, ARGS_EACH = 12, KEYS_HEAD = 2, REPLY_HEAD = 3, NUMBER_MAX = 32 };
 #define FAILED_RETRY_MS 5
+#define CAME_LATE (-1) /* limiter.lua knows it too */
 
 struct batch {
     struct redis_call call;
@@ -105,6 +106,17 @@ static size_t reply_len(const struct batch *batch)
     return len;
 }
 
+/* Redis knows a younger call under our name. It is not ours, of which one at a time is under way:
+ * the process before had that name, and our clock has been set back. We go on above it, and say
+ * again what we hold. */
+static void came_late(struct limit *limit, int64_t last, struct mono_time now)
+{
+    struct redis_limiter *limiter = limit->limiter;
+    limiter->seq = last > limiter->seq ? last : limiter->seq;
+    limit->epoch = 0;
+    limit->retry_at = now;
+}
+
 static void on_done(struct redis_call *call, const int64_t *values, size_t count)
 {
     struct batch *batch = CONTAINER_OF(call, struct batch, call);
@@ -128,6 +140,8 @@ static void on_done(struct redis_call *call, const int64_t *values, size_t count
         }
         if (!good) {
             item->limit->retry_at = mono_add_ms(now, FAILED_RETRY_MS);
+        } else if (mine[0] == CAME_LATE) {
+            came_late(item->limit, mine[1], now);
         } else if (item->op == 'w') {
             window_take_reply(item, mine, call, now);
             tenants_take_reply(item, mine + ASK_REPLY_EACH);

@@ -46,7 +46,7 @@ bool daily_needs_call(struct limit *limit, struct mono_time now)
            ((limit->blocked || !list_empty(&limit->waiters)) && !mono_before(now, limit->retry_at));
 }
 
-/* values: the day, granted, what is left for all. */
+/* values: the day, granted, what is left for all, what of it was granted now. */
 void daily_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EACH],
                       struct mono_time now)
 {
@@ -56,8 +56,8 @@ void daily_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EA
         /* What was granted under our name before is used, for all that we know. */
         bool fresh = limit->day >= 0;
         limit->day = values[0];
-        uint64_t asked = (uint64_t)item->numbers[5];
-        limit->day_used = fresh ? 0 : granted - ask_clamp(asked, 0, granted);
+        uint64_t now_granted = values[3] > 0 ? (uint64_t)values[3] : 0;
+        limit->day_used = fresh ? 0 : granted - ask_clamp(now_granted, 0, granted);
     }
     limit->day_granted = granted;
     limit->epoch = limit->on->epoch;

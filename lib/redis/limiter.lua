@@ -12,12 +12,13 @@
 --   w amount interval seq held demand need used freed handed weights burst    window (see there)
 --   s amount seq have want ttl 0...    slots: I hold `have`, and would hold `want`; to want more is remembered for WANT_US
 --   d amount seq day used granted want 0...    daily (see there)
--- `seq` rises with each call of a holder. A call that comes late, behind a younger one on another connection, changes nothing.
+-- `seq` rises with each call of a holder. A call that comes late, behind a younger one on another connection, changes nothing; its answer is
+-- -1 and the seq that is known. (One that begins anew and whose clock was set back comes late, too, and goes on above that.)
 -- Reply: now, epoch id, till, then six for each limit (and one for each of its weights):
 --   w: slots I hold now, granted of these, time from which those are free, slots I am to hold, my share of the amount in
 --      thousandths of a slot, ask again after so long; then each weight as it counts, in thousandths
 --   s: how many I hold now, how many the others hold, how many I am to keep of mine: less while others who have fewer want some
---   d: the day, how many I may have used of it at most, how many are left for all
+--   d: the day, how many I may have used of it at most, how many are left for all, how many of mine were granted now
 --
 -- A window of `amount` in any `interval` is so many slots, each of which is used once in an interval: then no interval can see more
 -- than the amount, whoever has which slot. Free slots may change hands at once, used ones together with the time at which they are
@@ -326,7 +327,7 @@ local function window(key, learning, id, amount, interval, seq, held, demand, ne
     local window = read_window(key, width, interval)
     local me = window.me
     if me and seq <= me.seq then
-        return add_weights({me.held, 0, 0, me.held, -1, 0}, weights)
+        return add_weights({-1, me.seq, 0, 0, 0, 0}, weights)
     end
     if window.fresh and now - id < interval then
         window.began = now
@@ -392,18 +393,20 @@ local function daily(key, learning, amount, seq, day, used, granted, want)
             sum = sum + tonumber(count)
         end
     end
-    if seq > last then
-        if day == today and granted >= 0 then
-            -- It knows better: what it does not know to have been granted it did not use; what we have lost it tells us again.
-            mine = math.max(used, math.min(granted, learning and granted or mine))
-        end
-        if not learning then
-            local base = (day == today and used >= 0) and used or mine
-            mine = math.max(mine, math.min(base + want, amount - sum))
-        end
-        redis.call('HSET', key, 'h' .. holder, text(mine) .. ' ' .. text(seq))
+    if seq <= last then
+        return {-1, last, 0, 0, 0, 0}
     end
-    return {today, mine, math.max(0, amount - sum - mine), 0, 0, 0}
+    if day == today and granted >= 0 then
+        -- It knows better: what it does not know to have been granted it did not use; what we have lost it tells us again.
+        mine = math.max(used, math.min(granted, learning and granted or mine))
+    end
+    local before = mine
+    if not learning then
+        local base = (day == today and used >= 0) and used or mine
+        mine = math.max(mine, math.min(base + want, amount - sum))
+    end
+    redis.call('HSET', key, 'h' .. holder, text(mine) .. ' ' .. text(seq))
+    return {today, mine, math.max(0, amount - sum - mine), mine - before, 0, 0}
 end
 
 -- ---- connections ----
@@ -466,7 +469,7 @@ local function slots(key, learning, amount, seq, have, want, ttl)
         if not count or tonumber(expiry) <= now then
             redis.call('HDEL', key, all[i])
         elseif all[i] == holder and tonumber(its) >= seq then
-            return {count, 0, count, 0, 0, 0}
+            return {-1, tonumber(its), 0, 0, 0, 0}
         elseif all[i] == holder then
             if (count > 0) == (have > 0) then
                 me.since = math.min(since, now)

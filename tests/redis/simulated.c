@@ -5,8 +5,7 @@
 
 /* ---- time and chance ---- */
 
-uint64_t seed;
-int64_t sim_us, jump_us, offset_us;
+struct sim sim;
 
 struct mono_time __wrap_mono_now(void);
 struct wall_time __wrap_wall_now(void);
@@ -15,18 +14,18 @@ uint32_t __wrap_random_below(uint32_t bound);
 
 struct mono_time __wrap_mono_now(void)
 {
-    return (struct mono_time){sim_us + offset_us};
+    return (struct mono_time){sim.now_us + sim.offset_us};
 }
 
 struct wall_time __wrap_wall_now(void)
 {
-    return (struct wall_time){(START_US + sim_us) / 1000};
+    return (struct wall_time){(sim.start_us + sim.now_us + sim.wall_us) / 1000};
 }
 
 /* splitmix64 */
 uint64_t __wrap_random_u64(void)
 {
-    uint64_t z = seed += 0x9e3779b97f4a7c15;
+    uint64_t z = sim.seed += 0x9e3779b97f4a7c15;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     return z ^ (z >> 31);
@@ -61,7 +60,7 @@ void io_task_cancel(struct io_task *task)
     list_remove(&task->node);
 }
 
-void run_tasks(struct io_loop *loop)
+void loop_run_tasks(struct io_loop *loop)
 {
     struct list *node;
     while ((node = list_pop_front(&loop->tasks)) != NULL) {
