@@ -85,15 +85,18 @@ local function learn()
     local epoch = redis.call('HMGET', KEYS[1], 'id', 'till', 'off', 'last', 'server')
     local id, till = tonumber(epoch[1]), tonumber(epoch[2])
     local before = id and tonumber(epoch[3]) or 0
+    local last = id and tonumber(epoch[4])
     local moved = id and epoch[5] and epoch[5] ~= '-' and epoch[5] ~= ARGV[5] and ARGV[5] ~= '-'
-    local off = clock(before, id and tonumber(epoch[4]), moved)
+    local off = clock(before, last, moved)
+    last = last or now
     if not id or not till or moved or off < before - OFF_US then
         -- A clock that was set ahead has made keys expire, too.
         id, till = now, now + LEARN_US
         redis.call('DEL', KEYS[1], KEYS[2])
         redis.call('HSET', KEYS[1], 'id', text(id), 'till', text(till))
-    elseif till > now + LEARN_US then
-        -- the clock was set back
+    elseif till > now + LEARN_US or (till > last and now - last > EVEN_US and tonumber(ARGV[4]) <= 0) then
+        -- The clock was set back; or ahead, as the last call of all came while we learned, and this one, of a holder that has just begun and
+        -- does not know the time, seems to come when that is over.
         till = now + LEARN_US
         redis.call('HSET', KEYS[1], 'till', text(till))
     end
