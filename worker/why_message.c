@@ -81,8 +81,8 @@ static void add_expected(struct why_writer *writer, const struct lane *lane,
         from = waiter->until;
     }
     if (wait_ms < 1e12) {
-        (void)strbuf_addf(writer->out, ",\"expected_ms\":%lld",
-                          (long long)(why_wall_ms(writer, from) + (int64_t)wait_ms));
+        int64_t expected_ms = why_wall_ms(writer, from) + (int64_t)wait_ms;
+        (void)strbuf_addf(writer->out, ",\"expected_ms\":%lld", (long long)expected_ms);
     }
 }
 

@@ -205,9 +205,10 @@ void live_proxy_start(const char *name)
 {
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof(here);
-    uint64_t broker_port;
-    assert_true(
-        slice_to_u64(slice_cstr(strrchr(getenv("KAFKA_BOOTSTRAP"), ':') + 1), &broker_port));
+    struct slice broker = slice_cstr(getenv("KAFKA_BOOTSTRAP"));
+    ptrdiff_t colon = slice_rfind_byte(broker, ':');
+    uint64_t broker_port = 0;
+    assert_true(colon >= 0 && slice_to_u64(slice_skip(broker, (size_t)colon + 1), &broker_port));
     proxy.broker_port = (uint16_t)broker_port;
     snprintf(proxy.name, sizeof(proxy.name), "%s", name);
     proxy.listener = socket(AF_INET, SOCK_STREAM, 0);

@@ -88,7 +88,7 @@ static uint64_t look_at_three(struct suppress_reader *reader, double *look_ns)
  * one before: a key that is in costs two of them. */
 static double bare_read_ns(uint64_t bytes)
 {
-    uint64_t lines = bytes / (LINE_WORDS * sizeof(uint64_t));
+    uint64_t lines = bytes / (LINE_WORDS * sizeof(uint64_t)) + 1;
     uint64_t *words = mmap(NULL, lines * LINE_WORDS * sizeof(uint64_t), PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(words != MAP_FAILED);
@@ -96,6 +96,7 @@ static double bare_read_ns(uint64_t bytes)
     for (uint64_t i = 0; i < lines; i++) {
         words[i * LINE_WORDS] = scrambled(i);
     }
+    CHECK(lines > 0);
     uint64_t next = 1;
     struct mono_time from = mono_now();
     for (uint64_t i = 0; i < LOOKS; i++) {

@@ -218,6 +218,7 @@ static const struct config_limit *connections_of(const char *text)
     if (config == NULL) {
         fail_msg("%s", fault.text);
     }
+    CHECK(config != NULL);
     const struct config_limit *found = NULL;
     for (size_t i = 0; i < config->limit_count; i++) {
         found = config->limits[i].kind == CONFIG_LIMIT_CONNECTIONS ? &config->limits[i] : found;
