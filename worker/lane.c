@@ -294,7 +294,9 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
     const struct report_facts facts = {.site = lane->site_name};
     struct wall_time wall = wall_now();
     bool in_trouble = mono_before(now, lane->suspended_until);
-    bool is_expired = settle_is_expired(mail, wall);
+    /* Where the partition may be another's already, it is for him to say. */
+    bool is_expired = settle_is_expired(mail, wall) &&
+                      tenure_contact_is_fresh(&shard->worker->tenures, mono_now());
     /* Otherwise they are looked up when a session takes the mail. */
     if ((in_trouble || is_expired) &&
         !settle_suppressed(&shard->settler, mail, shard->suppress, wall)) {

@@ -432,11 +432,11 @@ static void begin(struct world *world, struct event *event)
         shard_return(world, process, mail);
         return;
     }
-    if (expires(world, process, mail)) {
-        return;
-    }
     if (writer_is_stuck(world, process, mail->shard) || !contact_is_fresh(world, process)) {
         at_thread(world, process, 200 * MS, begin, event->a, 0);
+        return;
+    }
+    if (expires(world, process, mail)) {
         return;
     }
     uint32_t pending = in_state(mail, RCPT_PENDING);

@@ -41,6 +41,7 @@ static struct {
     bool hold_sessions;            /* they stay as they are */
     const struct session *surplus; /* its slot is wanted by others */
     unsigned sharers;              /* of each rate */
+    bool out_of_contact;           /* with the group */
     uint64_t used, borrowed;       /* messages, as told by events of usage */
     size_t postponed;              /* events */
     char reason[32];               /* of the last one */
@@ -279,6 +280,13 @@ uint64_t redis_limit_told(const struct limit *limit)
 struct slice redis_limit_key(const struct limit *limit)
 {
     return slice_cstr(limit->key);
+}
+
+bool tenure_contact_is_fresh(const struct tenures *tenures, struct mono_time now)
+{
+    (void)tenures;
+    (void)now;
+    return !world.out_of_contact;
 }
 
 double redis_limit_rate(const struct limit *limit)

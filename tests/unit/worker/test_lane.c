@@ -127,6 +127,27 @@ static void a_slow_lane_is_spilled_to_the_times_of_its_rate(void **state)
     }
 }
 
+/* A worker that the group may have forgotten leaves it to the next owner to say so. */
+static void who_is_out_of_contact_tells_nobody_as_expired(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    world.out_of_contact = true;
+    expires_ms = wall_now().ms - 1000;
+    struct lane *lane = push("v1");
+    assert_int_equal(lane->queue.length, 1);
+    world.out_of_contact = false;
+    push("v1");
+    assert_int_equal(lane->queue.length, 1);
+    io_loop_turn(loop);
+    if (world.opened[0] != NULL) {
+        ready(world.opened[0]);
+        session_close(world.opened[0]);
+    }
+    assert_int_equal(lane->queue.length, 0);
+    assert_int_equal(world.begun, 0);
+}
+
 static void capacity_is_sixty_seconds_of_the_rate(void **state)
 {
     struct lane_vip two[2] = {{.weight = 1}, {.weight = 1}};
@@ -356,6 +377,8 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(spilled_mail_keeps_its_turn_among_that_of_a_parked_tenant,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_out_of_contact_tells_nobody_as_expired, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(capacity_is_sixty_seconds_of_the_rate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_runs_is_cut_only_when_asked_for, set_up, tear_down),
     };
