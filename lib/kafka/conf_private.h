@@ -47,6 +47,8 @@ enum fault_kind kafka_fault_kind(rd_kafka_resp_err_t error);
 bool kafka_reading_failed(const rd_kafka_message_t *message, struct fault *fault);
 /* "what: librdkafka's words". Returns false. */
 bool kafka_fault_set(struct fault *fault, rd_kafka_resp_err_t error, const char *what);
+/* Of a topic; -1: FAULT_NOT_FOUND, or what the brokers said. */
+int kafka_partition_count(rd_kafka_t *rk, const char *topic, int timeout_ms, struct fault *fault);
 
 /* At most `burst` times in 10 s; the caller's static or struct state. Not thread-safe. */
 struct kafka_log_limit {

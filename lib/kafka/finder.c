@@ -65,26 +65,8 @@ void kafka_finder_free(struct kafka_finder **handle)
 int kafka_finder_partitions(struct kafka_finder *finder, const char *topic, int timeout_ms,
                             struct fault *fault)
 {
-    const struct rd_kafka_metadata *metadata;
     CHECK_MAGIC(finder, FINDER_MAGIC);
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(finder->rk, topic, NULL);
-    CHECK(handle != NULL);
-    rd_kafka_resp_err_t error = rd_kafka_metadata(finder->rk, 0, handle, &metadata, timeout_ms);
-    rd_kafka_topic_destroy(handle);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        kafka_fault_set(fault, error, topic);
-        return -1;
-    }
-    error = metadata->topic_cnt == 1 ? metadata->topics[0].err
-                                     : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    int count = error == RD_KAFKA_RESP_ERR_NO_ERROR ? metadata->topics[0].partition_cnt : -1;
-    rd_kafka_metadata_destroy(metadata);
-    if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-        fault_set(fault, FAULT_NOT_FOUND, (int)error, "topic %s does not exist", topic);
-    } else if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        kafka_fault_set(fault, error, topic);
-    }
-    return count;
+    return kafka_partition_count(finder->rk, topic, timeout_ms, fault);
 }
 
 int32_t kafka_finder_partition_of(struct slice key, int partitions)

@@ -299,3 +299,26 @@ bool kafka_touch_topic(rd_kafka_t *rk, rd_kafka_topic_t *topic, int timeout_ms, 
     rd_kafka_topic_partition_list_destroy(list);
     return ok;
 }
+
+int kafka_partition_count(rd_kafka_t *rk, const char *topic, int timeout_ms, struct fault *fault)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+    CHECK(handle != NULL);
+    rd_kafka_resp_err_t error = rd_kafka_metadata(rk, 0, handle, &metadata, timeout_ms);
+    rd_kafka_topic_destroy(handle);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_fault_set(fault, error, topic);
+        return -1;
+    }
+    error = metadata->topic_cnt == 1 ? metadata->topics[0].err
+                                     : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    int count = error == RD_KAFKA_RESP_ERR_NO_ERROR ? metadata->topics[0].partition_cnt : -1;
+    rd_kafka_metadata_destroy(metadata);
+    if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        fault_set(fault, FAULT_NOT_FOUND, (int)error, "topic %s does not exist", topic);
+    } else if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_fault_set(fault, error, topic);
+    }
+    return count;
+}

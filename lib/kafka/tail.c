@@ -196,28 +196,8 @@ bool kafka_tail_header(const struct kafka_tail_record *record, const char *name,
 int kafka_tail_partitions(struct kafka_tail *tail, const char *topic, int timeout_ms,
                           struct fault *fault)
 {
-    const struct rd_kafka_metadata *metadata;
     CHECK_MAGIC(tail, TAIL_MAGIC);
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(tail->rk, topic, NULL);
-    CHECK(handle != NULL);
-    rd_kafka_resp_err_t error = rd_kafka_metadata(tail->rk, 0, handle, &metadata, timeout_ms);
-    rd_kafka_topic_destroy(handle);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        kafka_fault_set(fault, error, topic);
-        return -1;
-    }
-    CHECK(metadata->topic_cnt == 1);
-    error = metadata->topics[0].err;
-    int count = metadata->topics[0].partition_cnt;
-    rd_kafka_metadata_destroy(metadata);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        enum fault_kind kind = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-                                   ? FAULT_NOT_FOUND
-                                   : kafka_fault_kind(error);
-        fault_set(fault, kind, (int)error, "%s: %s", topic, rd_kafka_err2str(error));
-        return -1;
-    }
-    return count;
+    return kafka_partition_count(tail->rk, topic, timeout_ms, fault);
 }
 
 static bool is_end(const struct kafka_tail *tail, struct followed *followed, int64_t position)
