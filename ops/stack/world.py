@@ -90,8 +90,14 @@ bouncer:
 
 
 def sluice_config(world, stack, vips, sim_port, smtp_port, default_site=DEFAULT_SITE, producer="",
-                  bouncer_port=None, tenants=""):
-    """`bouncer_port`: mail gets signed return paths, and what comes back is taken there. `tenants`: further ones."""
+                  bouncer_port=None, tenants="", streams=None):
+    """`bouncer_port`: mail gets signed return paths, and what comes back is taken there. `tenants`: further ones. `streams`: in place of
+    the usual ones, as lines of a list."""
+    if streams is None:
+        streams = f"""\
+- {{name: tx, class: transactional, pool: shared, on-uncertain: hold}}   # what broke at the last moment is kept, not sent again
+- {{name: bulk, class: bulk, pool: shared, on-uncertain: hold{", verp: true" if bouncer_port else ""}}}
+"""
     text = f"""\
 kafka:
   bootstrap-servers: {stack.bootstrap}
@@ -118,8 +124,7 @@ tenants:
   - {{name: careful, pools: [shared], bounce-to-sender: true}}
 {_indent(tenants, 2)}\
 streams:
-  - {{name: tx, class: transactional, pool: shared, on-uncertain: hold}}   # what broke at the last moment is kept, not sent again
-  - {{name: bulk, class: bulk, pool: shared, on-uncertain: hold{", verp: true" if bouncer_port else ""}}}
+{_indent(streams, 2)}\
 producer:
   listeners: ["127.0.0.1:{smtp_port}"]
   auth-required: false

@@ -33,7 +33,7 @@ void sim_provider_init(struct sim_provider *provider, const struct sim_provider_
     provider->random = hash_sip(provider->name, seed, 1);
     provider->next_id = hash_sip(provider->name, seed, 2) >> 20;
     window_of(&provider->rate, &config->max_rate, config->burst);
-    window_of(&provider->connection_rate, &config->max_connection_rate, 0);
+    window_of(&provider->connection_rate, &config->max_connection_rate, config->burst);
     sim_meter_init(&provider->transactions_1s, 1000000);
     sim_meter_init(&provider->messages_1s, 1000000);
     sim_meter_init(&provider->recipients_1s, 1000000);

@@ -92,7 +92,7 @@ class Arena:
     """The stack, its account of everything that was ever sent, and short words for what tests do."""
 
     def __init__(self, name, build, world, *, workers=1, vips=2, producer=False, default_site=FAST_DEFAULTS, extra_config="",
-                 producer_config="", tenants="", seed=1):
+                 producer_config="", tenants="", streams=None, seed=1):
         self.name = name
         self.folder = os.path.join(ROOT, "build", "e2e", name)
         stop_left_over(self.folder)
@@ -108,6 +108,7 @@ class Arena:
         self.extra_config = extra_config
         self.producer_config = producer_config
         self.tenants = tenants
+        self.streams = streams
         self.seed = seed
         self.closers = []
         self.events = None
@@ -127,7 +128,7 @@ class Arena:
         stack.start_redis()
         stack.start_dns(zones(self.world))
         text = sluice_config(self.world, stack, self.vips, self.sim_port, self.smtp_port or 1, default_site=self.default_site,
-                             producer=self.producer_config, tenants=self.tenants)
+                             producer=self.producer_config, tenants=self.tenants, streams=self.streams)
         stack.write_config(text + self.extra_config)
         stack.create_topics()
         make_certificate(stack.path("cert.pem"), stack.path("key.pem"))
@@ -217,6 +218,29 @@ class Arena:
         result = account.judge(self.path("accepted.tsv"))
         expect(not result["problems"], "accounting: " + "; ".join(result["problems"]))
         return result
+
+    def judge_killed(self, recipients, most_uncertain, *, seconds=90, learned=False):
+        """Workers were killed or stopped under `duplicates: never` and `on-uncertain: hold`: each has exactly one kind of outcome, none was
+        accepted twice, and few are in doubt. Returns those. `learned`: who was in doubt may be told as delivered, too, by the worker that
+        went on."""
+        self.wait_outcomes(recipients, seconds)
+        self.accepted()
+        accepted, _ = read_record(self.path("accepted.tsv"))
+        twice = [r for r in recipients if accepted.get(r, 0) > 1]
+        expect(not twice, f"{len(twice)} were accepted more than once, such as {twice[:3]}: {self.events.kinds(twice[0]) if twice else ''}")
+        uncertain = set()
+        for recipient in recipients:
+            kinds = {event["type"] for event in self.events.outcomes(recipient)}
+            if learned and kinds == {"uncertain", "delivered"}:
+                kinds = {"uncertain"}
+            expect_equal(len(kinds), 1, f"outcomes of {recipient}: {kinds}")
+            if kinds == {"uncertain"}:
+                uncertain.add(recipient)
+            elif kinds == {"delivered"}:
+                expect(recipient in accepted, f"{recipient} is delivered, and no provider knows of it")
+        expect(len(uncertain) <= most_uncertain, f"{len(uncertain)} are uncertain; at most {most_uncertain} were in transactions")
+        print(f"  {len(recipients)} mails, {len(uncertain)} uncertain", flush=True)
+        return uncertain
 
     # ---- the end ----
 
