@@ -64,11 +64,11 @@ class Record(threading.Thread):
             seen = [(accepted, source) for _, accepted, source in self.probes.get(partition, ()) if accepted < before]
         return max(seen)[1] if seen else None
 
-    def first_served(self, partition, since, source=None):
-        """When a probe that was published after `since` was first accepted (from that address); None: not yet."""
+    def first_served(self, partition, since, published=None):
+        """When a probe that was published after that (else after `since`) was first accepted after `since`; None: not yet."""
+        after = since if published is None else published
         with self.lock:
-            seen = [accepted for published, accepted, by in self.probes.get(partition, ())
-                    if published > since and (source is None or source == by)]
+            seen = [accepted for told, accepted, _ in self.probes.get(partition, ()) if told > after and accepted > since]
         return min(seen, default=None)
 
     def stop(self):
