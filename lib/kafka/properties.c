@@ -68,7 +68,8 @@ void kafka_conf_begin(struct kafka_conf *builder, const struct kafka_properties 
     kafka_conf_set(builder, "socket.nagle.disable", "true");
     kafka_conf_set(builder, "socket.keepalive.enable", "true");
     kafka_conf_set(builder, "reconnect.backoff.ms", "100");
-    kafka_conf_set(builder, "reconnect.backoff.max.ms", "2000");
+    /* A group goes on when the last of its members has found the broker again. */
+    kafka_conf_set(builder, "reconnect.backoff.max.ms", "1000");
     kafka_conf_set(builder, "log.connection.close", "false");
     /* So long a client may take to learn of new partitions. */
     kafka_conf_set(builder, "topic.metadata.refresh.interval.ms", "30000");

@@ -93,8 +93,10 @@ class Stack:
             raise StackError(f"ops/{script} start failed:\n{done.stdout}")
         return read_env(os.path.join(folder, "env"))
 
-    def start_kafka(self, heap_mb=None):
-        self.bootstrap = self._service("kafka", *(["--heap", str(heap_mb)] if heap_mb else []))["KAFKA_BOOTSTRAP"]
+    def start_kafka(self, heap_mb=None, optimize=False):
+        """`optimize`: it is to be as fast as it can (ops/kafka)."""
+        options = (["--heap", str(heap_mb)] if heap_mb else []) + (["--optimize"] if optimize else [])
+        self.bootstrap = self._service("kafka", *options)["KAFKA_BOOTSTRAP"]
 
     def start_redis(self):
         """The second time on the same port, but empty."""
