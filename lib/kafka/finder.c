@@ -13,18 +13,19 @@
 
 #define FINDER_MAGIC 0x66696e64u
 #define POLL_MS 50
+#define SAMPLE_BYTES (64 * 1024)
 
 struct kafka_finder {
     uint32_t magic;
     rd_kafka_t *rk;
 };
 
-struct kafka_finder *kafka_finder_create(const struct kafka_properties *properties,
-                                         const char *group, struct fault *fault)
+static struct kafka_finder *create(const struct kafka_properties *properties, const char *group,
+                                   int partition_bytes, struct fault *fault)
 {
     struct kafka_conf builder;
     kafka_conf_begin(&builder, properties, fault);
-    kafka_conf_set_int(&builder, "fetch.message.max.bytes", 1 << 20);
+    kafka_conf_set_int(&builder, "fetch.message.max.bytes", partition_bytes);
     kafka_conf_set_int(&builder, "fetch.max.bytes", 8 << 20);
     kafka_conf_set_int(&builder, "receive.message.max.bytes", 128 << 20);
     kafka_conf_set_int(&builder, "queued.max.messages.kbytes", 64 * 1024);
@@ -46,6 +47,18 @@ struct kafka_finder *kafka_finder_create(const struct kafka_properties *properti
     finder->magic = FINDER_MAGIC;
     finder->rk = rk;
     return finder;
+}
+
+struct kafka_finder *kafka_finder_create(const struct kafka_properties *properties,
+                                         const char *group, struct fault *fault)
+{
+    return create(properties, group, 1 << 20, fault);
+}
+
+struct kafka_finder *kafka_finder_create_sampling(const struct kafka_properties *properties,
+                                                  const char *group, struct fault *fault)
+{
+    return create(properties, group, SAMPLE_BYTES, fault);
 }
 
 void kafka_finder_free(struct kafka_finder **handle)
@@ -112,6 +125,27 @@ static bool ask_times(struct kafka_finder *finder, struct kafka_reader_place *pl
     return good;
 }
 
+/* Of partitions in which nothing is that young: the end. */
+static bool ask_ends(struct kafka_finder *finder, struct kafka_reader_place *places, size_t count,
+                     int timeout_ms, struct fault *fault)
+{
+    struct kafka_reader_place *ends = mem_calloc(count + 1, sizeof(*ends));
+    size_t missing = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (places[i].offset < 0) {
+            ends[missing++] = places[i];
+        }
+    }
+    bool good = ask_times(finder, ends, missing, RD_KAFKA_OFFSET_END, timeout_ms, fault);
+    for (size_t i = 0, next = 0; good && i < count; i++) {
+        if (places[i].offset < 0) {
+            places[i].offset = ends[next++].offset;
+        }
+    }
+    mem_free(ends);
+    return good;
+}
+
 bool kafka_finder_times(struct kafka_finder *finder, struct kafka_reader_place *places,
                         size_t count, int64_t at_ms, int timeout_ms, struct fault *fault)
 {
@@ -122,13 +156,7 @@ bool kafka_finder_times(struct kafka_finder *finder, struct kafka_reader_place *
     if (!ask_times(finder, places, count, when, timeout_ms, fault)) {
         return false;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (places[i].offset < 0 && !ask_times(finder, &places[i], 1, RD_KAFKA_OFFSET_END,
-                                               timeout_ms, fault)) { /* nothing is that young */
-            return false;
-        }
-    }
-    return true;
+    return ask_ends(finder, places, count, timeout_ms, fault);
 }
 
 bool kafka_finder_committed(struct kafka_finder *finder, struct kafka_reader_place *places,

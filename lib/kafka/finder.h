@@ -18,6 +18,9 @@ struct kafka_finder;
 /* `group`: whose commits are looked at; it is never joined. */
 struct kafka_finder *kafka_finder_create(const struct kafka_properties *properties,
                                          const char *group, struct fault *fault);
+/* One for reading a few records at many places: it fetches little from each. */
+struct kafka_finder *kafka_finder_create_sampling(const struct kafka_properties *properties,
+                                                  const char *group, struct fault *fault);
 void kafka_finder_free(struct kafka_finder **finder);
 
 /* How many the topic has; -1: not known, or there is no such topic (FAULT_NOT_FOUND). */
