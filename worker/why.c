@@ -96,7 +96,8 @@ void why_answer(struct shard *shard, const struct question *question)
         (void)strbuf_add_slice(&answer, strbuf_slice(&entry));
     }
     strbuf_add_cstr(&answer, ",\"lanes\":[");
-    while ((lane = map_next(&shard->lanes, &cursor)) != NULL && answer.len < WHY_ANSWER_MAX) {
+    while (question->message_id[0] == '\0' && (lane = map_next(&shard->lanes, &cursor)) != NULL &&
+           answer.len < WHY_ANSWER_MAX) {
         strbuf_reset(&entry);
         strbuf_add_cstr(&entry, count > 0 ? "," : "");
         why_add_lane(&writer, lane);

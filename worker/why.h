@@ -13,6 +13,8 @@
  *               "before":…, "expected_ms":…, "last":…, "reasons":[REASON…]},
  *    "partitions":[{"topic":…, "partition":…, "position":…, "rate":…}…]}
  *
+ * The lanes are left out when it is asked for a message.
+ *
  *   REASON = {"reason":…, "limit":…, "until_ms":…, "detail":…}
  *
  * Reasons, of lanes and messages: "limit" (a rate or daily cap is used up), "connection" (the limit

@@ -15,8 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEFAULT_TIMEOUT_MS 3000
-#define MESSAGE_TIMEOUT_MS 1500
+#define DEFAULT_TIMEOUT_MS 1500 /* with what starting and ending costs, less than 2 s */
 
 static int usage(void)
 {
@@ -37,11 +36,11 @@ static int usage(void)
         "finished), what it waits for, and when its turn is expected. --recipient and --since\n"
         "narrow the search where the id does not tell its time, or much is unread.\n"
         "--socket asks the one worker that listens there (worker.control-socket), without Kafka.\n"
-        "--timeout: how long answers are waited for (3s; for a message 1500ms, also for each\n"
-        "reading of a topic). Exit status 1: not all have answered, or it is not known where the\n"
-        "message is.\n",
+        "--timeout: how long all of it may take (1500ms).\n"
+        "Exit status 1: it is not known where the message is. 3: not all workers have answered in\n"
+        "time, or not all was looked at where the message may be; what was not is said.\n",
         stderr);
-    return 2;
+    return WHY_USAGE;
 }
 
 static bool parse_duration(const char *option, const char *text, int64_t *ms)
@@ -98,9 +97,8 @@ static bool parse(int argc, char **argv, struct why_query *query)
     }
     query->since_ms = ago_ms > 0 ? wall_now().ms - ago_ms : 0;
     query->message_id = optind < argc && !query->eta ? argv[optind++] : NULL;
-    if (query->timeout_ms == 0) {
-        query->timeout_ms = query->message_id != NULL ? MESSAGE_TIMEOUT_MS : DEFAULT_TIMEOUT_MS;
-    }
+    query->timeout_ms = query->timeout_ms == 0 ? DEFAULT_TIMEOUT_MS : query->timeout_ms;
+    query->deadline = mono_add_ms(mono_now(), query->timeout_ms);
     return (query->config_path != NULL) != (query->socket != NULL) && optind == argc;
 }
 
@@ -115,12 +113,12 @@ static void print_json(const struct why_answers *answers)
 /* Exit status. */
 static int tell_missing(const struct why_query *query, const struct why_answers *answers)
 {
-    if (answers->count > 0 && answers->count >= answers->expected) {
+    if (why_answers_complete(answers)) {
         return 0;
     }
     (void)fprintf(stderr, "sluicectl %s: %zu of %zu threads of workers have answered\n",
                   query->command, answers->count, answers->expected);
-    return 1;
+    return WHY_INCOMPLETE;
 }
 
 static int failed(const struct why_query *query, const struct fault *fault)
@@ -148,26 +146,35 @@ static int run_socket(const struct why_query *query, struct why_answers *answers
     return missing;
 }
 
+/* By the workers' answers and by what is unread, of which Kafka is asked meanwhile. */
 static int run_topic(const struct config *config, const struct kafka_properties *properties,
                      const struct why_query *query, struct why_answers *answers)
 {
-    struct fault fault = {0};
+    struct fault fault = {0}, uncounted = {0};
     char topic[KAFKA_TOPIC_NAME_MAX + 1];
+    struct why_unread unread = {0};
     (void)snprintf(topic, sizeof(topic), "%scontrol", config->kafka.prefix);
-    struct why_asking *asking = why_ask(properties, topic, NULL, &fault);
-    bool good = asking != NULL && why_gather(asking, query->timeout_ms, answers, &fault);
-    why_asking_free(&asking);
-    if (!good) {
-        return failed(query, &fault);
-    }
-    if (query->json) {
+    struct why_asking *asking = why_ask(properties, topic, NULL, query->deadline, answers);
+    struct kafka_finder *finder =
+        query->json ? NULL : kafka_finder_create(properties, config->kafka.group, &uncounted);
+    bool counted = finder != NULL && why_unread_get(finder, config, true, query->deadline, &unread,
+                                                    &uncounted);
+    bool good = why_ask_end(&asking, &fault);
+    if (good && query->json) {
         print_json(answers);
-        return tell_missing(query, answers);
+    } else if (good) {
+        why_print_lanes(query, answers);
     }
-    why_print_lanes(query, answers);
-    good = why_print_backlog(config, properties, query, answers, &fault);
-    int missing = tell_missing(query, answers);
-    return good ? missing : failed(query, &fault);
+    if (good && counted) {
+        why_unread_settle(&unread, answers);
+        why_print_backlog(query, &unread);
+    } else if (good && !query->json) {
+        good = false;
+        fault = uncounted;
+    }
+    why_unread_free(&unread);
+    kafka_finder_free(&finder);
+    return good ? tell_missing(query, answers) : failed(query, &fault);
 }
 
 static int run(const struct why_query *query)

@@ -1,4 +1,8 @@
-/* Asking workers: by the topic `control`, or one of them by its local socket. */
+/*
+ * Asking workers: by the topic `control`, or one of them by its local socket. The topic's question
+ * is a thread of its own, so that the answers come while Kafka is searched: the answers are the
+ * thread's until why_ask_end(), what it shares with the others are flags.
+ */
 #include "ops/sluicectl/why.h"
 
 #include "base/mem.h"
@@ -6,8 +10,11 @@
 #include "base/strbuf.h"
 #include "kafka/producer.h"
 #include "kafka/reader.h"
+#include "kafka/topics.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,14 +22,27 @@
 #include <unistd.h>
 
 #define POLL_MS 50
-#define FLUSH_MS 2000
-#define LOOK_BACK_MS 60000
 #define SOCKET_ANSWER_MAX ((size_t)64 * 1024 * 1024)
 
 struct why_asking {
-    struct kafka_reader *reader;
+    const struct kafka_properties *properties;
+    const char *message_id;
+    char topic[KAFKA_TOPIC_NAME_MAX + 1];
+    struct mono_time deadline;
     uint64_t number;
-    struct mono_time asked;
+    struct why_answers *answers;
+    pthread_t thread;
+    bool good;
+    struct fault fault;
+    atomic_bool found, over, unwanted;
+};
+
+/* The question on its way. */
+struct why_sending {
+    struct kafka_delivery delivery;
+    bool stored;
+    struct kafka_reader_place place;
+    struct fault fault;
 };
 
 void why_answers_free(struct why_answers *answers)
@@ -33,95 +53,167 @@ void why_answers_free(struct why_answers *answers)
     answers->count = 0;
 }
 
-static bool send_question(const struct kafka_properties *properties, const char *topic,
-                          uint64_t number, const char *message_id, struct fault *fault)
+int why_left_ms(struct mono_time deadline)
 {
-    struct kafka_producer_options options;
+    int64_t left_ms = mono_since_us(deadline, mono_now()) / 1000;
+    return left_ms < WHY_LEFT_LEAST_MS ? WHY_LEFT_LEAST_MS : (int)left_ms;
+}
+
+static void on_delivery(struct kafka_delivery *delivery, int32_t partition, int64_t offset,
+                        const struct fault *fault)
+{
+    struct why_sending *sending = CONTAINER_OF(delivery, struct why_sending, delivery);
+    sending->stored = fault == NULL;
+    sending->place.partition = partition;
+    sending->place.offset = offset;
+    if (fault != NULL) {
+        sending->fault = *fault;
+    }
+}
+
+/* Where it lies is told, as the answers come behind it. */
+static bool send_question(const struct why_asking *asking, struct kafka_producer *producer,
+                          struct why_sending *sending, struct fault *fault)
+{
     char value[512];
-    int len = snprintf(value, sizeof(value), "%llu%s%s", (unsigned long long)number,
-                       message_id == NULL ? "" : " ", message_id == NULL ? "" : message_id);
+    bool about = asking->message_id != NULL;
+    int len = snprintf(value, sizeof(value), "%llu%s%s", (unsigned long long)asking->number,
+                       about ? " " : "", about ? asking->message_id : "");
     if (len < 0 || (size_t)len >= sizeof(value)) {
         return fault_set(fault, FAULT_INVALID, 0, "the message id is too long");
     }
-    kafka_producer_options_default(&options);
-    options.client_id = "sluicectl";
-    struct kafka_producer *producer = kafka_producer_create(properties, &options, fault);
-    if (producer == NULL) {
-        return false;
-    }
-    const struct kafka_record_out record = {.topic = topic,
+    sending->delivery.done = on_delivery;
+    const struct kafka_record_out record = {.topic = asking->topic,
                                             .partition = -1,
                                             .key = SLICE("why"),
-                                            .value = slice_of(value, (size_t)len)};
-    bool sent = kafka_producer_send(producer, &record, fault);
-    if (sent && !kafka_producer_flush(producer, FLUSH_MS)) {
-        sent = fault_set(fault, FAULT_TIMEOUT, 0, "%s: Kafka does not take the question", topic);
+                                            .value = slice_of(value, (size_t)len),
+                                            .delivery = &sending->delivery};
+    if (!kafka_producer_send(producer, &record, fault)) {
+        return false;
     }
-    kafka_producer_free(&producer, 0);
-    return sent;
+    if (!kafka_producer_flush(producer, why_left_ms(asking->deadline))) {
+        return fault_set(fault, FAULT_TIMEOUT, 0, "%s: Kafka does not take the question",
+                         asking->topic);
+    }
+    *fault = sending->fault;
+    return sending->stored;
 }
 
-struct why_asking *why_ask(const struct kafka_properties *properties, const char *topic,
-                           const char *message_id, struct fault *fault)
-{
-    struct why_asking *asking = mem_zalloc(sizeof(*asking));
-    asking->number = random_u64() >> 12 | 1; /* exact in every JSON reader */
-    /* From a while ago: where the end is might be found out only when answers are there. */
-    asking->reader =
-        kafka_reader_create(properties, &topic, 1, wall_now().ms - LOOK_BACK_MS, fault);
-    if (asking->reader == NULL ||
-        !send_question(properties, topic, asking->number, message_id, fault)) {
-        why_asking_free(&asking);
-        return NULL;
-    }
-    asking->asked = mono_now();
-    return asking;
-}
-
-void why_asking_free(struct why_asking **asking)
-{
-    if (*asking != NULL) {
-        kafka_reader_free(&(*asking)->reader);
-        mem_free(*asking);
-        *asking = NULL;
-    }
-}
-
-static void take(struct why_answers *answers, struct slice text, uint64_t number)
+static bool take(struct why_answers *answers, struct slice text, uint64_t number)
 {
     json_t *answer =
         answers->count == WHY_ANSWERS_MAX ? NULL : json_loadb(text.ptr, text.len, 0, NULL);
-    if (number != 0 && (uint64_t)json_integer_value(json_object_get(answer, "request")) != number) {
+    if (answer == NULL || (number != 0 && (uint64_t)json_integer_value(
+                                              json_object_get(answer, "request")) != number)) {
         json_decref(answer);
-        return;
+        return false;
     }
-    if (answer != NULL) {
-        size_t expected = (size_t)json_integer_value(json_object_get(answer, "answers"));
-        answers->expected = expected > answers->expected ? expected : answers->expected;
-        answers->items[answers->count++] = answer;
-    }
+    size_t expected = (size_t)json_integer_value(json_object_get(answer, "answers"));
+    answers->expected = expected > answers->expected ? expected : answers->expected;
+    answers->items[answers->count++] = answer;
+    return json_object_get(answer, "message") != NULL;
 }
 
-bool why_gather(struct why_asking *asking, int64_t timeout_ms, struct why_answers *answers,
-                struct fault *fault)
+bool why_answers_complete(const struct why_answers *answers)
 {
-    struct mono_time end = mono_add_ms(asking->asked, timeout_ms);
-    bool behind = false; /* what is there already is read in any case */
-    while ((!behind || mono_before(mono_now(), end)) &&
-           (answers->expected == 0 || answers->count < answers->expected)) {
+    return answers->expected > 0 && answers->count >= answers->expected;
+}
+
+/* Until all have answered, one has the message, nobody wants to know any more, or the deadline. */
+static bool gather(struct why_asking *asking, struct kafka_reader *reader)
+{
+    while (mono_before(mono_now(), asking->deadline) && !why_answers_complete(asking->answers) &&
+           !atomic_load(&asking->found) && !atomic_load(&asking->unwanted)) {
         struct kafka_reader_record record;
-        switch (kafka_reader_next(asking->reader, POLL_MS, &record, fault)) {
+        switch (kafka_reader_next(reader, POLL_MS, &record, &asking->fault)) {
         case KAFKA_READ_RECORD:
-            if (slice_starts_with(record.key, SLICE("why/"))) {
-                take(answers, record.value, asking->number);
+            if (slice_starts_with(record.key, SLICE("why/")) &&
+                take(asking->answers, record.value, asking->number)) {
+                atomic_store(&asking->found, true);
             }
             break;
         case KAFKA_READ_NONE:
-        case KAFKA_READ_END: behind = true; break;
+        case KAFKA_READ_END: break;
         case KAFKA_READ_FAILED: return false;
         }
     }
     return true;
+}
+
+static bool ask(struct why_asking *asking)
+{
+    const char *topic = asking->topic;
+    struct kafka_producer_options options;
+    struct why_sending sending = {.place.topic = topic};
+    kafka_producer_options_default(&options);
+    options.client_id = "sluicectl";
+    options.linger_ms = 0;
+    struct kafka_producer *producer =
+        kafka_producer_create(asking->properties, &options, &asking->fault);
+    if (producer == NULL) {
+        return false;
+    }
+    struct kafka_reader *reader = NULL;
+    bool good = send_question(asking, producer, &sending, &asking->fault);
+    if (good) {
+        reader = kafka_reader_create_at(asking->properties, &topic, 1, &sending.place, 1,
+                                        &asking->fault);
+        good = reader != NULL && gather(asking, reader);
+    }
+    atomic_store(&asking->over, true);
+    kafka_reader_free(&reader);
+    kafka_producer_free(&producer, 0);
+    return good;
+}
+
+static void *run(void *argument)
+{
+    struct why_asking *asking = argument;
+    asking->good = ask(asking);
+    return NULL;
+}
+
+struct why_asking *why_ask(const struct kafka_properties *properties, const char *topic,
+                           const char *message_id, struct mono_time deadline,
+                           struct why_answers *answers)
+{
+    struct why_asking *asking = mem_zalloc(sizeof(*asking));
+    asking->properties = properties;
+    asking->message_id = message_id;
+    (void)snprintf(asking->topic, sizeof(asking->topic), "%s", topic);
+    asking->deadline = deadline;
+    asking->number = random_u64() >> 12 | 1; /* exact in every JSON reader */
+    asking->answers = answers;
+    CHECK(pthread_create(&asking->thread, NULL, run, asking) == 0);
+    return asking;
+}
+
+bool why_ask_found(const struct why_asking *asking)
+{
+    return atomic_load(&asking->found);
+}
+
+bool why_ask_over(const struct why_asking *asking)
+{
+    return atomic_load(&asking->over);
+}
+
+void why_ask_enough(struct why_asking *asking)
+{
+    atomic_store(&asking->unwanted, true);
+}
+
+bool why_ask_end(struct why_asking **handle, struct fault *fault)
+{
+    struct why_asking *asking = *handle;
+    *handle = NULL;
+    CHECK(pthread_join(asking->thread, NULL) == 0);
+    bool good = asking->good;
+    if (!good) {
+        *fault = asking->fault;
+    }
+    mem_free(asking);
+    return good;
 }
 
 /* ---- the socket ---- */
@@ -150,7 +242,7 @@ static void take_lines(struct slice text, struct why_answers *answers, struct fa
 {
     while (text.len > 0) {
         struct slice line = slice_cut(&text, '\n');
-        take(answers, line, 0);
+        (void)take(answers, line, 0);
     }
     if (answers->count > 0 && json_object_get(answers->items[0], "error") != NULL) {
         fault_set(fault, FAULT_INVALID, 0, "%s",

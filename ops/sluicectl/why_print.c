@@ -21,8 +21,7 @@ static bool is(const char *wanted, const char *text)
     return wanted == NULL || strcmp(wanted, text) == 0;
 }
 
-/* Mails of the lane that are asked for. */
-static long long waiting(const struct why_query *query, const json_t *lane)
+long long why_waiting(const struct why_query *query, const json_t *lane)
 {
     long long sum = 0;
     size_t i;
@@ -84,7 +83,7 @@ static long long end_of(const json_t *lane, long long now_ms)
 static void print_lane(const struct why_query *query, const json_t *answer, const json_t *lane)
 {
     printf("%s %s at %s: %lld waiting, %lld being sent, %lld connections", why_text(lane, "site"),
-           why_text(lane, "route"), why_text(answer, "worker"), waiting(query, lane),
+           why_text(lane, "route"), why_text(answer, "worker"), why_waiting(query, lane),
            why_number(lane, "running"), why_number(lane, "sessions"));
     double rate = json_real_value(json_object_get(lane, "rate"));
     if (rate > 0) {
@@ -120,7 +119,7 @@ static bool is_wanted(const struct why_query *query, const json_t *lane)
     bool named =
         is(query->site, why_text(lane, "site")) && is(query->route, why_text(lane, "route"));
     bool whole = query->tenant == NULL && query->campaign == NULL;
-    bool mail = waiting(query, lane) > 0 || (whole && why_number(lane, "running") > 0);
+    bool mail = why_waiting(query, lane) > 0 || (whole && why_number(lane, "running") > 0);
     return named && (mail || (!query->eta && whole && has_verdict(lane)) ||
                      why_number(lane, "spilled_until_ms") > (long long)wall_now().ms);
 }

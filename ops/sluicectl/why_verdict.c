@@ -138,26 +138,24 @@ void verdict_history(json_t *verdict, const struct trace *trace)
 
 static const struct words {
     const char *state, *text;
-    bool known; /* where it is */
+    int status;
 } words[] = {
-    {"sending", "is being sent", true},
-    {"waiting", "waits at a worker for its turn", true},
-    {"dns", "waits at a worker for the look-up of its site", true},
-    {"retry", "waits at a worker for its time", true},
-    {"takeover", "waits at a worker: who had its partition before may be sending it still", true},
-    {"settling", "is done, but for what Kafka has to acknowledge", true},
-    {"tier", "waits in a delay tier", true},
-    {"unread", "waits unread in its stream", true},
-    {"held", "is held: nobody knows whether it was delivered (sluicectl uncertain)", true},
-    {"finished", "is finished", true},
+    {"sending", "is being sent", 0},
+    {"waiting", "waits at a worker for its turn", 0},
+    {"dns", "waits at a worker for the look-up of its site", 0},
+    {"retry", "waits at a worker for its time", 0},
+    {"takeover", "waits at a worker: who had its partition before may be sending it still", 0},
+    {"settling", "is done, but for what Kafka has to acknowledge", 0},
+    {"tier", "waits in a delay tier", 0},
+    {"unread", "waits unread in its stream", 0},
+    {"held", "is held: nobody knows whether it was delivered (sluicectl uncertain)", 0},
+    {"finished", "is finished", 0},
     {"between", "was taken from Kafka and is in no worker's memory: between two of them, ask again",
-     false},
-    {"taken",
-     "was taken by a worker; not all that may have it have answered, or not all of the "
-     "log was read in time",
-     false},
-    {"elsewhere", "is not in this worker's memory", false},
-    {"unknown", "is not known", false},
+     1},
+    {"taken", "was taken by a worker; what came of it was not found in time", WHY_INCOMPLETE},
+    {"unfound", "was not found in what could be looked at in time", WHY_INCOMPLETE},
+    {"elsewhere", "is not in this worker's memory", 1},
+    {"unknown", "is not known", 1},
 };
 
 static const struct words *words_of(const char *state)
@@ -217,27 +215,83 @@ static void print_events(const json_t *verdict)
     }
 }
 
-static void print_doubt(const json_t *verdict)
+/* ---- what was looked at ---- */
+
+json_t *verdict_searched(json_t *verdict, const char *what, bool complete)
 {
-    long long answers = why_number(verdict, "answers");
-    long long expected = why_number(verdict, "answers_expected");
-    if (json_object_get(verdict, "log_read_until_ms") != NULL) {
-        why_print_time("    the log was read only up to ",
-                       why_number(verdict, "log_read_until_ms"));
-        printf("; --timeout gives it more time, --since names a later beginning\n");
+    json_t *list = json_object_get(verdict, "searched");
+    json_t *entry = json_pack("{s:s, s:b}", "what", what, "complete", (int)complete);
+    if (list == NULL) {
+        list = json_array();
+        (void)json_object_set_new(verdict, "searched", list);
     }
-    if (answers == 0 || answers < expected) {
-        printf("    %lld of %lld threads of workers have answered\n", answers, expected);
+    (void)json_array_append_new(list, entry);
+    return entry;
+}
+
+static void print_log(const json_t *entry, bool complete)
+{
+    long long until_ms = why_number(entry, "until_ms");
+    printf(complete ? "    looked at: the log" : "    not looked at: the log");
+    if (complete) {
+        why_print_time(" from ", why_number(entry, "from_ms"));
+        printf(" to its end\n");
+        return;
+    }
+    why_print_time(until_ms > 0 ? " after " : " from ",
+                   until_ms > 0 ? until_ms : why_number(entry, "from_ms"));
+    printf("; --timeout gives it more time, --since names a later beginning\n");
+}
+
+static void print_workers(const json_t *entry, bool complete)
+{
+    long long answers = why_number(entry, "answers");
+    long long expected = why_number(entry, "expected");
+    if (complete) {
+        printf("    looked at: the memory of all workers\n");
+    } else if (expected == 0) {
+        printf("    not looked at: the memory of workers, none has answered\n");
+    } else {
+        printf("    not looked at: the memory of some workers, %lld of %lld threads have "
+               "answered\n",
+               answers, expected);
     }
 }
 
-bool verdict_print(json_t *verdict, bool json)
+static void print_searched(const json_t *verdict)
+{
+    static const struct {
+        const char *what, *text;
+    } places[] = {{"unread", "what is unread in streams"},
+                  {"tier", "its delay tier"},
+                  {"held", "what is held as uncertain"}};
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(json_object_get(verdict, "searched"), i, entry)
+    {
+        const char *what = why_text(entry, "what");
+        bool complete = json_is_true(json_object_get(entry, "complete"));
+        if (strcmp(what, "log") == 0) {
+            print_log(entry, complete);
+        } else if (strcmp(what, "workers") == 0) {
+            print_workers(entry, complete);
+        }
+        for (size_t k = 0; k < sizeof(places) / sizeof(*places); k++) {
+            if (strcmp(what, places[k].what) == 0) {
+                printf("    %s: %s%s\n", complete ? "looked at" : "not looked at",
+                       complete ? "" : "all of ", places[k].text);
+            }
+        }
+    }
+}
+
+int verdict_print(json_t *verdict, bool json)
 {
     const struct words *found = words_of(why_text(verdict, "state"));
     if (json) {
         (void)json_dumpf(verdict, stdout, JSON_COMPACT);
         printf("\n");
-        return found->known;
+        return found->status;
     }
     printf("%s: %s", why_text(verdict, "message_id"), found->text);
     print_where(verdict);
@@ -252,8 +306,8 @@ bool verdict_print(json_t *verdict, bool json)
         printf("\n");
     }
     print_events(verdict);
-    if (!found->known) {
-        print_doubt(verdict);
+    if (found->status != 0) {
+        print_searched(verdict);
     }
-    return found->known;
+    return found->status;
 }

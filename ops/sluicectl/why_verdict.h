@@ -1,9 +1,11 @@
 /*
  * The verdict about one message: an object with the members of worker/why.h's messages and
  *
- *   "state": also "tier", "unread", "held", "finished", "between", "taken", "unknown", "elsewhere",
+ *   "state": also "tier", "unread", "held", "finished", "between", "taken", "unfound", "unknown",
+ *   "elsewhere",
  *   "topic", "partition", "offset", "before": where its record is, and how many are read before it,
- *   "expected_ms", "attempt": of what comes next, "events": the last one of each recipient.
+ *   "expected_ms", "attempt": of what comes next, "events": the last one of each recipient,
+ *   "searched": [{"what": "log", "workers", "unread", "tier" or "held", "complete": …, …}…].
  */
 #ifndef SLUICE_OPS_SLUICECTL_WHY_VERDICT_H
 #define SLUICE_OPS_SLUICECTL_WHY_VERDICT_H
@@ -22,7 +24,10 @@ void verdict_place(json_t *verdict, const char *topic, int32_t partition, int64_
 void verdict_wait(json_t *verdict, const struct trace_fact *wait);
 /* What the log tells of it. */
 void verdict_history(json_t *verdict, const struct trace *trace);
-/* On stdout. False: it is not known where the message is. */
-bool verdict_print(json_t *verdict, bool json);
+/* A member more of "searched"; borrowed. */
+json_t *verdict_searched(json_t *verdict, const char *what, bool complete);
+/* On stdout. Exit status: 0, 1: it is not known where the message is, WHY_INCOMPLETE: not all was
+ * looked at that may have it. */
+int verdict_print(json_t *verdict, bool json);
 
 #endif
