@@ -37,39 +37,6 @@ static struct sluice *open_with(const struct kafka_properties *properties, const
     return sluice;
 }
 
-static void set_redis(struct sluice *sluice, const struct redis_options *options)
-{
-    redis_options_end(&sluice->redis);
-    redis_options_copy(&sluice->redis, options);
-    sluice->has_redis = true;
-}
-
-enum sluice_result sluice_use_redis(struct sluice *sluice, const struct sluice_redis *redis,
-                                    struct sluice_error *error)
-{
-    struct fault fault = {0};
-    struct redis_options options;
-    CHECK_MAGIC(sluice, SLUICE_MAGIC);
-    redis_options_default(&options);
-    options.host = redis->host == NULL ? options.host : redis->host;
-    options.port = redis->port == 0 ? options.port : (uint16_t)redis->port;
-    options.user = redis->user;
-    options.password = redis->password;
-    options.database = redis->database;
-    options.key_prefix = redis->key_prefix == NULL ? options.key_prefix : redis->key_prefix;
-    pthread_mutex_lock(&sluice->mutex);
-    if (redis->port > UINT16_MAX) {
-        fault_set(&fault, FAULT_INVALID, 0, "port: %u is none", redis->port);
-    } else if (sluice->keeper != NULL) {
-        fault_set(&fault, FAULT_INVALID, 0,
-                  "redis: messages with a key have been published before");
-    } else {
-        set_redis(sluice, &options);
-    }
-    pthread_mutex_unlock(&sluice->mutex);
-    return error_from_fault(error, &fault);
-}
-
 struct sluice *sluice_open(const struct sluice_property *properties, size_t count,
                            const char *topic_prefix, struct sluice_error *error)
 {
@@ -105,7 +72,7 @@ struct sluice *sluice_open_config(const char *path, struct sluice_error *error)
         if (sluice != NULL) {
             struct redis_options redis;
             redis_options_from_config(&redis, &config->redis);
-            set_redis(sluice, &redis);
+            redis_set(sluice, &redis);
             sluice->config = config;
             config = NULL;
         }

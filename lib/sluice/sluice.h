@@ -128,14 +128,36 @@ struct sluice *sluice_open(const struct sluice_property *properties, size_t coun
                            const char *topic_prefix, struct sluice_error *error);
 
 /* Where keys are remembered, for a handle of sluice_open() (sluice_open_config() takes the section
- * `redis`). Before the first message with a key. */
+ * `redis`). Members are named and mean what the keys of that section do (docs/configuration.md),
+ * and must be the same for all who publish: nodes and their order, hash_tags, key_prefix. Before
+ * the first message with a key. Start with SLUICE_REDIS_INIT. */
 struct sluice_redis {
-    const char *host;            /* an address; NULL: "127.0.0.1" */
-    unsigned port;               /* 0: 6379 */
-    const char *user, *password; /* NULL: none */
+    size_t struct_size;    /* set by SLUICE_REDIS_INIT: later versions may append members */
+    const char *host;      /* an address; NULL: "127.0.0.1" */
+    unsigned port;         /* 0: 6379 */
+    const char *unix_path; /* in place of host and port; NULL: none */
+    /* "host:port", in place of host and port: servers that share the keys, or nodes of a cluster.
+     */
+    const char *const *nodes;
+    size_t node_count;
+    int cluster;                 /* not 0: Redis Cluster */
+    unsigned hash_tags;          /* of a cluster; 0: 16 */
+    const char *user, *password; /* of an ACL; NULL: none */
     int database;
-    const char *key_prefix; /* NULL: "sluice:" */
+    int use_tls;       /* not 0: by TLS 1.2 or newer */
+    int tls_no_verify; /* not 0: whatever certificate the server has */
+    const char
+        *tls_server_name;    /* what certificates are for; NULL: the host that is connected to */
+    const char *tls_ca_file; /* PEM; NULL: the system's */
+    const char *tls_certificate_file, *tls_key_file; /* ours, PEM; NULL: none */
+    const char *key_prefix;                          /* NULL: "sluice:" */
+    int connect_timeout_ms;                          /* 0: 1000 */
+    int command_timeout_ms;                          /* 0: 500 */
 };
+#define SLUICE_REDIS_INIT                                                                          \
+    {                                                                                              \
+        sizeof(struct sluice_redis), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0       \
+    }
 enum sluice_result sluice_use_redis(struct sluice *sluice, const struct sluice_redis *redis,
                                     struct sluice_error *error);
 

@@ -73,6 +73,10 @@ bool publication_send(struct sluice *sluice, struct publication *publication, co
 void publication_end(struct publication *publication, int32_t partition, int64_t offset,
                      bool recognised, const struct fault *fault);
 
+/* ---- redis.c ---- */
+/* The options are copied. Before the first message with a key. */
+void redis_set(struct sluice *sluice, const struct redis_options *options);
+
 /* ---- suppressed.c ---- */
 /* The first recipient from there on who is on the list, and *error (may be NULL) says so; their
  * count: none is. */

@@ -174,17 +174,16 @@ static void test_refused(void **state)
 /* Without Redis a key still makes the id; the mail is taken, and whoever asks is told. */
 static void test_key_without_redis(void **state)
 {
-    static const struct sluice_redis nowhere = {.host = "127.0.0.1", .port = 1};
-    static const struct sluice_redis no_port = {.port = 70000};
+    struct sluice_redis nowhere = SLUICE_REDIS_INIT;
     struct sluice_message message = good();
     (void)state;
+    nowhere.port = 1;
     message.idempotency_key = "order 7";
     for (int with_redis = 0; with_redis < 2; with_redis++) {
         struct sluice *sluice = sluice_open(mock, ARRAY_LEN(mock), NULL, NULL);
         struct seen seen = {0};
         char id[37];
         assert_non_null(sluice);
-        assert_int_equal(sluice_use_redis(sluice, &no_port, NULL), SLUICE_INVALID);
         if (with_redis) {
             assert_int_equal(sluice_use_redis(sluice, &nowhere, NULL), SLUICE_OK);
         }
@@ -205,6 +204,49 @@ static void test_key_without_redis(void **state)
         sluice_close(&sluice, 0);
         assert_int_equal(seen.calls, 3);
     }
+}
+
+/* What cannot be meant is refused at once, and the text says what it is. */
+static void test_redis_refused(void **state)
+{
+    static const char *const nodes[] = {"127.0.0.1:7000", "127.0.0.1:0x"};
+    struct sluice *sluice = sluice_open(mock, ARRAY_LEN(mock), NULL, NULL);
+    struct sluice_redis redis = SLUICE_REDIS_INIT;
+    struct sluice_error error;
+    (void)state;
+    assert_non_null(sluice);
+#define REDIS_REFUSED(begins)                                                                      \
+    do {                                                                                           \
+        const struct sluice_redis fresh = SLUICE_REDIS_INIT;                                       \
+        assert_int_equal(sluice_use_redis(sluice, &redis, &error), SLUICE_INVALID);                \
+        assert_memory_equal(error.text, begins, strlen(begins));                                   \
+        redis = fresh;                                                                             \
+    } while (0)
+
+    assert_int_equal(sluice_use_redis(sluice, &redis, &error), SLUICE_OK);
+    redis.struct_size = 0;
+    REDIS_REFUSED("struct_size: ");
+    redis.port = 70000;
+    REDIS_REFUSED("port: 70000");
+    redis.nodes = nodes;
+    redis.node_count = 2;
+    REDIS_REFUSED("nodes[1]: ");
+    redis.nodes = nodes;
+    redis.node_count = 1;
+    redis.host = "127.0.0.1";
+    REDIS_REFUSED("nodes: beside host");
+    redis.user = "mailer";
+    REDIS_REFUSED("redis: a user without a password");
+    redis.cluster = 1;
+    redis.database = 2;
+    REDIS_REFUSED("redis: a cluster has database 0 only");
+    redis.use_tls = 1;
+    redis.tls_certificate_file = "client.pem";
+    REDIS_REFUSED("redis: a certificate without a key");
+    redis.unix_path = "/run/redis.sock";
+    redis.use_tls = 1;
+    REDIS_REFUSED("redis: a cluster, or TLS, by a unix_path");
+    sluice_close(&sluice, 0);
 }
 
 static void test_stream_and_open(void **state)
@@ -265,8 +307,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publish),           cmocka_unit_test(test_threads),
         cmocka_unit_test(test_refused),           cmocka_unit_test(test_stream_and_open),
-        cmocka_unit_test(test_key_without_redis), cmocka_unit_test(test_no_kafka),
-        cmocka_unit_test(test_no_list),
+        cmocka_unit_test(test_key_without_redis), cmocka_unit_test(test_redis_refused),
+        cmocka_unit_test(test_no_kafka),          cmocka_unit_test(test_no_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
