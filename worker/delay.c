@@ -107,13 +107,16 @@ static const char *const forwarded[] = {
 
 void delay_forward(struct mail *mail, int64_t due_ms)
 {
-    const struct worker *worker = mail->worker;
+    struct worker *worker = mail->worker;
     struct kafka_header headers[COPY_HEADERS_MAX];
     char numbers[2][24];
     char origin[KAFKA_TOPIC_NAME_MAX + 40];
     size_t n = 0;
     struct slice value;
 
+    if (mail->record.source == KAFKA_SOURCE_TIER) {
+        worker_count(worker, WORKER_REWRITTEN, 1);
+    }
     if (mail->rcpts != NULL) {
         struct delay_request request = {.due_ms = due_ms, .attempt = mail->attempt, .exact = true};
         delay_send(mail, &request);

@@ -329,14 +329,14 @@ static void stats_tick(struct timer *timer, struct mono_time now)
     for (size_t i = 0; i < WORKER_COUNTERS; i++) {
         n[i] = atomic_load_explicit(&worker->counters[i], memory_order_relaxed);
     }
-    log_info(
-        "stats",
-        "taken=%llu delivered=%llu deferred=%llu bounced=%llu expired=%llu dropped=%llu "
-        "uncertain=%llu spilled=%llu connections=%u in_memory=%lld bytes=%lld unacknowledged=%d",
-        n[WORKER_TAKEN], n[WORKER_DELIVERED], n[WORKER_DEFERRED], n[WORKER_BOUNCED],
-        n[WORKER_EXPIRED], n[WORKER_DROPPED], n[WORKER_UNCERTAIN], n[WORKER_SPILLED],
-        atomic_load(&worker->connections), atomic_load(&worker->messages),
-        atomic_load(&worker->bytes), kafka_producer_pending(worker->events));
+    log_info("stats",
+             "taken=%llu delivered=%llu deferred=%llu bounced=%llu expired=%llu dropped=%llu "
+             "uncertain=%llu spilled=%llu rewritten=%llu connections=%u in_memory=%lld bytes=%lld "
+             "unacknowledged=%d",
+             n[WORKER_TAKEN], n[WORKER_DELIVERED], n[WORKER_DEFERRED], n[WORKER_BOUNCED],
+             n[WORKER_EXPIRED], n[WORKER_DROPPED], n[WORKER_UNCERTAIN], n[WORKER_SPILLED],
+             n[WORKER_REWRITTEN], atomic_load(&worker->connections), atomic_load(&worker->messages),
+             atomic_load(&worker->bytes), kafka_producer_pending(worker->events));
     pace_note(&intake->pace, now);
     wheel_set(io_loop_wheel(intake->loop), timer, mono_add_ms(now, STATS_EVERY_MS), stats_tick);
 }

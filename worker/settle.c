@@ -254,5 +254,8 @@ void settle_later(struct settler *settler, struct mail **handle, const struct re
     }
     delay_send(mail, &request);
     worker_count(settler->worker, WORKER_SPILLED, 1);
+    if (mail->record.source == KAFKA_SOURCE_TIER && mail->deferred == 0) {
+        worker_count(settler->worker, WORKER_REWRITTEN, 1);
+    }
     let_go(settler, handle);
 }

@@ -47,7 +47,8 @@ enum worker_counter {
     WORKER_EXPIRED,
     WORKER_DROPPED,
     WORKER_UNCERTAIN,
-    WORKER_SPILLED, /* mails */
+    WORKER_SPILLED,   /* mails, as those that follow */
+    WORKER_REWRITTEN, /* came from a delay tier and went to one again without having been tried */
     WORKER_CONNECTIONS,
     WORKER_COUNTERS,
 };

@@ -506,6 +506,37 @@ static void a_mail_moved_on_unread_keeps_its_time(void **state)
     world.record_header_count = 0;
 }
 
+static uint64_t rewritten(void)
+{
+    return atomic_load(&worker.counters[WORKER_REWRITTEN]);
+}
+
+/* What goes from one tier to another without having been tried is counted, a first spill is not,
+ * nor a retry. */
+static void what_is_written_again_is_counted(void **state)
+{
+    const struct report_wait wait = {
+        .due_ms = wall_now().ms + HOUR, .spilled = true, .reason = "lane-full"};
+    const enum kafka_source sources[] = {KAFKA_SOURCE_BULK, KAFKA_SOURCE_TIER};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        uint64_t before = rewritten();
+        struct mail *mail = mail_to(1, sources[i], 0);
+        settle_later(&settler, &mail, &wait);
+        acknowledge(world.count - 1);
+        assert_int_equal(rewritten() - before, sources[i] == KAFKA_SOURCE_TIER);
+        mail_free(&world.home);
+        world.came_home = 0;
+        world.count = 0;
+    }
+    uint64_t before = rewritten();
+    struct mail *tried = mail_to(1, KAFKA_SOURCE_TIER, 0);
+    settle(tried, 0, SMTP_RESULT_DEFERRED, 450);
+    settle_round(&settler, &tried);
+    acknowledge(0);
+    assert_int_equal(rewritten(), before);
+}
+
 static struct uuid id_of(size_t i)
 {
     struct event event;
@@ -690,6 +721,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_uncertain_recipient_is_held_for_people, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_uncertain_recipient_is_dropped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_written_again_is_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(held_and_deferred_recipients_go_different_ways, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(suppressed_recipients_are_taken_out_and_told, set_up,
