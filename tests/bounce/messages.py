@@ -80,16 +80,15 @@ class Recipients:
             self.wrong.append((row, sorted(wanted), sorted(found)))
 
 
-def score(program, corpus, parts, scores, is_scored):
-    """Fills scores[part] (class Score of the caller) and returns {part: Recipients}."""
+def score(program, corpus, scores, is_scored):
+    """Fills scores[part], of the caller's class Part."""
     answers = answers_for(program, corpus)
-    recipients = {part: Recipients() for part in parts}
     for row in read_labels(corpus):
         part = "held" if held_back(row["file"]) else "seen"
-        if part not in parts:
+        if part not in scores:
             continue
         answer = answers.get(row["file"], {})
-        recipients[part].add(row, answer)
+        scores[part].add_recipients(row, answer)
         if not is_scored(row):
             continue
         for index, (address, name, others) in enumerate(expected_of(row)):
@@ -97,4 +96,3 @@ def score(program, corpus, parts, scores, is_scored):
             if name in SUPPRESSING and found["class"] == name:
                 found = dict(found, disposition="none")
             scores[part].add(dict(row, **{"class": name, "alt_classes": others}), found)
-    return recipients
