@@ -154,6 +154,22 @@ static bool is_role_account(struct slice address)
     return false;
 }
 
+/* "To:" of a field that a notice quotes, in its language. */
+static bool is_to_field(struct slice before)
+{
+    static const char *const NAMES[] = {"to",   "an",   "à",      "a",      "para",    "pour",
+                                        "aan",  "do",   "till",   "til",    "komu",    "кому",
+                                        "Кому", "宛先", "收件人", "收件者", "받는사람"};
+    bool colon = before.len > 0 && before.ptr[before.len - 1] == ':';
+    struct slice name = slice_trim(slice_head(before, before.len - (colon ? 1 : 0)));
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        if (slice_eq(name, slice_cstr(NAMES[i]))) {
+            return colon || i == 0;
+        }
+    }
+    return false;
+}
+
 /* How surely the address is a recipient, by what stands before and behind it on its line (`before`
  * in lower case). */
 static unsigned place_of(struct slice before, struct slice after, bool wide)
@@ -185,7 +201,7 @@ static unsigned place_of(struct slice before, struct slice after, bool wide)
     if (status_find_code(reply, &at) >= 400 && at < 4) {
         return IN_REPLY;
     }
-    if (slice_eq(before, SLICE("to:")) || slice_eq(before, SLICE("to"))) {
+    if (is_to_field(before)) {
         return IN_REPLY - 1;
     }
     return words_in(WORDS_RECIPIENT, before) || wide ? NAMED : ELSEWHERE;
@@ -236,7 +252,8 @@ static void judge_line(struct notice_line *line, struct slice lower, struct slic
         if (strength < IN_FRONT && is_other_party(context, address)) {
             strength = 0;
         }
-        if (strength >= NAMED && is_role_account(address) &&
+        bool weak = strength == ELSEWHERE;
+        if ((strength >= NAMED || weak) && is_role_account(address) &&
             !mail_address_eq(address, context->failed)) {
             strength = ELSEWHERE - 1;
         }

@@ -382,8 +382,13 @@ static void read_notice(struct reading *reading)
     reading->mail->kind = kind;
     if (kind == RETURNED_BOUNCE || kind == RETURNED_DELAYED) {
         if (reading->list.count == 0 || evidence.place < 3) {
+            size_t in_passing = reading->list.count;
             reading->list.count = 0;
             add_from_returned(reading);
+            /* Whom the only address stands for that is neither the sender's nor a role's. */
+            if (reading->list.count == 0 && in_passing == 1) {
+                reading->list.count = 1;
+            }
         }
         if (reading->list.count == 0) {
             add_nobody(reading);

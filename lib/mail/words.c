@@ -7,6 +7,15 @@
 #include "mail/words.h"
 
 static const char *const SUBJECT_BOUNCE[] = {
+    "failure to deliver",
+    "failed mail",
+    "mail failed",
+    "message blocked",
+    "mail blocked",
+    "bounced mail",
+    "bounced message",
+    "virus found in",
+    "virus in your",
     "undeliver",
     "delivery failure",
     "delivery failed",
@@ -124,6 +133,15 @@ static const char *const SUBJECT_BOUNCE[] = {
 };
 
 static const char *const TEXT_BOUNCE[] = {
+    "not delivered",
+    "failed recipient",
+    "failure to deliver",
+    "unable to send your",
+    "was blocked",
+    "was refused",
+    "is refused",
+    "has been rejected",
+    "has been blocked",
     "could not be delivered",
     "couldn't be delivered",
     "cannot be delivered",
@@ -493,6 +511,15 @@ static const char *const CHALLENGE_WHY[] = {
 };
 
 static const char *const DAEMON[] = {
+    "amavis",
+    "mailscanner",
+    "mailsweeper",
+    "mailmarshal",
+    "viruswall",
+    "antivirus",
+    "virus scanner",
+    "mail gateway",
+    "content filter",
     "mailer-daemon",
     "mailer daemon",
     "mailerdaemon",
@@ -577,19 +604,19 @@ static const char *const SEPARATOR[] = {
 };
 
 static const char *const RECIPIENT[] = {
-    "recipient",      "rcpt to",       "deliver",      "delever",
-    "address",        "user",          "account",      "mailbox",
-    "failed",         "invalid",       "exceed",       "attempts",
-    "errors:",        "target",        "addressed",    "reach",
-    "unable to send", "could not",     "not sent",     "intended",
-    "destination",    "unknown",       "mail to",      "message to",
-    "failure",        "undeliverable", "not found",    "empfänger",
-    "zustell",        "adresse",       "destinataire", "destinatario",
-    "destinatário",   "dirección",     "endereço",     "indirizzo",
-    "remis",          "ontvanger",     "получател",    "адрес",
-    "Получател",      "收件",          "地址",         "宛",
-    "受信者",         "수신",          "받는",         "odbiorc",
-    "mottagar",       "modtager",      NULL,
+    "recipient",     "rcpt to",        "deliver",      "delever",    "address",
+    "user",          "account",        "mailbox",      "failed",     "invalid",
+    "exceed",        "attempts",       "errors:",      "target",     "addressed",
+    "reach",         "unable to send", "could not",    "not sent",   "intended",
+    "destination",   "unknown",        "mail to",      "message to", "failure",
+    "undeliverable", "not found",      "empfänger",    "zustell",    "adresse",
+    "destinataire",  "destinatario",   "destinatário", "dirección",  "endereço",
+    "indirizzo",     "remis",          "ontvanger",    "получател",  "адрес",
+    "Получател",     "收件",           "地址",         "宛",         "受信者",
+    "수신",          "받는",           "odbiorc",      "mottagar",   "modtager",
+    "entreg",        "consegn",        "recapit",      "bezorg",     "dostarcz",
+    "teslim",        "доставл",        "投递",         "配信",       "送達",
+    "nobody",        "no one named",   NULL,
 };
 
 static const char *const NOT_RECIPIENT[] = {

@@ -145,6 +145,24 @@ static const struct sample samples[] = {
      "example.org, not a gateway\n\nUnknown host: "
      "bob@example.invalid\n\nOriginal message follows.\n\nReceived: from a by b\n",
      RETURNED_BOUNCE, "ann@example.org,bob@example.invalid", "550 not local host", 550},
+    {"a field of another language", DAEMON "Subject: Unzustellbar: News\n",
+     "Die Nachricht konnte nicht zugestellt werden:\n\nAn: ann@example.org\nBetreff: News\n\n"
+     "Grund: Der Empfänger ist unbekannt.\n",
+     RETURNED_BOUNCE, "ann@example.org", "ist unbekannt", 0},
+    {"a sentence of another language", DAEMON "Subject: Mensaje no entregado\n",
+     "El mensaje no se pudo entregar a ann@example.org: el usuario no existe.\n", RETURNED_BOUNCE,
+     "ann@example.org", "no existe", 0},
+    {"the only address, in passing", DAEMON "Subject: Mail delivery failed\n",
+     "The mail system of example.org, whose postmaster is postmaster@example.org, found that ann "
+     "at ann@example.org does not live here.\n",
+     RETURNED_BOUNCE, "ann@example.org", "", 0},
+    {"headings with dashes", DAEMON "Subject: Failure to deliver mail\n",
+     "------ Failed Recipient ------\nann@example.org\n\n------ Reason ------\nNo mailbox by that "
+     "name\n\n------ Returned Message ------\nReceived: from a by b\n",
+     RETURNED_BOUNCE, "ann@example.org", "No mailbox by that name", 0},
+    {"a scanner's", "From: amavis@example.org\nSubject: VIRUS IN YOUR MAIL\n",
+     "A virus was found in the message to <ann@example.org>.\nThe message was not delivered.\n",
+     RETURNED_BOUNCE, "ann@example.org", "virus was found", 0},
     {"gmail of old", DAEMON "Subject: Delivery Status Notification (Failure)\n",
      "Delivery to the following recipient failed permanently:\n\n     ann@example.org\n\nTechnical "
      "details of permanent failure: \nGoogle "
