@@ -153,8 +153,8 @@ static const struct sample samples[] = {
      "El mensaje no se pudo entregar a ann@example.org: el usuario no existe.\n", RETURNED_BOUNCE,
      "ann@example.org", "no existe", 0},
     {"the only address, in passing", DAEMON "Subject: Mail delivery failed\n",
-     "The mail system of example.org, whose postmaster is postmaster@example.org, found that ann "
-     "at ann@example.org does not live here.\n",
+     "The mail system of example.org found that ann at ann@example.org does not live here.\nIts "
+     "keeper is postmaster@example.org.\n",
      RETURNED_BOUNCE, "ann@example.org", "", 0},
     {"headings with dashes", DAEMON "Subject: Failure to deliver mail\n",
      "------ Failed Recipient ------\nann@example.org\n\n------ Reason ------\nNo mailbox by that "
