@@ -120,20 +120,8 @@ static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
 static bool load_tls(struct bouncer *bouncer, struct fault *fault)
 {
     const struct config_bouncer *config = &bouncer->config->bouncer;
-    const struct tls_server_options options = {
-        .certificate_file = config->tls_certificate_file,
-        .key_file = config->tls_key_file,
-    };
-    if (config->tls_certificate_file == NULL) {
-        return true;
-    }
-    struct tls_context *fresh = tls_server_context(&options, fault);
-    if (fresh == NULL) {
-        return fault_prefix(fault, "bouncer.tls-certificate-file, bouncer.tls-key-file");
-    }
-    tls_context_free(&bouncer->tls);
-    bouncer->tls = fresh;
-    return true;
+    return smtpd_load_tls(&bouncer->smtpd, config->tls_certificate_file, config->tls_key_file,
+                          fault);
 }
 
 static bool load_rules(struct bouncer *bouncer, struct fault *fault)
@@ -182,7 +170,7 @@ static void patience_over(struct timer *timer, struct mono_time now)
     struct bouncer *bouncer = CONTAINER_OF(timer, struct bouncer, drain);
     CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
     (void)now;
-    log_warn("not-drained", "sessions=%zu", bouncer->session_count);
+    log_warn("not-drained", "sessions=%zu", bouncer->smtpd.session_count);
     list_foreach (node, &bouncer->mails) {
         mail_give_up(mail_of(node));
     }
@@ -191,31 +179,20 @@ static void patience_over(struct timer *timer, struct mono_time now)
 
 void bouncer_check_drained(struct bouncer *bouncer)
 {
-    if (bouncer->draining && bouncer->session_count == 0 && list_empty(&bouncer->mails) &&
-        (bouncer->web == NULL || web_is_idle(bouncer->web))) {
+    if (bouncer->smtpd.draining && bouncer->smtpd.session_count == 0 &&
+        list_empty(&bouncer->mails) && (bouncer->web == NULL || web_is_idle(bouncer->web))) {
         io_loop_stop(bouncer->loop);
-    }
-}
-
-static void close_listeners(struct bouncer *bouncer)
-{
-    for (size_t i = 0; i < bouncer->listener_count; i++) {
-        io_listener_free(&bouncer->listeners[i].io);
     }
 }
 
 static void drain(struct bouncer *bouncer)
 {
-    bouncer->draining = true;
-    close_listeners(bouncer);
     if (bouncer->web != NULL) {
         web_drain(bouncer->web);
     }
     wheel_set(io_loop_wheel(bouncer->loop), &bouncer->drain,
               mono_add_ms(io_loop_now(bouncer->loop), DRAIN_MS), patience_over);
-    list_foreach_safe (node, after, &bouncer->sessions) {
-        session_drain(session_of(node));
-    }
+    smtpd_drain(&bouncer->smtpd);
     bouncer_check_drained(bouncer);
 }
 
@@ -227,8 +204,8 @@ static void on_signal(void *owner, int number)
         reload(bouncer);
         return;
     }
-    log_info("stopping", "signal=%d sessions=%zu", number, bouncer->session_count);
-    if (bouncer->draining) {
+    log_info("stopping", "signal=%d sessions=%zu", number, bouncer->smtpd.session_count);
+    if (bouncer->smtpd.draining) {
         io_loop_stop(bouncer->loop); /* asked twice: at once */
         return;
     }
@@ -236,54 +213,6 @@ static void on_signal(void *owner, int number)
 }
 
 /* ---- start and end ---- */
-
-static void on_accept(struct io_listener *io, void *owner, struct io_conn *conn)
-{
-    (void)io;
-    session_accept(owner, conn);
-}
-
-static bool open_listener(struct bouncer *bouncer, const struct config_listener *config,
-                          struct bouncer_listener *listener, struct fault *fault)
-{
-    struct sockaddr_storage address;
-    socklen_t len;
-    char text[IO_ADDRESS_TEXT_MAX];
-    if (!io_address_parse(slice_cstr(config->address), 0, &address, &len, fault)) {
-        return fault_prefix(fault, "bouncer.listeners: %s", config->address);
-    }
-    const struct io_listener_options options = {
-        .local = (const struct sockaddr *)&address,
-        .local_len = len,
-    };
-    listener->bouncer = bouncer;
-    listener->implicit_tls = config->implicit_tls;
-    listener->io = io_listen(bouncer->loop, &options, on_accept, listener, fault);
-    if (listener->io == NULL) {
-        return false;
-    }
-    io_listener_local(listener->io, &address);
-    struct slice name = io_address_format((const struct sockaddr *)&address, text);
-    log_info("listening", "address=%.*s port=%u implicit_tls=%d", SLICE_FMT(name),
-             io_address_port((const struct sockaddr *)&address), listener->implicit_tls);
-    return true;
-}
-
-static bool open_listeners(struct bouncer *bouncer, struct fault *fault)
-{
-    const struct config_bouncer *config = &bouncer->config->bouncer;
-    if (config->listener_count == 0) {
-        return fault_set(fault, FAULT_INVALID, 0, "bouncer.listeners: there are none");
-    }
-    bouncer->listeners = mem_calloc(config->listener_count, sizeof(*bouncer->listeners));
-    for (size_t i = 0; i < config->listener_count; i++) {
-        if (!open_listener(bouncer, &config->listeners[i], &bouncer->listeners[i], fault)) {
-            return false;
-        }
-        bouncer->listener_count++;
-    }
-    return true;
-}
 
 static bool open_signals(struct bouncer *bouncer, struct fault *fault)
 {
@@ -319,15 +248,20 @@ static bool open_web(struct bouncer *bouncer, struct fault *fault)
     return true;
 }
 
-static void set_name(struct bouncer *bouncer)
+static void set_up_smtpd(struct bouncer *bouncer)
 {
-    const char *name = bouncer->config->bouncer.host_name;
-    if (name != NULL) {
-        snprintf(bouncer->host_name_text, sizeof(bouncer->host_name_text), "%s", name);
-    } else if (gethostname(bouncer->host_name_text, sizeof(bouncer->host_name_text) - 1) != 0) {
-        snprintf(bouncer->host_name_text, sizeof(bouncer->host_name_text), "localhost");
-    }
-    bouncer->host_name = slice_cstr(bouncer->host_name_text);
+    const struct config_bouncer *config = &bouncer->config->bouncer;
+    bouncer->host_name = smtpd_host_name(config->host_name, bouncer->host_name_text);
+    bouncer->smtpd = (struct smtpd){
+        .ops = &session_ops,
+        .section = "bouncer",
+        .host_name = bouncer->host_name,
+        .max_connections = config->max_connections,
+        .max_connections_per_peer = config->max_connections_per_peer,
+        .command_timeout_ms = config->command_timeout_ms,
+        .data_timeout_ms = config->data_timeout_ms,
+    };
+    smtpd_init(&bouncer->smtpd);
 }
 
 bool bouncer_open(struct bouncer *bouncer, const struct config *config, const char *config_path,
@@ -336,10 +270,8 @@ bool bouncer_open(struct bouncer *bouncer, const struct config *config, const ch
     *bouncer = (struct bouncer){
         .magic = BOUNCER_MAGIC, .config = config, .config_path = config_path, .event_fd = -1};
     bouncer->budget.max = config->bouncer.memory_max_bytes;
-    list_init(&bouncer->sessions);
     list_init(&bouncer->mails);
-    peers_init(&bouncer->peers);
-    set_name(bouncer);
+    set_up_smtpd(bouncer);
     bouncer->keys = config_verp_keys(config, fault);
     if (bouncer->keys == NULL) {
         return false;
@@ -350,10 +282,12 @@ bool bouncer_open(struct bouncer *bouncer, const struct config *config, const ch
         .scratch = classify_scratch_create(),
         .node = bouncer->host_name,
     };
-    bouncer->loop = io_loop_create(fault);
+    bouncer->loop = bouncer->smtpd.loop = io_loop_create(fault);
     return bouncer->loop != NULL && load_tls(bouncer, fault) && load_rules(bouncer, fault) &&
            open_signals(bouncer, fault) && open_actions(bouncer, fault) &&
-           open_kafka(bouncer, fault) && open_web(bouncer, fault) && open_listeners(bouncer, fault);
+           open_kafka(bouncer, fault) && open_web(bouncer, fault) &&
+           smtpd_listen(&bouncer->smtpd, config->bouncer.listeners, config->bouncer.listener_count,
+                        fault);
 }
 
 void bouncer_run(struct bouncer *bouncer)
@@ -370,8 +304,8 @@ static void tell_end(const struct bouncer *bouncer)
              "connections=%llu refused_connections=%llu",
              (unsigned long long)n->accepted, (unsigned long long)n->deferred,
              (unsigned long long)n->refused, (unsigned long long)n->events,
-             (unsigned long long)n->suspicious, (unsigned long long)n->connections,
-             (unsigned long long)n->refused_connections);
+             (unsigned long long)n->suspicious, (unsigned long long)bouncer->smtpd.connections,
+             (unsigned long long)bouncer->smtpd.refused_connections);
 }
 
 /* Sessions first, then what they have left: an action that runs is waited for, and Kafka reports on
@@ -380,11 +314,8 @@ static void close_loop(struct bouncer *bouncer)
 {
     wheel_cancel(io_loop_wheel(bouncer->loop), &bouncer->poll);
     wheel_cancel(io_loop_wheel(bouncer->loop), &bouncer->drain);
-    close_listeners(bouncer);
+    smtpd_close(&bouncer->smtpd);
     io_watch_free(&bouncer->watch);
-    list_foreach_safe (node, after, &bouncer->sessions) {
-        session_abort(session_of(node));
-    }
     list_foreach_safe (mail_node, next, &bouncer->mails) {
         struct mail *mail = mail_of(mail_node);
         mail_abandon(mail);
@@ -404,7 +335,6 @@ static void close_loop(struct bouncer *bouncer)
 void bouncer_close(struct bouncer *bouncer)
 {
     CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
-    bouncer->draining = true;
     if (bouncer->loop != NULL) {
         close_loop(bouncer);
     }
@@ -414,10 +344,8 @@ void bouncer_close(struct bouncer *bouncer)
     sink_stop(&bouncer->sink);
     builder_stop(&bouncer->builder);
     table_free(&bouncer->table);
-    tls_context_free(&bouncer->tls);
     classifier_free(&bouncer->classifier);
     classify_scratch_free(&bouncer->judge.scratch);
     verp_keys_free(&bouncer->keys);
-    peers_end(&bouncer->peers);
-    mem_free(bouncer->listeners);
+    smtpd_free(&bouncer->smtpd);
 }

@@ -7,19 +7,12 @@
 
 #include "base/budget.h"
 #include "bouncer/judge.h"
-#include "io/conn.h"
-#include "io/peers.h"
 #include "kafka/producer.h"
 #include "kafka/topics.h"
-
-struct bouncer_listener {
-    struct bouncer *bouncer;
-    struct io_listener *io;
-    bool implicit_tls;
-};
+#include "smtpd/smtpd.h"
 
 struct bouncer_counters {
-    uint64_t connections, refused_connections, accepted, deferred, refused, events, suspicious;
+    uint64_t accepted, deferred, refused, events, suspicious;
 };
 
 struct bouncer {
@@ -27,10 +20,10 @@ struct bouncer {
     const struct config *config;
     const char *config_path;
     struct slice host_name;
-    char host_name_text[256];
+    char host_name_text[SMTPD_HOST_NAME_MAX];
 
     struct io_loop *loop;
-    struct tls_context *tls; /* NULL: none */
+    struct smtpd smtpd;
     struct kafka_producer *kafka;
     int event_fd;
     struct io_watch *watch;
@@ -49,17 +42,10 @@ struct bouncer {
     struct actions *actions; /* NULL: none is configured */
     struct web *web;         /* NULL: no listeners */
 
-    struct bouncer_listener *listeners;
-    size_t listener_count;
-    struct list sessions;
-    size_t session_count;
-    struct peers peers;
     struct list mails; /* complete, not yet answered or not yet reported on by Kafka */
     struct budget budget;
     struct bouncer_counters counters;
-    struct mono_time next_warning; /* of connections that were turned away */
 
-    bool draining;
     struct timer drain; /* the end of patience */
 };
 

@@ -155,7 +155,7 @@ bool mail_add_recipient(struct mail *mail, struct slice address, struct slice no
     CHECK_MAGIC(mail, MAIL_MAGIC);
     if (slice_eq_nocase(address, SLICE("postmaster"))) { /* RFC 5321 section 4.5.1: ours */
         int len = snprintf(postmaster, sizeof(postmaster), "postmaster@%.*s",
-                           SLICE_FMT(mail->producer->host_name));
+                           SLICE_FMT(mail->producer->smtpd.host_name));
         address = slice_of(postmaster, (size_t)len);
     }
     if (!smtp_address_parse(address, &parsed, &fault) ||

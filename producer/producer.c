@@ -7,7 +7,6 @@
 #include "suppress/follow.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -131,20 +130,8 @@ struct once *producer_once(struct producer *producer, struct fault *fault)
 static bool load_tls(struct producer *producer, struct fault *fault)
 {
     const struct config_producer *config = &producer->config->producer;
-    const struct tls_server_options options = {
-        .certificate_file = config->tls_certificate_file,
-        .key_file = config->tls_key_file,
-    };
-    if (config->tls_certificate_file == NULL) {
-        return true;
-    }
-    struct tls_context *fresh = tls_server_context(&options, fault);
-    if (fresh == NULL) {
-        return fault_prefix(fault, "producer.tls-certificate-file, producer.tls-key-file");
-    }
-    tls_context_free(&producer->tls);
-    producer->tls = fresh;
-    return true;
+    return smtpd_load_tls(&producer->smtpd, config->tls_certificate_file, config->tls_key_file,
+                          fault);
 }
 
 static void reload(struct producer *producer)
@@ -172,7 +159,7 @@ static void patience_over(struct timer *timer, struct mono_time now)
     struct producer *producer = CONTAINER_OF(timer, struct producer, drain);
     CHECK_MAGIC(producer, PRODUCER_MAGIC);
     (void)now;
-    log_warn("not-drained", "sessions=%zu", producer->session_count);
+    log_warn("not-drained", "sessions=%zu", producer->smtpd.session_count);
     list_foreach (node, &producer->mails) {
         mail_give_up(CONTAINER_OF(node, struct mail, node));
     }
@@ -181,27 +168,17 @@ static void patience_over(struct timer *timer, struct mono_time now)
 
 void producer_check_drained(struct producer *producer)
 {
-    if (producer->draining && producer->session_count == 0 && list_empty(&producer->mails)) {
+    if (producer->smtpd.draining && producer->smtpd.session_count == 0 &&
+        list_empty(&producer->mails)) {
         io_loop_stop(producer->loop);
-    }
-}
-
-static void close_listeners(struct producer *producer)
-{
-    for (size_t i = 0; i < producer->listener_count; i++) {
-        io_listener_free(&producer->listeners[i].io);
     }
 }
 
 static void drain(struct producer *producer)
 {
-    producer->draining = true;
-    close_listeners(producer);
     wheel_set(io_loop_wheel(producer->loop), &producer->drain,
               mono_add_ms(io_loop_now(producer->loop), DRAIN_MS), patience_over);
-    list_foreach_safe (node, after, &producer->sessions) {
-        session_drain(session_of(node));
-    }
+    smtpd_drain(&producer->smtpd);
     producer_check_drained(producer);
 }
 
@@ -213,8 +190,8 @@ static void on_signal(void *owner, int number)
         reload(producer);
         return;
     }
-    log_info("stopping", "signal=%d sessions=%zu", number, producer->session_count);
-    if (producer->draining) {
+    log_info("stopping", "signal=%d sessions=%zu", number, producer->smtpd.session_count);
+    if (producer->smtpd.draining) {
         io_loop_stop(producer->loop); /* asked twice: at once */
         return;
     }
@@ -222,68 +199,6 @@ static void on_signal(void *owner, int number)
 }
 
 /* ---- start and end ---- */
-
-static void on_accept(struct io_listener *io, void *owner, struct io_conn *conn)
-{
-    (void)io;
-    session_accept(owner, conn);
-}
-
-/* 127/8 or ::1. */
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-    if (address->ss_family == AF_INET) {
-        struct sockaddr_in v4;
-        memcpy(&v4, address, sizeof(v4));
-        return (ntohl(v4.sin_addr.s_addr) >> 24) == 127;
-    }
-    struct sockaddr_in6 v6;
-    memcpy(&v6, address, sizeof(v6));
-    return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
-}
-
-static bool open_listener(struct producer *producer, const struct config_listener *config,
-                          struct producer_listener *listener, struct fault *fault)
-{
-    struct sockaddr_storage address;
-    socklen_t len;
-    char text[IO_ADDRESS_TEXT_MAX];
-    if (!io_address_parse(slice_cstr(config->address), 0, &address, &len, fault)) {
-        return fault_prefix(fault, "producer.listeners: %s", config->address);
-    }
-    const struct io_listener_options options = {
-        .local = (const struct sockaddr *)&address,
-        .local_len = len,
-    };
-    listener->producer = producer;
-    listener->implicit_tls = config->implicit_tls;
-    listener->loopback = is_loopback(&address);
-    listener->io = io_listen(producer->loop, &options, on_accept, listener, fault);
-    if (listener->io == NULL) {
-        return false;
-    }
-    io_listener_local(listener->io, &address);
-    struct slice name = io_address_format((const struct sockaddr *)&address, text);
-    log_info("listening", "address=%.*s port=%u implicit_tls=%d", SLICE_FMT(name),
-             io_address_port((const struct sockaddr *)&address), listener->implicit_tls);
-    return true;
-}
-
-static bool open_listeners(struct producer *producer, struct fault *fault)
-{
-    const struct config_producer *config = &producer->config->producer;
-    if (config->listener_count == 0) {
-        return fault_set(fault, FAULT_INVALID, 0, "producer.listeners: there are none");
-    }
-    producer->listeners = mem_calloc(config->listener_count, sizeof(*producer->listeners));
-    for (size_t i = 0; i < config->listener_count; i++) {
-        if (!open_listener(producer, &config->listeners[i], &producer->listeners[i], fault)) {
-            return false;
-        }
-        producer->listener_count++;
-    }
-    return true;
-}
 
 static bool open_signals(struct producer *producer, struct fault *fault)
 {
@@ -298,38 +213,41 @@ static bool open_signals(struct producer *producer, struct fault *fault)
     return true;
 }
 
-static void set_names(struct producer *producer)
+static void set_up_smtpd(struct producer *producer)
 {
     const struct config_producer *config = &producer->config->producer;
     const int64_t most = (int64_t)MESSAGE_CONTENT_MAX_BYTES - MAIL_ADDED_MAX_BYTES;
-    if (config->host_name != NULL) {
-        snprintf(producer->host_name_text, sizeof(producer->host_name_text), "%s",
-                 config->host_name);
-    } else if (gethostname(producer->host_name_text, sizeof(producer->host_name_text) - 1) != 0) {
-        snprintf(producer->host_name_text, sizeof(producer->host_name_text), "localhost");
-    }
-    producer->host_name = slice_cstr(producer->host_name_text);
     producer->max_message_bytes =
         config->max_message_bytes < most ? config->max_message_bytes : most;
+    producer->smtpd = (struct smtpd){
+        .ops = &session_ops,
+        .section = "producer",
+        .host_name = smtpd_host_name(config->host_name, producer->host_name),
+        .max_connections = config->max_connections,
+        .max_connections_per_peer = config->max_connections_per_peer,
+        .command_timeout_ms = config->command_timeout_ms,
+        .data_timeout_ms = config->data_timeout_ms,
+    };
+    smtpd_init(&producer->smtpd);
 }
 
 bool producer_open(struct producer *producer, const struct config *config, struct fault *fault)
 {
     *producer = (struct producer){.magic = PRODUCER_MAGIC, .config = config, .event_fd = -1};
     producer->budget.max = PRODUCER_MEMORY_MAX_BYTES;
-    list_init(&producer->sessions);
     list_init(&producer->mails);
-    peers_init(&producer->peers);
-    set_names(producer);
+    set_up_smtpd(producer);
     struct users *users = users_load(config->producer.users_file, config, fault);
     if (users == NULL) {
         return false;
     }
-    producer->loop = io_loop_create(fault);
+    producer->loop = producer->smtpd.loop = io_loop_create(fault);
     producer->auth = producer->loop == NULL ? NULL : auth_create(producer->loop, &users, fault);
     users_free(&users);
     return producer->auth != NULL && load_tls(producer, fault) && open_signals(producer, fault) &&
-           open_kafka(producer, fault) && open_listeners(producer, fault);
+           open_kafka(producer, fault) &&
+           smtpd_listen(&producer->smtpd, config->producer.listeners,
+                        config->producer.listener_count, fault);
 }
 
 void producer_run(struct producer *producer)
@@ -341,18 +259,14 @@ void producer_run(struct producer *producer)
 void producer_close(struct producer *producer)
 {
     CHECK_MAGIC(producer, PRODUCER_MAGIC);
-    producer->draining = true;
     if (producer->loop == NULL) {
-        peers_end(&producer->peers);
+        smtpd_free(&producer->smtpd);
         return;
     }
     wheel_cancel(io_loop_wheel(producer->loop), &producer->poll);
     wheel_cancel(io_loop_wheel(producer->loop), &producer->drain);
-    close_listeners(producer);
+    smtpd_close(&producer->smtpd);
     io_watch_free(&producer->watch);
-    list_foreach_safe (node, after, &producer->sessions) {
-        session_abort(session_of(node));
-    }
     if (producer->once != NULL) {
         once_give_up(producer->once);
     }
@@ -375,16 +289,14 @@ void producer_close(struct producer *producer)
         io_signal_free(&producer->signals[i]);
     }
     auth_free(&producer->auth);
-    tls_context_free(&producer->tls);
-    peers_end(&producer->peers);
-    mem_free(producer->listeners);
+    smtpd_free(&producer->smtpd);
     const struct producer_counters *n = &producer->counters;
     log_info("stopped",
              "accepted=%llu deferred=%llu refused=%llu connections=%llu refused_connections=%llu "
              "recognised=%llu unguarded=%llu",
              (unsigned long long)n->accepted, (unsigned long long)n->deferred,
-             (unsigned long long)n->refused, (unsigned long long)n->connections,
-             (unsigned long long)n->refused_connections, (unsigned long long)keys.recognised,
-             (unsigned long long)keys.unguarded);
+             (unsigned long long)n->refused, (unsigned long long)producer->smtpd.connections,
+             (unsigned long long)producer->smtpd.refused_connections,
+             (unsigned long long)keys.recognised, (unsigned long long)keys.unguarded);
     io_loop_free(&producer->loop);
 }

@@ -10,38 +10,29 @@
 #define SLUICE_PRODUCER_PRODUCER_H
 
 #include "base/budget.h"
-#include "io/conn.h"
-#include "io/peers.h"
 #include "kafka/producer.h"
 #include "kafka/topics.h"
 #include "once/once.h"
 #include "policy/config.h"
 #include "producer/auth.h"
+#include "smtpd/smtpd.h"
 #include "suppress/check.h"
 
 #define PRODUCER_MEMORY_MAX_BYTES ((int64_t)256 * 1024 * 1024)
 
-struct producer_listener {
-    struct producer *producer;
-    struct io_listener *io;
-    bool implicit_tls;
-    bool loopback;
-};
-
 struct producer_counters {
-    uint64_t connections, refused_connections, accepted, deferred, refused, logins, bad_logins;
+    uint64_t accepted, deferred, refused, logins, bad_logins;
 };
 
 struct producer {
     uint32_t magic;
     const struct config *config;
-    struct slice host_name;
-    char host_name_text[256];
+    char host_name[SMTPD_HOST_NAME_MAX];
     int64_t max_message_bytes; /* of content as it comes in */
 
     struct io_loop *loop;
     struct auth *auth;
-    struct tls_context *tls; /* NULL: none */
+    struct smtpd smtpd;
     struct kafka_producer *kafka;
     char suppression_topic[KAFKA_TOPIC_NAME_MAX + 1];
     struct suppress_follow *suppress; /* workers look again, so nobody waits until it is loaded */
@@ -53,17 +44,10 @@ struct producer {
     struct timer poll; /* Kafka's, should a notification be missed */
     struct io_signal *signals[3];
 
-    struct producer_listener *listeners;
-    size_t listener_count;
-    struct list sessions;
-    size_t session_count;
-    struct peers peers;
     struct list mails; /* handed to Kafka */
     struct budget budget;
     struct producer_counters counters;
-    struct mono_time next_warning; /* of connections that were turned away */
 
-    bool draining;
     struct timer drain; /* the end of patience */
 };
 

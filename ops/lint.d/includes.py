@@ -18,6 +18,7 @@ LIBRARY["lib/kafka"].add("lib/ledger")
 LIBRARY["lib/redis"].add("lib/policy")
 LIBRARY["lib/suppress"] = {"lib/base", "lib/smtp", "lib/schema", "lib/kafka", "lib/policy", "lib/classify"}
 LIBRARY["lib/once"] = {"lib/base", "lib/io", "lib/schema", "lib/kafka", "lib/redis"}
+LIBRARY["lib/smtpd"] = {"lib/base", "lib/smtp", "lib/io", "lib/policy"}
 LIBRARY["lib/sluice"] = set(LIBRARY)
 
 # Room -> rooms that it may include besides itself. Tests may include everything.

@@ -361,7 +361,7 @@ static int close_all(void **state)
     (void)state;
     kill(getpid(), SIGTERM);
     pthread_join(thread, NULL);
-    bool drained = bouncer.session_count == 0;
+    bool drained = bouncer.smtpd.session_count == 0;
     bouncer_close(&bouncer);
     config_free(&config);
     unlink(path);
