@@ -1,18 +1,14 @@
 #include "worker/burst.h"
 
-#include "ledger/metadata.h"
-#include "ledger/takeover.h"
+#include "worker/burst_private.h"
+
 #include "worker/copy.h"
 #include "worker/journal.h"
 #include "worker/worker.h"
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
 
-#include <stdlib.h>
-
-#define BURST_MAGIC 0x42525354u
 #define COPIES_EVERY_MS 500
 #define CHECKPOINT_EVERY_MS 1000
 /* Bounds of one transaction; a mail's copies always go together. */
@@ -23,52 +19,6 @@
 #define FAILURES_MAX 3
 #define TRANSACTION_TIMEOUT_MS 10000
 #define CLOSE_WAIT_MS 5000
-
-/* When a partition was committed last: what is old is committed again, so that its next owner has
- * little to read (ledger/takeover.h). */
-struct renewal {
-    const struct kafka_partition *partition; /* the key */
-    struct mono_time at;
-};
-
-/* An open offset whose copies are in the burst. */
-struct moved {
-    const struct kafka_partition *partition;
-    int64_t offset;
-};
-
-struct burst {
-    uint32_t magic;
-    struct worker *worker;
-    const struct burst_ops *ops;
-    void *owner;
-    struct kafka_txn *txn;
-    bool closing; /* the owner is not told any more */
-
-    struct list waiting; /* mails, oldest first */
-    size_t waiting_bytes;
-    bool changed; /* completions, since the last one was begun */
-    bool urgent;  /* more waited than went into the last one */
-    struct mono_time last_end;
-    size_t copies_max;   /* of the next one */
-    unsigned failures;   /* one after the other */
-    struct map renewals; /* by partition; kept as long as the consumer keeps those */
-
-    /* The one under way; kept as it is until it is over, since the transaction's thread reads it.
-     */
-    struct kafka_burst kafka;
-    enum burst_kind kind;
-    struct mono_time began;
-    struct list mails;
-    size_t mail_bytes;
-    struct kafka_record_out *records;
-    struct strbuf checkpoint_text;
-    struct kafka_record_out checkpoint;
-    struct kafka_burst_offset *offsets;
-    uint64_t *claims;    /* of the offsets' partitions */
-    struct moved *moved; /* sorted */
-    size_t moved_count;
-};
 
 /* ---- what waits ---- */
 
@@ -132,16 +82,6 @@ void burst_drop_gone(struct burst *burst)
 
 /* ---- putting one together ---- */
 
-static int compare_moved(const void *a, const void *b)
-{
-    const struct moved *left = a;
-    const struct moved *right = b;
-    if (left->partition != right->partition) {
-        return (uintptr_t)left->partition < (uintptr_t)right->partition ? -1 : 1;
-    }
-    return (left->offset > right->offset) - (left->offset < right->offset);
-}
-
 /* As much of what waits as goes in one; the mails' tickets are valid (burst_drop_gone). */
 static void take_mails(struct burst *burst)
 {
@@ -176,132 +116,8 @@ static void take_mails(struct burst *burst)
         }
     }
     CHECK(n == copies && burst->moved_count == mails);
-    qsort(burst->moved, burst->moved_count, sizeof(*burst->moved), compare_moved);
     burst->kafka.records = burst->records;
     burst->kafka.record_count = copies;
-}
-
-/* The offsets of that partition that move: copied to `out`, which has room for all. */
-static size_t moved_of(const struct burst *burst, const struct kafka_partition *partition,
-                       int64_t *out)
-{
-    const struct moved wanted = {partition, INT64_MIN};
-    size_t low = 0;
-    size_t high = burst->moved_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (compare_moved(&burst->moved[middle], &wanted) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    size_t count = 0;
-    while (low < burst->moved_count && burst->moved[low].partition == partition) {
-        out[count++] = burst->moved[low++].offset;
-    }
-    return count;
-}
-
-static struct slice renewal_key(const struct kafka_partition *const *partition)
-{
-    return slice_of(partition, sizeof(void *));
-}
-
-static bool is_old(const struct burst *burst, const struct kafka_partition *partition)
-{
-    const struct renewal *renewal = map_get(&burst->renewals, renewal_key(&partition));
-    return renewal == NULL ||
-           mono_since_us(burst->began, renewal->at) > (int64_t)LEDGER_RENEW_MS * 1000;
-}
-
-static void renew(struct burst *burst, const struct kafka_partition *partition)
-{
-    struct renewal *renewal = map_get(&burst->renewals, renewal_key(&partition));
-    if (renewal == NULL) {
-        renewal = mem_zalloc(sizeof(*renewal));
-        renewal->partition = partition;
-        map_put(&burst->renewals, renewal_key(&renewal->partition), renewal);
-    }
-    renewal->at = burst->began;
-}
-
-static void add_offset(struct burst *burst, const struct burst_partition *one, int64_t offset)
-{
-    size_t at = burst->kafka.offset_count++;
-    burst->offsets[at] = (struct kafka_burst_offset){one->partition, offset};
-    burst->claims[at] = one->claim;
-}
-
-/* False: its checkpoint has no room for it. */
-static bool add_partition(struct burst *burst, const struct burst_partition *one, int64_t *moved)
-{
-    size_t before = burst->checkpoint_text.len;
-    const struct checkpoint_partition part = {
-        .partition = {slice_cstr(kafka_partition_topic(one->partition)),
-                      kafka_partition_id(one->partition), one->claim},
-        .offsets = one->offsets,
-        .moved = moved,
-        .moved_count = moved_of(burst, one->partition, moved),
-        .awaited = one->awaited,
-        .awaited_count = one->awaited_count,
-    };
-    if (!checkpoint_partition(&burst->checkpoint_text, &part)) {
-        return false;
-    }
-    int64_t base = checkpoint_base(one->offsets, moved, part.moved_count);
-    if (burst->kind != BURST_USUAL || burst->checkpoint_text.len > before ||
-        base != kafka_partition_committed(one->partition) || is_old(burst, one->partition)) {
-        add_offset(burst, one, base);
-    }
-    return true;
-}
-
-static bool write_checkpoint(struct burst *burst, const struct burst_partition *partitions,
-                             size_t count, int64_t done_offset)
-{
-    const struct worker *worker = burst->worker;
-    const struct ledger_checkpoint header = {
-        .writer = slice_cstr(worker->transactional_id),
-        .worker = slice_cstr(worker->name),
-        .slot = worker->slot,
-        .done_offset = done_offset,
-        .time_ms = wall_now().ms,
-    };
-    int64_t *moved = mem_calloc(burst->moved_count + 1, sizeof(*moved));
-    strbuf_reset(&burst->checkpoint_text);
-    bool fits = checkpoint_begin(&burst->checkpoint_text, &header);
-    for (size_t i = 0; i < count && fits; i++) {
-        fits = add_partition(burst, &partitions[i], moved);
-    }
-    mem_free(moved);
-    if (fits && burst->kafka.offset_count == 0) { /* at least one: the group is asked with it */
-        add_offset(burst, &partitions[0], checkpoint_base(partitions[0].offsets, NULL, 0));
-    }
-    burst->checkpoint = (struct kafka_record_out){
-        .topic = worker->topics.moved,
-        .partition = worker->slot,
-        .key = header.writer,
-        .value = strbuf_slice(&burst->checkpoint_text),
-    };
-    return fits;
-}
-
-/* On the transaction's thread. */
-static void write_metadata(struct kafka_burst *kafka, size_t index, int64_t checkpoint_offset,
-                           char *out, size_t size)
-{
-    const struct burst *burst = CONTAINER_OF(kafka, struct burst, kafka);
-    const struct ledger_metadata metadata = {
-        .slot = burst->worker->slot,
-        .checkpoint = checkpoint_offset,
-        .claim = burst->claims[index],
-        .released = burst->kind == BURST_RELEASE,
-        .writer = slice_cstr(burst->worker->transactional_id),
-    };
-    CHECK(size >= LEDGER_METADATA_MAX);
-    struct slice text = ledger_metadata_format(&metadata, out);
-    CHECK(text.ptr != NULL);
 }
 
 /* ---- the end of one ---- */
@@ -358,7 +174,7 @@ static void done(struct kafka_burst *kafka, enum kafka_burst_result result,
     CHECK_MAGIC(burst, BURST_MAGIC);
     (void)checkpoint_offset;
     for (size_t i = 0; result == KAFKA_BURST_COMMITTED && i < kafka->offset_count; i++) {
-        renew(burst, kafka->offsets[i].partition);
+        burst_renew(burst, kafka->offsets[i].partition);
     }
     put_away(burst);
     burst->last_end = mono_now();
@@ -401,13 +217,13 @@ bool burst_submit(struct burst *burst, struct kafka_consumer *consumer, enum bur
         burst_drop_gone(burst);
         take_mails(burst);
     }
-    bool ok = write_checkpoint(burst, partitions, count, done_offset) ||
+    bool ok = burst_write_checkpoint(burst, partitions, count, done_offset) ||
               fault_set(fault, FAULT_LIMIT, 0,
                         "too much is complete above what is not for one "
                         "checkpoint");
     burst->kafka.checkpoint = &burst->checkpoint;
     burst->kafka.offsets = burst->offsets;
-    burst->kafka.metadata = write_metadata;
+    burst->kafka.metadata = burst_write_metadata;
     burst->kafka.done = done;
     ok = ok && kafka_txn_submit(burst->txn, consumer, &burst->kafka, fault);
     if (ok) {

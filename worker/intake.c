@@ -3,7 +3,6 @@
 #include "worker/delay.h"
 #include "worker/intake_private.h"
 #include "worker/shard.h"
-#include "worker/why.h"
 #include "worker/worker.h"
 
 #include "kafka/topics.h"
@@ -20,148 +19,6 @@
 #define TAKE_BATCH 512
 #define TX_PRESSURE_MAX 125 /* percent: transactional mail may use a reserve */
 #define BULK_PRESSURE_MAX 100
-#define BULK_PRESSURE_AGAIN 90
-
-/* ---- letters ---- */
-
-/* The shards have done what they were asked for, and it is on Kafka. */
-static void shard_answered(struct intake *intake, struct shard_answer *answer)
-{
-    if (answer->kind == SHARD_RESTATE) {
-        restate_answered(intake->restate);
-    } else {
-        evict_answered(intake, answer);
-    }
-    shard_answer_free(&answer);
-}
-
-struct asked {
-    struct mail_post post;
-    struct question question;
-};
-
-void intake_ask_why(struct intake *intake, const struct question *question)
-{
-    struct asked *asked = mem_zalloc(sizeof(*asked));
-    asked->post.kind = MAIL_LETTER_QUESTION;
-    asked->question = *question;
-    mailbox_post(intake->mailbox, &asked->post.letter);
-}
-
-static void answer_why(struct intake *intake, struct asked *asked)
-{
-    const struct why_intake what = {
-        .worker = intake->worker,
-        .workers = intake->workers,
-        .held = &intake->held,
-        .awaited = &intake->awaited,
-        .settled = &intake->settled,
-        .pace = &intake->pace,
-        .now = io_loop_now(intake->loop),
-    };
-    why_answer_intake(&what, &asked->question);
-    mem_free(asked);
-}
-
-static void letter_arrived(struct letter *letter, void *owner)
-{
-    struct intake *intake = owner;
-    struct mail_post *post = CONTAINER_OF(letter, struct mail_post, letter);
-    CHECK_MAGIC(intake, INTAKE_MAGIC);
-    if (post->kind == MAIL_LETTER_ANSWER) {
-        shard_answered(intake, CONTAINER_OF(post, struct shard_answer, post));
-        return;
-    }
-    if (post->kind == MAIL_LETTER_QUESTION) {
-        answer_why(intake, CONTAINER_OF(post, struct asked, post));
-        return;
-    }
-    struct mail *mail = CONTAINER_OF(post, struct mail, post);
-    CHECK_MAGIC(mail, MAIL_MAGIC);
-    CHECK(post->kind == MAIL_LETTER_SETTLED || post->kind == MAIL_LETTER_RETURNED);
-    mail->forget = post->kind == MAIL_LETTER_RETURNED; /* the next owner reads it */
-    list_push_back(&intake->settled, &mail->node);
-    mail_release(mail);
-}
-
-static void mail_over(struct intake *intake, struct mail *mail)
-{
-    mail_free(&mail);
-    if (intake->blocked && worker_pressure_percent(intake->worker) < BULK_PRESSURE_AGAIN) {
-        intake->blocked = false;
-        intake_wake(intake);
-    }
-}
-
-/* Everything that follows from its record is on Kafka. */
-static void mail_complete(struct intake *intake, struct mail *mail)
-{
-    kafka_ticket_complete(intake->consumer, mail->ticket);
-    burst_note(intake->burst);
-    if (mail_duplicates(mail) != CONFIG_DUPLICATES_OFF) {
-        journal_writer_closed(intake->journal, mail);
-    }
-}
-
-/* Of a partition that has gone only what its next owner waits for is of interest; where copies are
- * left, its shard has said so. */
-void intake_close(struct intake *intake, struct mail *mail)
-{
-    CHECK_MAGIC(intake, INTAKE_MAGIC);
-    bool ours = kafka_ticket_valid(&mail->ticket);
-    list_remove(&mail->node);
-    if (ours && !mail->forget && !list_empty(&mail->copies)) {
-        burst_add(intake->burst, mail);
-        return;
-    }
-    if (ours && !mail->forget) {
-        mail_complete(intake, mail);
-    } else if (mail->in_flight && !mail->forget && list_empty(&mail->copies)) {
-        journal_writer_closed(intake->journal, mail);
-    }
-    mail_over(intake, mail);
-}
-
-static void mail_moved(void *owner, struct mail *mail)
-{
-    struct intake *intake = owner;
-    CHECK_MAGIC(intake, INTAKE_MAGIC);
-    if (kafka_ticket_valid(&mail->ticket)) {
-        mail_complete(intake, mail);
-    }
-    mail_over(intake, mail);
-}
-
-static void mail_gone(void *owner, struct mail *mail)
-{
-    mail_over(owner, mail);
-}
-
-static void burst_over(void *owner, enum burst_kind kind, enum kafka_burst_result result)
-{
-    struct intake *intake = owner;
-    switch (kind) {
-    case BURST_USUAL: return;
-    case BURST_CLAIM: claims_burst_over(intake->claims, result); return;
-    case BURST_RELEASE: evict_burst_over(intake, result); return;
-    }
-}
-
-static const struct burst_ops burst_ops = {
-    .moved = mail_moved,
-    .gone = mail_gone,
-    .over = burst_over,
-};
-
-void intake_post(struct intake *intake, struct mail *mail)
-{
-    mailbox_post(intake->mailbox, &mail->post.letter);
-}
-
-void intake_answer(struct intake *intake, struct shard_answer *answer)
-{
-    mailbox_post(intake->mailbox, &answer->post.letter);
-}
 
 void intake_wake(struct intake *intake)
 {
@@ -211,7 +68,7 @@ static void take_inherited(struct intake *intake, struct mail *mail,
         burst_note(intake->burst);
         claims_complete(intake->claims, record);
         inherited_give(intake->inherited, record, NULL);
-        mail_over(intake, mail);
+        intake_mail_over(intake, mail);
     } else if (record->awaited) {
         record->held = mail;
         list_push_back(&intake->awaited, &mail->node);
@@ -411,7 +268,7 @@ static bool open_parts(struct intake *intake, struct fault *fault)
     struct worker *worker = intake->worker;
     intake->outbox = outbox_create(worker, intake->loop);
     intake->inherited = inherited_create();
-    intake->mailbox = mailbox_create(intake->loop, letter_arrived, intake, fault);
+    intake->mailbox = mailbox_create(intake->loop, intake_letter_arrived, intake, fault);
     intake->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (intake->mailbox == NULL || intake->event_fd < 0) {
         return false;
@@ -423,7 +280,7 @@ static bool open_parts(struct intake *intake, struct fault *fault)
         return false;
     }
     intake->restate = restate_create(worker, intake->journal, &restate_ops, intake);
-    intake->burst = burst_create(worker, &burst_ops, intake, intake->event_fd, fault);
+    intake->burst = burst_create(worker, &intake_burst_ops, intake, intake->event_fd, fault);
     if (intake->burst == NULL || !open_consumer(intake, fault)) {
         return false;
     }

@@ -1,6 +1,7 @@
 /*
- * Between intake.c (the thread), intake_group.c (partitions that come, bursts of all that are
- * ours), tiers.c (heads of delay tiers) and evict.c (partitions that go).
+ * Between intake.c (the thread, taking), intake_home.c (what comes back), intake_group.c
+ * (partitions that come, bursts of all that are ours), tiers.c (heads of delay tiers) and evict.c
+ * (partitions that go).
  */
 #ifndef SLUICE_WORKER_INTAKE_PRIVATE_H
 #define SLUICE_WORKER_INTAKE_PRIVATE_H
@@ -61,6 +62,13 @@ void intake_wake(struct intake *intake);
 void intake_to_shard(struct intake *intake, struct mail *mail);
 /* What intake itself holds back was not begun: the next owner reads it. */
 void intake_forget_held(struct intake *intake);
+
+/* intake_home.c */
+void intake_letter_arrived(struct letter *letter, void *owner);
+extern const struct burst_ops intake_burst_ops;
+/* Nothing of the mail is of interest any more: it is freed, and what it kept from being taken is
+ * taken. */
+void intake_mail_over(struct intake *intake, struct mail *mail);
 
 /* intake_group.c */
 extern const struct kafka_consumer_ops intake_group_ops;

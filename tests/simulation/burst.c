@@ -1,4 +1,4 @@
-/* worker/burst.c and lib/kafka/txn_run.c. */
+/* worker/burst.c, worker/burst_checkpoint.c and lib/kafka/txn_run.c. */
 #include "simulation/process.h"
 
 #include "base/mem.h"

@@ -1,5 +1,5 @@
-/* A mail's way: worker/intake.c, worker/shard.c, worker/inherited.c, worker/session_txn.c,
- * worker/settle.c, worker/outbox.c. */
+/* A mail's way: worker/intake.c, worker/intake_home.c, worker/shard.c, worker/inherited.c,
+ * worker/session_txn.c, worker/settle.c, worker/outbox.c. */
 #include "simulation/process.h"
 
 #define MAILS_MOST (MAILS * 3 / 4)
@@ -197,7 +197,7 @@ static void shard_return(struct world *world, struct process *process, struct ma
     post(world, process, INTAKE, came_back, mail_id(process, mail), 0);
 }
 
-/* ---- closing: worker/intake.c ---- */
+/* ---- closing: worker/intake_home.c ---- */
 
 static void complete(struct world *world, struct process *process, struct mail *mail)
 {
