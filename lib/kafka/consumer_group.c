@@ -202,7 +202,7 @@ static void revoke(struct kafka_consumer *consumer, bool lost)
         atomic_store(&all[i]->leaving, true);
     }
     if (lost) {
-        claim_revoked(consumer);
+        contact_end(consumer);
     }
     if (count > 0) {
         if (!consumer->closing && consumer->ops->revoked != NULL) {
@@ -221,7 +221,7 @@ static void revoke(struct kafka_consumer *consumer, bool lost)
     mem_free(all);
     consumer->reassign = false;
     consumer->reforward = false;
-    claim_revoked(consumer);
+    contact_end(consumer);
     rd_kafka_assign(consumer->rk, NULL);
 }
 

@@ -1,8 +1,9 @@
 /*
- * The consumer's inside. Five files share it: consumer.c (life, service, commits),
- * consumer_group.c (rebalances, where a partition starts), consumer_claim.c (claim mode: what is
- * given, contact with the group), consumer_take.c (records, tickets, holding partitions back),
- * consumer_recover.c (a new client for a static member). All on the consumer's one thread.
+ * The consumer's inside. These share it: consumer.c (life, service), consumer_commit.c (commits of
+ * our own), consumer_group.c (rebalances, where a partition starts), consumer_claim.c (claim mode:
+ * what is given), consumer_contact.c (claim mode: contact with the group), consumer_take.c
+ * (records, tickets, holding partitions back), consumer_recover.c (a new client for a static
+ * member). All on the consumer's one thread.
  */
 #ifndef SLUICE_KAFKA_CONSUMER_PRIVATE_H
 #define SLUICE_KAFKA_CONSUMER_PRIVATE_H
@@ -168,8 +169,6 @@ void consumer_tell_fatal(struct kafka_consumer *consumer);
 
 /* consumer.c: errors that librdkafka hands over as a message. */
 void consumer_error(struct kafka_consumer *consumer, const rd_kafka_message_t *message);
-/* Commits what moved and waits. */
-bool consumer_commit_sync(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault);
 /* The consumer is of no use any more: told once. */
 void consumer_fail(struct kafka_consumer *consumer, const struct fault *fault);
 /* A client like the present one, its queues, and its joining the group. */
@@ -177,6 +176,14 @@ rd_kafka_t *consumer_client_new(const struct kafka_consumer *consumer, struct fa
 void consumer_queues_open(struct kafka_consumer *consumer);
 void consumer_queues_close(struct kafka_consumer *consumer);
 bool consumer_subscribe(struct kafka_consumer *consumer, struct fault *fault);
+
+/* consumer_commit.c */
+void consumer_commit_async(struct kafka_consumer *consumer, struct mono_time now);
+/* Commits what moved and waits. */
+bool consumer_commit_sync(struct kafka_consumer *consumer, int timeout_ms, struct fault *fault);
+/* librdkafka's callback. */
+void consumer_commit_done(rd_kafka_t *rk, rd_kafka_resp_err_t error,
+                          rd_kafka_topic_partition_list_t *list, void *opaque);
 
 /* consumer_group.c */
 void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t event,
@@ -197,13 +204,21 @@ void claim_release(struct kafka_consumer *consumer);
 void claim_given(struct kafka_consumer *consumer);
 /* `pending` was taken away. */
 void claim_given_back(struct kafka_consumer *consumer);
-/* The generation ends with this; lost: it had ended before. */
-void claim_revoked(struct kafka_consumer *consumer);
 void claim_serve(struct kafka_consumer *consumer, struct mono_time now);
+
+/* consumer_contact.c */
+/* Partitions are given: the generation begins. */
+void contact_begin(struct kafka_consumer *consumer);
+/* The generation ends with this; lost: it had ended before. */
+void contact_end(struct kafka_consumer *consumer);
 /* For bursts; NULL: we are no member. The caller's. */
-rd_kafka_consumer_group_metadata_t *claim_generation(const struct kafka_consumer *consumer,
-                                                     uint64_t *number);
-void claim_generation_gone(struct kafka_consumer *consumer, uint64_t generation_number);
+rd_kafka_consumer_group_metadata_t *contact_generation(const struct kafka_consumer *consumer,
+                                                       uint64_t *number);
+void contact_gone(struct kafka_consumer *consumer, uint64_t generation_number);
+/* Looks whether the generation is still ours, and tells the group that we are alive. */
+void contact_serve(struct kafka_consumer *consumer, struct mono_time now);
+/* What it said to that. */
+void contact_answered(struct kafka_consumer *consumer, rd_kafka_event_t *event);
 
 /* consumer_recover.c */
 void recover_init(struct kafka_consumer *consumer, const struct kafka_consumer_options *options);

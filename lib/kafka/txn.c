@@ -188,7 +188,7 @@ bool kafka_txn_submit(struct kafka_txn *txn, struct kafka_consumer *consumer,
         return fault_set(fault, FAULT_INVALID, 0, "a burst without offsets is not fenced");
     }
     uint64_t number;
-    rd_kafka_consumer_group_metadata_t *generation = claim_generation(consumer, &number);
+    rd_kafka_consumer_group_metadata_t *generation = contact_generation(consumer, &number);
     if (generation == NULL) {
         return fault_set(fault, FAULT_CLOSED, 0, "no member of the group");
     }
@@ -233,7 +233,7 @@ static void tell_burst(struct kafka_txn *txn, struct txn_work *work)
             }
         }
     } else if (work->result == KAFKA_BURST_LOST) {
-        claim_generation_gone(work->consumer, work->generation_number);
+        contact_gone(work->consumer, work->generation_number);
     }
     txn->busy = false;
     burst->done(burst, work->result, work->checkpoint_offset,

@@ -267,7 +267,7 @@ static void contact_at_broker(struct world *world, struct event *event)
     answer_from_broker(world, event, contact_heard, ok ? event->a : -1, event->b & INT32_MAX, NULL);
 }
 
-/* lib/kafka/consumer_claim.c: proven each second by a commit. */
+/* lib/kafka/consumer_contact.c: proven each second by a commit. */
 static void contact(struct world *world, struct event *event)
 {
     struct process *process = running(world, event);
