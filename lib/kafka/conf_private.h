@@ -43,8 +43,6 @@ void kafka_tsan_threads(void);
 void kafka_steady(void);
 
 enum fault_kind kafka_fault_kind(rd_kafka_resp_err_t error);
-/* What a consumer's error message means. False: librdkafka goes on by itself and has logged it. */
-bool kafka_reading_failed(const rd_kafka_message_t *message, struct fault *fault);
 /* "what: librdkafka's words". Returns false. */
 bool kafka_fault_set(struct fault *fault, rd_kafka_resp_err_t error, const char *what);
 /* Of a topic; -1: FAULT_NOT_FOUND, or what the brokers said. */

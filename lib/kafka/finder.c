@@ -5,7 +5,7 @@
  */
 #include "kafka/finder.h"
 
-#include "kafka/conf_private.h"
+#include "kafka/reading_private.h"
 
 #include "base/mem.h"
 
@@ -23,26 +23,19 @@ struct kafka_finder {
 static struct kafka_finder *create(const struct kafka_properties *properties, const char *group,
                                    int partition_bytes, struct fault *fault)
 {
-    struct kafka_conf builder;
-    kafka_conf_begin(&builder, properties, fault);
-    kafka_conf_set_int(&builder, "fetch.message.max.bytes", partition_bytes);
-    kafka_conf_set_int(&builder, "fetch.max.bytes", 8 << 20);
-    kafka_conf_set_int(&builder, "receive.message.max.bytes", 128 << 20);
-    kafka_conf_set_int(&builder, "queued.max.messages.kbytes", 64 * 1024);
-    kafka_conf_set_int(&builder, "queued.min.messages", 20000);
-    kafka_conf_set_int(&builder, "fetch.wait.max.ms", 10);
-    kafka_conf_set_int(&builder, "fetch.error.backoff.ms", 20);
-    kafka_conf_user(&builder);
-    kafka_conf_set(&builder, "isolation.level", "read_committed");
-    kafka_conf_set(&builder, "auto.offset.reset", "earliest");
-    kafka_conf_must(&builder, "group.id", group); /* never joined */
-    kafka_conf_must(&builder, "enable.auto.commit", "false");
-    kafka_conf_must(&builder, "enable.partition.eof", "true");
-    rd_kafka_t *rk = kafka_conf_create_client(&builder, RD_KAFKA_CONSUMER);
+    const struct kafka_reading reading = {
+        .group = group,
+        .group_fixed = true,
+        .partition_bytes = partition_bytes,
+        .fetch_bytes = 8 << 20,
+        .queued_messages = 20000,
+        .wait_ms = 10,
+        .backoff_ms = 20,
+    };
+    rd_kafka_t *rk = kafka_reading_client(properties, &reading, fault);
     if (rk == NULL) {
         return NULL;
     }
-    rd_kafka_poll_set_consumer(rk);
     struct kafka_finder *finder = mem_zalloc(sizeof(*finder));
     finder->magic = FINDER_MAGIC;
     finder->rk = rk;
@@ -200,20 +193,6 @@ static void close_place(struct reading *reading, size_t place)
     }
 }
 
-static struct kafka_reader_record record_of(rd_kafka_message_t *message)
-{
-    rd_kafka_timestamp_type_t type;
-    return (struct kafka_reader_record){
-        .topic = rd_kafka_topic_name(message->rkt),
-        .partition = message->partition,
-        .offset = message->offset,
-        .timestamp_ms = rd_kafka_message_timestamp(message, &type),
-        .key = message->key == NULL ? SLICE_NULL : slice_of(message->key, message->key_len),
-        .value = message->payload == NULL ? SLICE_NULL : slice_of(message->payload, message->len),
-        .handle = message,
-    };
-}
-
 /* False: it is over; *result says how. */
 static bool take(struct reading *reading, rd_kafka_message_t *message,
                  enum kafka_finder_verdict (*visit)(void *owner,
@@ -232,7 +211,7 @@ static bool take(struct reading *reading, rd_kafka_message_t *message,
     if (place == reading->count || reading->over[place]) {
         return true;
     }
-    const struct kafka_reader_record record = record_of(message);
+    const struct kafka_reader_record record = kafka_reading_record(message);
     switch (visit(owner, &record)) {
     case KAFKA_FINDER_ON: return true;
     case KAFKA_FINDER_ENOUGH: close_place(reading, place); return true;

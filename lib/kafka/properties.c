@@ -221,16 +221,6 @@ enum fault_kind kafka_fault_kind(rd_kafka_resp_err_t error)
     return FAULT_TEMPORARY;
 }
 
-bool kafka_reading_failed(const rd_kafka_message_t *message, struct fault *fault)
-{
-    enum fault_kind kind = kafka_fault_kind(message->err);
-    if (kind == FAULT_TEMPORARY || kind == FAULT_TIMEOUT) {
-        return false;
-    }
-    fault_set(fault, kind, (int)message->err, "reading: %s", rd_kafka_message_errstr(message));
-    return true;
-}
-
 bool kafka_fault_set(struct fault *fault, rd_kafka_resp_err_t error, const char *what)
 {
     return fault_set(fault, kafka_fault_kind(error), (int)error, "%s: %s", what,

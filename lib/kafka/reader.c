@@ -5,7 +5,7 @@
  */
 #include "kafka/reader.h"
 
-#include "kafka/conf_private.h"
+#include "kafka/reading_private.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -115,29 +115,20 @@ static struct kafka_reader *create(const struct kafka_properties *properties,
                                    const char *const *topics, size_t count,
                                    const struct wanted *wanted, struct fault *fault)
 {
-    struct kafka_conf builder;
-    kafka_conf_begin(&builder, properties, fault);
-    kafka_conf_set_int(&builder, "fetch.message.max.bytes", 1 << 20);
-    kafka_conf_set_int(&builder, "fetch.max.bytes", 4 << 20);
-    kafka_conf_set_int(&builder, "receive.message.max.bytes", 128 << 20);
-    /* Both bound the queue of all partitions together. A fetcher that finds it full sleeps for a
-     * second, so this is also what can be read in a second: 20000 gave 80,000 events a second, this
-     * 170,000 (and 150 MB at most). */
-    kafka_conf_set_int(&builder, "queued.max.messages.kbytes", 64 * 1024);
-    kafka_conf_set_int(&builder, "queued.min.messages", 100000);
-    kafka_conf_set_int(&builder, "fetch.wait.max.ms", 100);
-    kafka_conf_set(&builder, "isolation.level", "read_committed");
-    kafka_conf_set(&builder, "auto.offset.reset", "earliest");
-    kafka_conf_user(&builder);
-    kafka_conf_set(&builder, "group.id",
-                   "sluice-reader"); /* assign() wants one; it is never joined */
-    kafka_conf_must(&builder, "enable.auto.commit", "false");
-    kafka_conf_must(&builder, "enable.partition.eof", "true");
-    rd_kafka_t *rk = kafka_conf_create_client(&builder, RD_KAFKA_CONSUMER);
+    const struct kafka_reading reading = {
+        .group = "sluice-reader",
+        .partition_bytes = 1 << 20,
+        .fetch_bytes = 4 << 20,
+        /* It bounds the queue of all partitions together. A fetcher that finds it full sleeps for a
+         * second, so this is also what can be read in a second: 20000 gave 80,000 events a second,
+         * this 170,000 (and 150 MB at most). */
+        .queued_messages = 100000,
+        .wait_ms = 100,
+    };
+    rd_kafka_t *rk = kafka_reading_client(properties, &reading, fault);
     if (rk == NULL) {
         return NULL;
     }
-    rd_kafka_poll_set_consumer(rk);
     struct kafka_reader *reader = mem_zalloc(sizeof(*reader));
     reader->magic = READER_MAGIC;
     reader->rk = rk;
@@ -226,20 +217,6 @@ static void set_ended(struct kafka_reader *reader, const rd_kafka_message_t *mes
     }
 }
 
-static void fill(struct kafka_reader_record *record, rd_kafka_message_t *message)
-{
-    rd_kafka_timestamp_type_t type;
-    *record = (struct kafka_reader_record){
-        .topic = rd_kafka_topic_name(message->rkt),
-        .partition = message->partition,
-        .offset = message->offset,
-        .timestamp_ms = rd_kafka_message_timestamp(message, &type),
-        .key = message->key == NULL ? SLICE_NULL : slice_of(message->key, message->key_len),
-        .value = message->payload == NULL ? SLICE_NULL : slice_of(message->payload, message->len),
-        .handle = message,
-    };
-}
-
 /* What a message of librdkafka's means; NONE: read on. */
 static enum kafka_read judge(struct kafka_reader *reader, const rd_kafka_message_t *message,
                              struct fault *fault)
@@ -276,7 +253,7 @@ enum kafka_read kafka_reader_next(struct kafka_reader *reader, int timeout_ms,
             enum kafka_read result = judge(reader, message, fault);
             if (result == KAFKA_READ_RECORD) {
                 reader->message = message;
-                fill(record, message);
+                *record = kafka_reading_record(message);
                 return result;
             }
             rd_kafka_message_destroy(message);

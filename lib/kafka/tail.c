@@ -10,7 +10,7 @@
  */
 #include "kafka/tail.h"
 
-#include "kafka/conf_private.h"
+#include "kafka/reading_private.h"
 
 #include "base/clock.h"
 #include "base/list.h"
@@ -39,27 +39,19 @@ struct kafka_tail {
 struct kafka_tail *kafka_tail_create(const struct kafka_properties *properties,
                                      const char *client_id, bool committed, struct fault *fault)
 {
-    struct kafka_conf builder;
-    kafka_conf_begin(&builder, properties, fault);
-    kafka_conf_set(&builder, "client.id", client_id);
-    kafka_conf_set_int(&builder, "fetch.message.max.bytes", 4 << 20);
-    kafka_conf_set_int(&builder, "fetch.max.bytes", 32 << 20);
-    kafka_conf_set_int(&builder, "receive.message.max.bytes", 128 << 20);
-    kafka_conf_set_int(&builder, "queued.max.messages.kbytes", 64 * 1024);
-    kafka_conf_set_int(&builder, "fetch.wait.max.ms", 20);
-    kafka_conf_set_int(&builder, "fetch.error.backoff.ms", 50);
-    kafka_conf_user(&builder);
-    kafka_conf_set(&builder, "isolation.level", committed ? "read_committed" : "read_uncommitted");
-    kafka_conf_set(&builder, "auto.offset.reset", "earliest");
-    /* assign() wants one; it is never joined */
-    kafka_conf_set(&builder, "group.id", "sluice-tail");
-    kafka_conf_must(&builder, "enable.auto.commit", "false");
-    kafka_conf_must(&builder, "enable.partition.eof", "true");
-    rd_kafka_t *rk = kafka_conf_create_client(&builder, RD_KAFKA_CONSUMER);
+    const struct kafka_reading reading = {
+        .client_id = client_id,
+        .group = "sluice-tail",
+        .uncommitted = !committed,
+        .partition_bytes = 4 << 20,
+        .fetch_bytes = 32 << 20,
+        .wait_ms = 20,
+        .backoff_ms = 50,
+    };
+    rd_kafka_t *rk = kafka_reading_client(properties, &reading, fault);
     if (rk == NULL) {
         return NULL;
     }
-    rd_kafka_poll_set_consumer(rk);
     struct kafka_tail *tail = mem_zalloc(sizeof(*tail));
     tail->magic = TAIL_MAGIC;
     tail->rk = rk;
