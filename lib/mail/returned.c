@@ -5,37 +5,21 @@
  */
 #include "mail/returned.h"
 
+#include "mail/returned_private.h"
+
 #include "mail/address.h"
-#include "mail/dsn.h"
 #include "mail/feedback.h"
 #include "mail/header.h"
-#include "mail/kind.h"
 #include "mail/notice.h"
 #include "mail/original.h"
-#include "mail/part.h"
 #include "mail/sns.h"
 #include "mail/status.h"
 #include "mail/transcript.h"
-#include "mail/words.h"
 
 enum {
     NOTICE_MAX = 2 << 20,        /* bytes of a text part that are read as a notice */
     FIELDS_MAX = 8 << 20,        /* bytes of report fields that are decoded when they are encoded */
     ORIGINAL_HEADER_MAX = 65536, /* bytes of a returned header that are read */
-    DELAY_LOOK_MAX = 16384,      /* bytes of a notice in which words of delay are looked for */
-    FILL_MAX = 64,               /* recipients whose text or phase is looked up in the notice */
-};
-
-struct reading {
-    struct arena *arena;
-    struct returned_mail *mail;
-    struct mail_tree tree;
-    struct kind_fields fields;
-    struct recipient_list list;
-    struct slice text;     /* all human parts before the returned message */
-    struct slice notice;   /* of it, the part in front of a returned message */
-    struct slice returned; /* header block of the returned message */
-    bool has_dsn;
 };
 
 const char *returned_kind_name(enum returned_kind kind)
@@ -153,7 +137,7 @@ static void read_returned(struct reading *reading)
         reading->fields.delivered_to.len > 0 ? reading->fields.delivered_to : reading->fields.to;
 }
 
-static struct slice fields_of(struct reading *reading, const struct mail_part *part)
+struct slice returned_fields_of(struct reading *reading, const struct mail_part *part)
 {
     if (part->encoding == MAIL_ENCODING_PLAIN) {
         return part->body;
@@ -169,7 +153,7 @@ static bool read_feedback(struct reading *reading)
     }
     struct feedback feedback = {0};
     struct returned_mail *mail = reading->mail;
-    feedback_read(fields_of(reading, part), &reading->list, &feedback);
+    feedback_read(returned_fields_of(reading, part), &reading->list, &feedback);
     mail->kind = feedback_kind(feedback.type);
     mail->feedback_type = feedback.type;
     mail->reporting_mta = feedback.reporting_mta;
@@ -203,133 +187,6 @@ static bool read_odd_complaint(struct reading *reading)
         item->address = recipient;
     }
     return true;
-}
-
-static bool read_dsn(struct reading *reading)
-{
-    struct dsn_message_fields message = {0};
-    for (size_t i = 0; i < reading->tree.count; i++) {
-        const struct mail_part *part = &reading->tree.parts[i];
-        if (mail_part_is(part, "message/delivery-status") ||
-            mail_part_is(part, "message/global-delivery-status")) {
-            dsn_read(fields_of(reading, part), &reading->list, &message);
-        }
-    }
-    if (reading->list.count == 0) {
-        struct slice fields = dsn_find_in_text(reading->text);
-        if (fields.ptr != NULL) {
-            dsn_read(fields, &reading->list, &message);
-            if (fields.ptr >= reading->notice.ptr &&
-                fields.ptr <= reading->notice.ptr + reading->notice.len) {
-                reading->notice.len = (size_t)(fields.ptr - reading->notice.ptr);
-            }
-        }
-    }
-    reading->mail->reporting_mta = message.reporting_mta;
-    /* A block without any address and text says nothing: the notice may say more. */
-    size_t kept = 0;
-    for (size_t i = 0; i < reading->list.count; i++) {
-        struct returned_recipient *item = &reading->list.items[i];
-        if (slice_find_byte(item->address, '@') < 0 && slice_find_byte(item->original, '@') >= 0) {
-            item->address = item->original;
-        }
-        if (slice_find_byte(mail_address_domain(item->address), '.') < 0 &&
-            slice_find_byte(mail_address_domain(item->original), '.') >= 0) {
-            item->address =
-                item->original; /* a name inside the remote system: "@gateway:user@server" */
-        }
-        if (item->address.len > 0) {
-            reading->list.items[kept++] = *item;
-        }
-    }
-    reading->list.count = kept;
-    reading->has_dsn = kept > 0;
-    return kept > 0;
-}
-
-/* Text of the notice for recipients whose report block says nothing, and as a second opinion for
- * the others. */
-static void fill_from_notice(struct reading *reading)
-{
-    for (size_t i = 0; i < reading->list.count && i < FILL_MAX; i++) {
-        struct returned_recipient *item = &reading->list.items[i];
-        bool telling = status_is_telling(item->text);
-        item->text = notice_whole_reply(reading->arena, reading->notice, item->text);
-        if (telling && item->status.len > 0 && reading->list.count > 4) {
-            continue;
-        }
-        item->notice = notice_text_for(reading->arena, reading->notice, item->address);
-        if (!telling && status_is_telling(item->notice)) {
-            struct slice text = notice_reply(reading->arena, item->notice);
-            item->text = text;
-        }
-    }
-}
-
-static enum returned_kind kind_of_actions(const struct recipient_list *list)
-{
-    bool delayed = false;
-    bool delivered = false;
-    for (size_t i = 0; i < list->count; i++) {
-        switch (list->items[i].action) {
-        case RETURNED_ACTION_FAILED:
-        case RETURNED_ACTION_NONE: return RETURNED_BOUNCE;
-        case RETURNED_ACTION_DELAYED: delayed = true; break;
-        case RETURNED_ACTION_DELIVERED: delivered = true; break;
-        }
-    }
-    return delayed ? RETURNED_DELAYED : delivered ? RETURNED_DELIVERED : RETURNED_BOUNCE;
-}
-
-/* A local name: of the returned message's recipient when that begins so, else a user of the
- * reporting host. */
-static struct slice with_domain(struct reading *reading, struct slice name)
-{
-    struct slice known = original_recipient(reading->arena, reading->returned);
-    struct slice host = reading->mail->reporting_mta;
-    if (slice_eq_nocase(mail_address_local(known), name)) {
-        return known;
-    }
-    char *out = arena_try_alloc(reading->arena, name.len + host.len + 2);
-    if (out == NULL || name.len == 0 || slice_find_byte(host, '.') < 0 ||
-        slice_find_byte(name, ' ') >= 0 || slice_find_byte(name, '/') >= 0) {
-        return name;
-    }
-    CHECK(name.ptr != NULL && host.ptr != NULL);
-    memcpy(out, name.ptr, name.len);
-    out[name.len] = '@';
-    memcpy(out + name.len + 1, host.ptr, host.len);
-    out[name.len + 1 + host.len] = '\0';
-    return slice_of(out, name.len + 1 + host.len);
-}
-
-static void finish_dsn(struct reading *reading)
-{
-    struct recipient_list *list = &reading->list;
-    struct slice lower = words_lower(reading->arena, slice_head(reading->notice, DELAY_LOOK_MAX));
-    bool warning = slice_find(reading->fields.subject_lower, SLICE("delay")) >= 0 ||
-                   (words_in(WORDS_DELAY, lower) && !words_in(WORDS_FINAL, lower));
-    for (size_t i = 0; i < list->count; i++) {
-        struct returned_recipient *item = &list->items[i];
-        if (item->action == RETURNED_ACTION_NONE) {
-            bool success = item->status.len > 0 && item->status.ptr[0] == '2';
-            item->action = success                       ? RETURNED_ACTION_DELIVERED
-                           : warning || item->will_retry ? RETURNED_ACTION_DELAYED
-                                                         : RETURNED_ACTION_FAILED;
-        }
-        item->reporting_mta = reading->mail->reporting_mta;
-        if (slice_find_byte(item->address, '@') < 0 && i < FILL_MAX) {
-            item->address = with_domain(reading, item->address);
-        }
-        if (mail_address_eq(item->original, item->address)) {
-            item->original = SLICE_NULL;
-        }
-    }
-    fill_from_notice(reading);
-    for (size_t i = 0; i < list->count; i++) {
-        status_read_text(&list->items[i]);
-    }
-    reading->mail->kind = kind_of_actions(list);
 }
 
 static void add_reporter(struct reading *reading)
@@ -421,11 +278,8 @@ static void read_kinds(struct reading *reading)
         reading->mail->kind = RETURNED_AUTH_REPORT;
         return;
     }
-    if (read_dsn(reading)) {
-        finish_dsn(reading);
-        return;
-    }
-    if (sns_read(reading->text, &reading->mail->kind, &reading->list, &reading->mail->original) ||
+    if (returned_read_dsn(reading) ||
+        sns_read(reading->text, &reading->mail->kind, &reading->list, &reading->mail->original) ||
         read_odd_complaint(reading)) {
         return;
     }
