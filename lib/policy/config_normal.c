@@ -1,22 +1,11 @@
 #include "policy/config_normal_private.h"
 
-#include "policy/config_source_private.h"
+#include "policy/config_scalar_private.h"
 
-#include "policy/config_secret_private.h"
 #include "policy/config_value_private.h"
 
 #define KEY_PATH_MAX 512
 #define LIST_MAX 100000 /* entries of one list */
-
-/* One walk over the document. */
-struct normal {
-    const struct config_source *source;
-    const char *folder;
-    struct problems *problems;
-    struct strbuf *out;
-    struct strbuf path; /* of the key being looked at: "sites[2].retry" */
-    bool quiet;         /* values taken over from another entry: their problems are told there */
-};
 
 static void write_struct(struct normal *normal, const struct schema_type *type,
                          const yaml_node_t *node, unsigned line, const yaml_node_t *parent);
@@ -46,154 +35,6 @@ static size_t path_add_index(struct normal *normal, size_t at)
     return before;
 }
 
-static void tell(struct normal *normal, unsigned line, const char *text)
-{
-    if (!normal->quiet) {
-        problems_add(normal->problems, line,
-                     normal->path.len == 0 ? "configuration" : normal->path.ptr, "%s", text);
-    }
-}
-
-/* A double-quoted YAML scalar; everything but printable ASCII is escaped. `text` is UTF-8. */
-static void write_quoted(struct strbuf *out, struct slice text)
-{
-    (void)strbuf_add_byte(out, '"');
-    for (size_t i = 0; i < text.len;) {
-        unsigned char byte = (unsigned char)text.ptr[i++];
-        if (byte == '"' || byte == '\\') {
-            (void)strbuf_addf(out, "\\%c", byte);
-        } else if (byte < 0x20 || byte == 0x7f) {
-            (void)strbuf_addf(out, "\\x%02X", byte);
-        } else if (byte < 0x80) {
-            (void)strbuf_add_byte(out, (char)byte);
-        } else {
-            unsigned more = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
-            uint32_t point = byte & (0x3fU >> more);
-            while (more-- > 0 && i < text.len) {
-                point = point << 6 | ((unsigned char)text.ptr[i++] & 0x3fU);
-            }
-            (void)strbuf_addf(out, "\\U%08X", point);
-        }
-    }
-    (void)strbuf_add_byte(out, '"');
-}
-
-static void write_path(struct normal *normal, struct slice text)
-{
-    struct strbuf joined;
-    strbuf_init(&joined, text.len + strlen(normal->folder) + 1);
-    if (text.ptr[0] != '/') {
-        (void)strbuf_add_cstr(&joined, normal->folder);
-    }
-    (void)strbuf_add_slice(&joined, text);
-    write_quoted(normal->out, strbuf_slice(&joined));
-    strbuf_free(&joined);
-}
-
-static void write_value(struct normal *normal, const struct schema_field *field,
-                        const struct config_value *value)
-{
-    switch (value->form) {
-    case CONFIG_FORM_TEXT:
-        if (field->kind == SCHEMA_PATH) {
-            write_path(normal, value->text);
-        } else {
-            write_quoted(normal->out, value->text);
-        }
-        break;
-    case CONFIG_FORM_NUMBER:
-        (void)strbuf_addf(normal->out, "%llu", (unsigned long long)value->number);
-        break;
-    case CONFIG_FORM_BOOL:
-        (void)strbuf_add_cstr(normal->out, value->truth ? "true" : "false");
-        break;
-    case CONFIG_FORM_RATE:
-        (void)strbuf_addf(normal->out, "{\"amount\": %llu, \"interval\": %lld}",
-                          (unsigned long long)value->rate.amount,
-                          (long long)value->rate.interval_ms);
-        break;
-    }
-}
-
-static bool write_text(struct normal *normal, const struct schema_field *field, struct slice text,
-                       unsigned line)
-{
-    struct config_value value;
-    struct fault why;
-    if (!config_value_read(field, text, &value, &why)) {
-        tell(normal, line, why.text);
-        return false;
-    }
-    write_value(normal, field, &value);
-    return true;
-}
-
-/* {file: PATH} */
-static bool write_secret_file(struct normal *normal, const struct schema_field *field,
-                              const yaml_node_t *node)
-{
-    const yaml_node_t *file = source_value(normal->source, node, SLICE("file"));
-    bool alone = node->data.mapping.pairs.top - node->data.mapping.pairs.start == 1;
-    struct strbuf secret;
-    struct fault why;
-    if (file == NULL || !alone || file->type != YAML_SCALAR_NODE || source_is_empty(file)) {
-        tell(normal, source_line(node), "is a mapping; expected text, or {file: PATH} alone");
-        return false;
-    }
-    strbuf_init(&secret, CONFIG_SECRET_MAX);
-    bool good = config_secret_read(normal->folder, source_text(file), &secret, &why);
-    if (good) {
-        good = write_text(normal, field, strbuf_slice(&secret), source_line(file));
-    } else {
-        tell(normal, source_line(file), why.text);
-    }
-    if (secret.ptr != NULL) {
-        explicit_bzero(secret.ptr, secret.capacity);
-    }
-    strbuf_free(&secret);
-    return good;
-}
-
-static const char *node_word(const yaml_node_t *node)
-{
-    switch (node->type) {
-    case YAML_MAPPING_NODE: return "a mapping";
-    case YAML_SEQUENCE_NODE: return "a list";
-    case YAML_SCALAR_NODE: return "a single value";
-    case YAML_NO_NODE: break;
-    }
-    return "nothing";
-}
-
-static bool tell_shape(struct normal *normal, const yaml_node_t *node, const char *expected)
-{
-    char text[FAULT_TEXT_MAX];
-    (void)snprintf(text, sizeof(text), "is %s; expected %s", node_word(node), expected);
-    tell(normal, source_line(node), text);
-    return false;
-}
-
-static bool write_scalar(struct normal *normal, const struct schema_field *field,
-                         const yaml_node_t *node)
-{
-    char wanted[CONFIG_WANTED_MAX];
-    if (field->kind == SCHEMA_SECRET && node->type == YAML_MAPPING_NODE) {
-        return write_secret_file(normal, field, node);
-    }
-    if (node->type != YAML_SCALAR_NODE) {
-        return tell_shape(normal, node, config_field_wanted(field, wanted));
-    }
-    struct slice text = source_is_empty(node) ? SLICE("") : source_text(node);
-    if (text.len == 0 && (field->kind > SCHEMA_MATCH || source_is_empty(node))) {
-        struct fault why;
-        (void)fault_set(&why, FAULT_INVALID, 0, "has no value; expected %s",
-                        config_field_wanted(field, wanted));
-        tell(normal, source_line(node), why.text);
-        return false;
-    }
-    return write_text(normal, field, text, source_line(node));
-}
-
 /* A mapping, or what stands for it. */
 static bool write_mapping(struct normal *normal, const struct schema_field *field,
                           const yaml_node_t *node, const yaml_node_t *parent)
@@ -204,16 +45,16 @@ static bool write_mapping(struct normal *normal, const struct schema_field *fiel
             const struct schema_field *inner = &type->fields[i];
             bool stands_for = strcmp(inner->key, type->shorthand) == 0;
             (void)strbuf_addf(normal->out, "%s\"%s\": ", i == 0 ? "{" : ", ", inner->key);
-            if (!(stands_for ? write_scalar(normal, inner, node)
-                             : write_text(normal, inner, slice_cstr(inner->fallback),
-                                          source_line(node)))) {
+            if (!(stands_for ? normal_write_scalar(normal, inner, node)
+                             : normal_write_text(normal, inner, slice_cstr(inner->fallback),
+                                                 source_line(node)))) {
                 return false;
             }
         }
         return strbuf_add_byte(normal->out, '}');
     }
     if (node->type != YAML_MAPPING_NODE && !source_is_empty(node)) {
-        return tell_shape(normal, node, config_kind_wanted(SCHEMA_MAPPING));
+        return normal_tell_shape(normal, node, config_kind_wanted(SCHEMA_MAPPING));
     }
     write_struct(normal, type, source_is_empty(node) ? NULL : node, source_line(node), parent);
     return true;
@@ -224,7 +65,7 @@ static bool write_element(struct normal *normal, const struct schema_field *fiel
 {
     size_t before = normal->out->len;
     bool good = field->kind == SCHEMA_MAPPING ? write_mapping(normal, field, node, parent)
-                                              : write_scalar(normal, field, node);
+                                              : normal_write_scalar(normal, field, node);
     if (!good && !normal->out->overflow) {
         normal->out->len = before;
         normal->out->ptr[before] = '\0';
@@ -287,7 +128,7 @@ static bool write_properties(struct normal *normal, const struct schema_field *f
         return strbuf_add_cstr(normal->out, "[]");
     }
     if (node->type != YAML_MAPPING_NODE) {
-        return tell_shape(normal, node, config_kind_wanted(SCHEMA_PROPERTIES));
+        return normal_tell_shape(normal, node, config_kind_wanted(SCHEMA_PROPERTIES));
     }
     value.kind = SCHEMA_SECRET;
     value.list = false;
@@ -298,18 +139,18 @@ static bool write_properties(struct normal *normal, const struct schema_field *f
         size_t before = normal->out->len;
         if (key->type != YAML_SCALAR_NODE || source_text(key).len == 0 ||
             slice_has_control(source_text(key))) {
-            tell(normal, source_line(key), "has a key that is no name");
+            normal_tell(normal, source_line(key), "has a key that is no name");
             continue;
         }
         size_t at = path_add_key(normal, source_text(key));
         if (source_value(normal->source, node, source_text(key)) !=
             source_node(normal->source, pair->value)) {
-            tell(normal, source_line(key), "stands here a second time");
+            normal_tell(normal, source_line(key), "stands here a second time");
         }
         (void)strbuf_add_cstr(normal->out, written == 0 ? "{\"name\": " : ", {\"name\": ");
-        write_quoted(normal->out, source_text(key));
+        normal_write_quoted(normal->out, source_text(key));
         (void)strbuf_add_cstr(normal->out, ", \"value\": ");
-        if (write_scalar(normal, &value, source_node(normal->source, pair->value))) {
+        if (normal_write_scalar(normal, &value, source_node(normal->source, pair->value))) {
             (void)strbuf_add_cstr(normal->out, "}\n");
             written++;
         } else if (!normal->out->overflow) {
@@ -337,7 +178,7 @@ static bool write_present(struct normal *normal, const struct schema_field *fiel
             return false; /* as if the key were absent */
         }
         if (empty && (field->required || field->fallback != NULL)) {
-            tell(normal, source_line(node), "is empty; expected at least one");
+            normal_tell(normal, source_line(node), "is empty; expected at least one");
             return false;
         }
         write_sequence(normal, field, empty ? NULL : node);
@@ -345,11 +186,11 @@ static bool write_present(struct normal *normal, const struct schema_field *fiel
     }
     if (node->type == YAML_SCALAR_NODE && field->kind != SCHEMA_MAPPING) {
         (void)strbuf_add_byte(normal->out, '[');
-        bool good = write_scalar(normal, field, node);
+        bool good = normal_write_scalar(normal, field, node);
         (void)strbuf_add_byte(normal->out, ']');
         return good;
     }
-    return tell_shape(normal, node, "a list");
+    return normal_tell_shape(normal, node, "a list");
 }
 
 /* What holds when the key is absent (or of no use). False: nothing. */
@@ -370,12 +211,12 @@ static bool write_fallback(struct normal *normal, const struct schema_field *fie
         return strbuf_add_cstr(normal->out, field->fallback);
     }
     if (!field->list) {
-        return write_text(normal, field, slice_cstr(field->fallback), 0);
+        return normal_write_text(normal, field, slice_cstr(field->fallback), 0);
     }
     struct slice rest = slice_cstr(field->fallback);
     (void)strbuf_add_byte(normal->out, '[');
     while (rest.len > 0) {
-        (void)write_text(normal, field, slice_cut(&rest, ' '), 0);
+        (void)normal_write_text(normal, field, slice_cut(&rest, ' '), 0);
         (void)strbuf_add_cstr(normal->out, rest.len > 0 ? ", " : "]");
     }
     return true;
@@ -407,7 +248,7 @@ static bool write_field(struct normal *normal, const struct schema_type *type,
         char wanted[CONFIG_WANTED_MAX];
         (void)snprintf(text, sizeof(text), "is missing; expected %s",
                        field->list ? "a list of at least one" : config_field_wanted(field, wanted));
-        tell(normal, line == 0 ? 1 : line, text);
+        normal_tell(normal, line == 0 ? 1 : line, text);
         return field->kind == SCHEMA_MAPPING && !field->list && write_fallback(normal, field);
     }
     const yaml_node_t *inherited = field->own ? NULL : source_value(normal->source, parent, key);
@@ -447,7 +288,7 @@ static void tell_unknown(struct normal *normal, const struct schema_type *type,
                              words[i]);
         }
     }
-    tell(normal, source_line(key), text);
+    normal_tell(normal, source_line(key), text);
 }
 
 /* Unknown keys, keys that stand there twice, keys that are no names. */
@@ -458,7 +299,7 @@ static void check_keys(struct normal *normal, const struct schema_type *type,
          pair < node->data.mapping.pairs.top; pair++) {
         const yaml_node_t *key = source_node(normal->source, pair->key);
         if (key->type != YAML_SCALAR_NODE) {
-            tell(normal, source_line(key), "has a key that is no name");
+            normal_tell(normal, source_line(key), "has a key that is no name");
             continue;
         }
         bool known = false;
@@ -477,7 +318,7 @@ static void check_keys(struct normal *normal, const struct schema_type *type,
             char text[80];
             (void)snprintf(text, sizeof(text), "stands here a second time; the first is in line %u",
                            source_line(source_node(normal->source, first->key)));
-            tell(normal, source_line(key), text);
+            normal_tell(normal, source_line(key), text);
         }
         path_cut(normal, at);
     }
@@ -515,7 +356,7 @@ void config_normal_write(const struct config_source *source, const struct schema
     strbuf_init(&normal.path, KEY_PATH_MAX);
     (void)strbuf_add_cstr(&normal.path, "");
     if (root != NULL && root->type != YAML_MAPPING_NODE && !source_is_empty(root)) {
-        (void)tell_shape(&normal, root, config_kind_wanted(SCHEMA_MAPPING));
+        (void)normal_tell_shape(&normal, root, config_kind_wanted(SCHEMA_MAPPING));
         root = NULL;
     }
     write_struct(&normal, type, root, root == NULL ? 0 : 1, NULL);

@@ -1,6 +1,6 @@
 /*
- * What config_source.c and config_normal.c share: libyaml's document and the few questions asked of
- * it.
+ * What config_source.c, config_scalar.c and config_normal.c share: libyaml's document and the few
+ * questions asked of it.
  */
 #ifndef SLUICE_POLICY_CONFIG_SOURCE_PRIVATE_H
 #define SLUICE_POLICY_CONFIG_SOURCE_PRIVATE_H
