@@ -9,18 +9,6 @@
 #define DEAD_LETTER_MAX MESSAGE_CONTENT_MAX_BYTES
 #define DEAD_LETTER_SHORT ((size_t)64 * 1024)
 
-/* Copies `s` to *at and moves *at behind it. */
-static struct slice place(char **at, struct slice s)
-{
-    char *start = *at;
-    if (s.ptr == NULL) {
-        return SLICE_NULL;
-    }
-    memcpy(start, s.ptr, s.len);
-    *at += s.len;
-    return slice_of(start, s.len);
-}
-
 void copy_add(struct mail *mail, const char *topic, struct slice key,
               const struct kafka_header *headers, size_t header_count)
 {
@@ -34,7 +22,7 @@ void copy_add(struct mail *mail, const char *topic, struct slice key,
     struct copy *copy = mem_zalloc(size + extra);
     char *at = (char *)copy + size;
     copy->topic = topic;
-    copy->key = place(&at, key);
+    copy->key = slice_place(&at, key);
     copy->value_len = mail->record.value.len;
     if (strcmp(topic, mail->worker->topics.dlq) == 0 && copy->value_len > DEAD_LETTER_MAX) {
         copy->value_len = DEAD_LETTER_SHORT;
@@ -42,7 +30,7 @@ void copy_add(struct mail *mail, const char *topic, struct slice key,
     copy->header_count = header_count;
     for (size_t i = 0; i < header_count; i++) {
         copy->headers[i].name = headers[i].name;
-        copy->headers[i].value = place(&at, headers[i].value);
+        copy->headers[i].value = slice_place(&at, headers[i].value);
     }
     list_push_back(&mail->copies, &copy->node);
 }

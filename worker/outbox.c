@@ -151,18 +151,6 @@ static void retry_waiting(struct timer *timer, struct mono_time now)
     }
 }
 
-/* Copies `s` to *at and moves *at behind it. */
-static struct slice place(char **at, struct slice s)
-{
-    char *start = *at;
-    if (s.ptr == NULL) {
-        return SLICE_NULL;
-    }
-    memcpy(start, s.ptr, s.len);
-    *at += s.len;
-    return slice_of(start, s.len);
-}
-
 void outbox_send_event(struct outbox *outbox, struct mail *mail, const char *topic,
                        struct slice key, struct slice value)
 {
@@ -173,8 +161,8 @@ void outbox_send_event(struct outbox *outbox, struct mail *mail, const char *top
     item->delivery.done = delivered;
     item->mail = mail;
     item->topic = topic;
-    item->key = place(&at, key);
-    item->value = place(&at, value);
+    item->key = slice_place(&at, key);
+    item->value = slice_place(&at, value);
     send_or_wait(outbox, item);
 }
 

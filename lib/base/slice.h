@@ -49,6 +49,18 @@ static inline struct slice slice_head(struct slice s, size_t len)
     return (struct slice){s.ptr, len < s.len ? len : s.len};
 }
 
+/* Copies it to *at, where there must be room, and moves *at behind it; the copy. */
+static inline struct slice slice_place(char **at, struct slice s)
+{
+    char *start = *at;
+    if (s.ptr == NULL) {
+        return SLICE_NULL;
+    }
+    memcpy(start, s.ptr, s.len);
+    *at += s.len;
+    return slice_of(start, s.len);
+}
+
 bool slice_eq_nocase(struct slice a, struct slice b);
 bool slice_starts_with(struct slice s, struct slice prefix);
 bool slice_starts_with_nocase(struct slice s, struct slice prefix);

@@ -46,6 +46,14 @@ void json_add_string(struct strbuf *out, struct slice text)
     strbuf_add_byte(out, '"');
 }
 
+void json_add_member(struct strbuf *out, const char *name, struct slice text)
+{
+    if (text.len > 0) {
+        strbuf_addf(out, ",\"%s\":", name);
+        json_add_string(out, text);
+    }
+}
+
 /* Decimal, without the cost of printf: an event has a dozen of them. */
 static void add_number(struct strbuf *out, uint64_t value, bool negative)
 {

@@ -10,6 +10,9 @@
  */
 void json_add_string(struct strbuf *out, struct slice text);
 
+/* ,"name":"text"; nothing when there is no text. */
+void json_add_member(struct strbuf *out, const char *name, struct slice text);
+
 /* Decimal. */
 void json_add_signed(struct strbuf *out, int64_t value);
 void json_add_unsigned(struct strbuf *out, uint64_t value);

@@ -4,6 +4,7 @@
  */
 #include "ops/sluicectl/bounces_print.h"
 #include "ops/sluicectl/cmd.h"
+#include "ops/sluicectl/interrupt.h"
 #include "ops/sluicectl/kafka_setup.h"
 
 #include "base/log.h"
@@ -40,14 +41,6 @@ struct counts {
     uint64_t suspicious; /* late bounces that must not be believed */
     uint64_t broken;     /* records that are no events */
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 static bool is_failure(const struct options *options, const struct event *event)
 {
@@ -96,7 +89,7 @@ static bool count_all(const struct options *options, struct kafka_reader *reader
 {
     struct kafka_reader_record record;
     struct fault fault = {0};
-    while (!interrupted) {
+    while (!interrupt_came()) {
         switch (kafka_reader_next(reader, POLL_MS, &record, &fault)) {
         case KAFKA_READ_RECORD: count_record(options, &record, tally, counts); break;
         case KAFKA_READ_NONE: break;
@@ -255,9 +248,7 @@ int cmd_bounces(int argc, char **argv)
         return status;
     }
     log_setup("sluicectl", LOG_LEVEL_WARN);
-    struct sigaction action = {.sa_handler = on_signal};
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+    interrupt_catch();
     (void)signal(SIGPIPE, SIG_IGN);
     return run(&options);
 }

@@ -4,6 +4,7 @@
  * stderr and makes the exit status 1; it is never passed over in silence.
  */
 #include "ops/sluicectl/cmd.h"
+#include "ops/sluicectl/interrupt.h"
 #include "ops/sluicectl/kafka_setup.h"
 
 #include "base/log.h"
@@ -38,14 +39,6 @@ struct log_options {
     unsigned types; /* bits by enum event_type; 0: all */
     struct log_filter filters[FILTERS_MAX];
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 static bool wanted(const struct log_options *options, const struct event *event)
 {
@@ -98,7 +91,7 @@ static int read_all(const struct log_options *options, struct kafka_reader *read
     struct fault fault = {0};
     int status = 0;
     strbuf_init(&line, LINE_MAX_BYTES);
-    while (!interrupted && ferror(stdout) == 0) {
+    while (!interrupt_came() && ferror(stdout) == 0) {
         enum kafka_read got = kafka_reader_next(reader, POLL_MS, &record, &fault);
         if (got == KAFKA_READ_RECORD) {
             status = print_record(options, &record, &line) ? status : 1;
@@ -258,9 +251,7 @@ int cmd_log(int argc, char **argv)
         return usage();
     }
     log_setup("sluicectl", LOG_LEVEL_WARN);
-    struct sigaction action = {.sa_handler = on_signal};
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+    interrupt_catch();
     (void)signal(SIGPIPE, SIG_IGN);
     return run(&options);
 }

@@ -4,6 +4,7 @@
  * on this thread: callbacks come while it polls.
  */
 #include "ops/sluicectl/cmd.h"
+#include "ops/sluicectl/interrupt.h"
 
 #include "ops/sluicectl/publish_input.h"
 #include "ops/sluicectl/publish_report.h"
@@ -12,7 +13,6 @@
 #include "base/mem.h"
 
 #include <getopt.h>
-#include <signal.h>
 
 #define LIST_MAX_BYTES ((size_t)1024 * 1024 * 1024)
 #define CONTENT_MAX_BYTES ((size_t)25 * 1024 * 1024)
@@ -44,14 +44,6 @@ struct on_its_way {
     size_t count;
     uint64_t lines[];
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 static void on_delivered(void *opaque, const struct sluice_delivery *delivery)
 {
@@ -93,7 +85,7 @@ static void wait_for_rate(struct publish_run *run, size_t count)
     if (mono_before(run->due, mono_add_us(now, -BURST_US))) {
         run->due = mono_add_us(now, -BURST_US);
     }
-    while (mono_before(now, run->due) && !interrupted) {
+    while (mono_before(now, run->due) && !interrupt_came()) {
         int64_t left_ms = (mono_since_us(run->due, now) + 999) / 1000;
         (void)sluice_poll(run->sluice, left_ms > FLUSH_STEP_MS ? FLUSH_STEP_MS : (int)left_ms);
         publish_report_progress(&run->report);
@@ -118,8 +110,9 @@ static void publish_group(struct publish_run *run, const struct sluice_recipient
     message.recipient_count = count;
     wait_for_rate(run, count);
     do {
-        result = interrupted ? SLUICE_FAILED
-                             : sluice_publish(run->sluice, &message, on_delivered, record, &error);
+        result = interrupt_came()
+                     ? SLUICE_FAILED
+                     : sluice_publish(run->sluice, &message, on_delivered, record, &error);
         if (result == SLUICE_FULL) {
             (void)sluice_poll(run->sluice, FLUSH_STEP_MS);
             publish_report_progress(&run->report);
@@ -131,7 +124,7 @@ static void publish_group(struct publish_run *run, const struct sluice_recipient
     }
     for (size_t i = 0; i < count; i++) {
         publish_report_failure(&run->report, record->lines[i], recipients[i].address,
-                               interrupted ? "interrupted" : error.text);
+                               interrupt_came() ? "interrupted" : error.text);
     }
     mem_free(record);
 }
@@ -158,7 +151,7 @@ static void flush_all(struct publish_run *run)
     int waited_ms = 0;
     while (sluice_flush(run->sluice, FLUSH_STEP_MS) > 0) {
         publish_report_progress(&run->report);
-        waited_ms = interrupted ? waited_ms + FLUSH_STEP_MS : 0;
+        waited_ms = interrupt_came() ? waited_ms + FLUSH_STEP_MS : 0;
         if (waited_ms >= STOP_FLUSH_MS) {
             break;
         }
@@ -216,12 +209,12 @@ static int publish_all(struct publish_run *run)
 {
     publish_report_init(&run->report, run->options->recipients, run->options->json);
     run->due = mono_now();
-    while (!interrupted && publish_list_next(&run->list, on_wrong_row, run)) {
+    while (!interrupt_came() && publish_list_next(&run->list, on_wrong_row, run)) {
         publish_batch(run);
     }
     flush_all(run);
     publish_report_end(&run->report);
-    int status = run->report.failed > 0 ? 1 : interrupted ? 130 : 0;
+    int status = run->report.failed > 0 ? 1 : interrupt_came() ? 130 : 0;
     publish_report_free(&run->report);
     return status;
 }
@@ -239,9 +232,7 @@ static int publish_with(const struct publish_options *options, struct slice list
                (run.sluice = sluice_open_config(options->config, &error)) == NULL) {
         (void)fprintf(stderr, "sluicectl publish: %s\n", error.text);
     } else {
-        struct sigaction action = {.sa_handler = on_signal};
-        (void)sigaction(SIGINT, &action, NULL);
-        (void)sigaction(SIGTERM, &action, NULL);
+        interrupt_catch();
         status = publish_all(&run);
     }
     publish_list_free(&run.list);

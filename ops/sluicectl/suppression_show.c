@@ -112,19 +112,11 @@ static void add_row_csv(struct strbuf *line, const struct suppression_row *row)
     }
 }
 
-static void add_member(struct strbuf *line, const char *name, struct slice text)
-{
-    if (text.len > 0) {
-        strbuf_addf(line, ",\"%s\":", name);
-        json_add_string(line, text);
-    }
-}
-
 static void add_member_time(struct strbuf *line, const char *name, int64_t ms)
 {
     char text[WALL_TEXT_MAX];
     if (ms != 0) {
-        add_member(line, name, wall_time_format((struct wall_time){ms}, text));
+        json_add_member(line, name, wall_time_format((struct wall_time){ms}, text));
     }
 }
 
@@ -133,18 +125,18 @@ static void add_row_json(struct strbuf *line, const struct suppression_row *row)
     const struct suppression *entry = &row->entry;
     strbuf_add_cstr(line, "{\"email\":");
     json_add_string(line, row->key.address);
-    add_member(line, "tenant", row->key.tenant);
-    add_member(line, "list", row->key.list);
-    add_member(line, "reason", slice_cstr(suppression_reason_name(entry->reason)));
+    json_add_member(line, "tenant", row->key.tenant);
+    json_add_member(line, "list", row->key.list);
+    json_add_member(line, "reason", slice_cstr(suppression_reason_name(entry->reason)));
     add_member_time(line, "since", entry->time_ms);
     add_member_time(line, "expires", entry->expires_ms);
     add_member_time(line, "removed", entry->removed_ms);
-    add_member(line, "bounce_class", entry->bounce_class);
-    add_member(line, "event_id", entry->event_id);
-    add_member(line, "message_id", entry->message_id);
-    add_member(line, "campaign", entry->campaign);
-    add_member(line, "actor", entry->actor);
-    add_member(line, "note", entry->note);
+    json_add_member(line, "bounce_class", entry->bounce_class);
+    json_add_member(line, "event_id", entry->event_id);
+    json_add_member(line, "message_id", entry->message_id);
+    json_add_member(line, "campaign", entry->campaign);
+    json_add_member(line, "actor", entry->actor);
+    json_add_member(line, "note", entry->note);
     if (entry->strike_count > 0) {
         strbuf_addf(line, ",\"bounces_counted\":%zu", entry->strike_count);
     }

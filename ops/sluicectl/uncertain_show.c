@@ -15,19 +15,11 @@ struct show {
     uint64_t shown;
 };
 
-static void add_member(struct strbuf *line, const char *name, struct slice text)
-{
-    if (text.len > 0) {
-        strbuf_addf(line, ",\"%s\":", name);
-        json_add_string(line, text);
-    }
-}
-
 static void add_time(struct strbuf *line, const char *name, int64_t ms)
 {
     char text[WALL_TEXT_MAX];
     if (ms > 0) {
-        add_member(line, name, wall_time_format((struct wall_time){ms}, text));
+        json_add_member(line, name, wall_time_format((struct wall_time){ms}, text));
     }
 }
 
@@ -49,19 +41,19 @@ static void add_json(struct strbuf *line, const struct uncertain_entry *entry)
 {
     strbuf_add_cstr(line, "{\"key\":");
     json_add_string(line, entry->key);
-    add_member(line, "message_id", entry->message.id);
-    add_member(line, "stream", entry->stream);
-    add_member(line, "site", entry->site);
-    add_member(line, "domain", entry->message.domain);
-    add_member(line, "tenant", entry->message.tenant);
-    add_member(line, "campaign", entry->message.campaign);
-    add_member(line, "mail_from", entry->message.mail_from);
+    json_add_member(line, "message_id", entry->message.id);
+    json_add_member(line, "stream", entry->stream);
+    json_add_member(line, "site", entry->site);
+    json_add_member(line, "domain", entry->message.domain);
+    json_add_member(line, "tenant", entry->message.tenant);
+    json_add_member(line, "campaign", entry->message.campaign);
+    json_add_member(line, "mail_from", entry->message.mail_from);
     add_recipients_json(line, entry);
     strbuf_addf(line, ",\"next_attempt\":%" PRIu64, entry->attempt);
     add_time(line, "held_since", entry->held_ms);
     add_time(line, "first_seen", entry->first_seen_ms);
     add_time(line, "expires", entry->expires_ms);
-    add_member(line, "last", entry->last);
+    json_add_member(line, "last", entry->last);
     strbuf_add_cstr(line, "}\n");
 }
 

@@ -25,19 +25,26 @@ static void close_all(void)
     }
 }
 
-/* However much bulk mail waits, the lane's last connection is left for a password reset; which of
- * many takes all that are free. */
-static void bulk_mail_leaves_the_lanes_last_connections_alone(void **state)
+/* Twenty mails for a lane that keeps two of its five connections for transactional mail. */
+static struct lane *push_many_as(enum config_class klass)
 {
     struct lane *lane = NULL;
-    (void)state;
     world.hold_sessions = true;
     site.max_connections_per_lane = 5;
     site.reserved_per_lane = 2;
     for (int i = 0; i < 20; i++) {
-        lane = push_as(CONFIG_CLASS_BULK);
+        lane = push_as(klass);
     }
     io_loop_turn(loop);
+    return lane;
+}
+
+/* However much bulk mail waits, the lane's last connection is left for a password reset; which of
+ * many takes all that are free. */
+static void bulk_mail_leaves_the_lanes_last_connections_alone(void **state)
+{
+    struct lane *lane = push_many_as(CONFIG_CLASS_BULK);
+    (void)state;
     ready_all();
     assert_int_equal(lane->session_count, 3);
     assert_int_equal(world.begun, 3);
@@ -66,15 +73,8 @@ static void bulk_mail_leaves_the_lanes_last_connections_alone(void **state)
 
 static void transactional_mail_alone_uses_all_connections(void **state)
 {
-    struct lane *lane = NULL;
+    struct lane *lane = push_many_as(CONFIG_CLASS_TRANSACTIONAL);
     (void)state;
-    world.hold_sessions = true;
-    site.max_connections_per_lane = 5;
-    site.reserved_per_lane = 2;
-    for (int i = 0; i < 20; i++) {
-        lane = push_as(CONFIG_CLASS_TRANSACTIONAL);
-    }
-    io_loop_turn(loop);
     assert_int_equal(lane->shares[LANE_OPEN].count, 3);
     assert_int_equal(lane->session_count, 5);
     ready_all();
