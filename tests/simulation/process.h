@@ -336,12 +336,34 @@ void state_inherited(struct world *world, struct process *process);
 void state_home(struct world *world, struct process *process);
 void mail_free(struct world *world, const struct process *process, struct mail *mail);
 void mail_moved(struct world *world, struct process *process, struct mail *mail);
-void dots_released(struct world *world, struct process *process, int shard);
 bool ticket_is_valid(const struct process *process, const struct mail *mail);
+void free_held(struct world *world, struct process *process);
+
+/* Recipients in that state, by bit. */
+uint32_t mail_in_state(const struct mail *mail, enum rcpt state);
+void mail_trace(const struct world *world, const struct process *process, const struct mail *mail,
+                const char *what);
+enum told { TOLD_DELIVERED, TOLD_DEFERRED, TOLD_BOUNCED, TOLD_EXPIRED, TOLD_UNCERTAIN };
+/* An event about a recipient. */
+void mail_tell(struct world *world, struct process *process, struct mail *mail, int index,
+               enum told what);
+/* What became of a recipient; `due` 0: drawn, for what is deferred. */
+void mail_settle(struct world *world, struct process *process, struct mail *mail, int index,
+                 enum ledger_result result, int64_t due);
+/* Its partition is another's, or will be. */
+bool mail_is_leaving(const struct process *process, const struct mail *mail);
+/* Every recipient has its outcome. */
+void mail_send_home(struct world *world, struct process *process, struct mail *mail);
+/* Not begun, or not ended: the next owner goes on. */
+void mail_give_back(struct world *world, struct process *process, struct mail *mail);
+
+/* ---- shard.c ---- */
+
+void mail_arrives(struct world *world, struct event *event);
+void dots_released(struct world *world, struct process *process, int shard);
 /* Gives back what is not begun, and names what is in transactions. */
 void shard_returns(struct world *world, struct process *process, int shard);
 void shard_cuts(struct world *world, struct process *process, int shard);
-void free_held(struct world *world, struct process *process);
 
 /* ---- burst.c ---- */
 
