@@ -1,59 +1,18 @@
 /*
- * See link.h. All on the loop's thread. Two lists hold what is under way, in the order in which the
- * replies come: `unsent`, from which the connection takes bytes, and `awaiting`. The connection may
- * be gone whenever a callback returns; `conn` says so.
+ * See link.h; what replies mean is in link_reply.c. All on the loop's thread. Two lists hold what
+ * is under way, in the order in which the replies come: `unsent`, from which the connection takes
+ * bytes, and `awaiting`. The connection may be gone whenever a callback returns; `conn` says so.
  */
-#include "redis/link.h"
+#include "redis/link_private.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
 
-#include <errno.h>
-#include <hiredis/hiredis.h>
-#include <netdb.h>
-#include <sys/un.h>
-
-#define LINK_MAGIC 0x524c4e4bu
 #define BACKOFF_LEAST_MS 100
 #define BACKOFF_MOST_MS 2000
 /* A timer that comes this late says that we were busy, not that Redis was. */
 #define LATE_US 50000
-#define SHA_LEN 40
-#define SERVER_MAX 64
-enum { MAX_REPLY = 2048 };
-
-enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_UP };
-
-/* What a request is, by which its reply is read. All but a call are the link's own. */
-enum { KIND_CALL, KIND_OK, KIND_INFO, KIND_LOAD, KIND_SLOTS };
-
-struct redis_link {
-    uint32_t magic;
-    const struct redis_setup *setup;
-    struct redis_link_owner *owner;
-    char *host; /* NULL: the options' unix_path */
-    uint16_t port;
-
-    enum link_state state;
-    struct io_conn *conn; /* NULL while waiting */
-    redisReader *reader;
-    bool greeted; /* bytes may go: TCP and TLS stand */
-    struct list unsent, awaiting;
-    size_t written; /* of the first of `unsent` */
-    struct io_task flush;
-    struct timer timer; /* connecting: the time limit; waiting: the next attempt */
-    struct timer command_timer;
-    bool grace; /* the command timer came late once */
-    int64_t backoff_ms;
-    unsigned attempts; /* since it was up, at most a few */
-    char sha[SHA_LEN + 1];
-    char server[SERVER_MAX];
-    bool reloading;
-    bool told; /* the owner was told that it is down */
-    bool freeing;
-    uint64_t call_count;
-};
 
 static void connect_now(struct redis_link *link);
 
@@ -68,7 +27,7 @@ static void drop_bytes(struct redis_call *call)
     call->bytes = NULL;
 }
 
-static void end_call(struct redis_call *call, const int64_t *values, size_t count)
+void link_end_call(struct redis_call *call, const int64_t *values, size_t count)
 {
     drop_bytes(call);
     if (call->kind != KIND_CALL) {
@@ -80,7 +39,7 @@ static void end_call(struct redis_call *call, const int64_t *values, size_t coun
 
 void redis_call_lost(struct redis_call *call)
 {
-    end_call(call, NULL, 0);
+    link_end_call(call, NULL, 0);
 }
 
 static void format(struct redis_call *call, size_t count, const char **argv, const size_t *lengths)
@@ -102,6 +61,18 @@ static struct redis_call *own_request(int kind, size_t count, const char **argv)
     call->kind = kind;
     format(call, count, argv, lengths);
     return call;
+}
+
+void link_load_script(struct redis_link *link, struct list *to)
+{
+    const struct slice script = link->setup->script;
+    const char *argv[] = {"SCRIPT", "LOAD", script.ptr};
+    const size_t lengths[] = {6, 4, script.len};
+    struct redis_call *call = mem_zalloc(sizeof(*call));
+    call->kind = KIND_LOAD;
+    call->queued = mono_now();
+    format(call, ARRAY_LEN(argv), argv, lengths);
+    list_push_back(to, &call->node);
 }
 
 static const struct redis_call *oldest(const struct redis_link *link)
@@ -203,13 +174,30 @@ static void after_loss(struct redis_link *link, const char *why)
     }
 }
 
-/* Ends the connection from our side. */
-static void give_up(struct redis_link *link, const char *why)
+void link_give_up(struct redis_link *link, const char *why)
 {
     char text[256];
-    (void)snprintf(text, sizeof(text), "%s", why); /* it may lie in what is freed here */
+    (void)snprintf(text, sizeof(text), "%s", why);
     io_conn_free(&link->conn);
     after_loss(link, text);
+}
+
+void link_come_up(struct redis_link *link)
+{
+    wheel_cancel(io_loop_wheel(link->setup->loop), &link->timer);
+    link->state = LINK_UP;
+    link->backoff_ms = BACKOFF_LEAST_MS;
+    link->attempts = 0;
+    link->told = false;
+    struct list *pending[] = {&link->awaiting, &link->unsent};
+    for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
+        list_foreach (node, pending[i]) {
+            CONTAINER_OF(node, struct redis_call, node)->queued = mono_now();
+        }
+    }
+    watch_time(link);
+    log_info("redis-up", "host=%s port=%u", place_of(link), link->port);
+    link->owner->up(link->owner);
 }
 
 static void on_connect_timeout(struct timer *timer, struct mono_time now)
@@ -217,7 +205,7 @@ static void on_connect_timeout(struct timer *timer, struct mono_time now)
     struct redis_link *link = CONTAINER_OF(timer, struct redis_link, timer);
     (void)now;
     CHECK_MAGIC(link, LINK_MAGIC);
-    give_up(link, "no connection in time");
+    link_give_up(link, "no connection in time");
 }
 
 static void on_command_timeout(struct timer *timer, struct mono_time now)
@@ -238,169 +226,8 @@ static void on_command_timeout(struct timer *timer, struct mono_time now)
         wheel_set(wheel, timer, mono_add_ms(now, 100), on_command_timeout);
     } else {
         link->grace = false;
-        give_up(link, "no reply in time");
+        link_give_up(link, "no reply in time");
     }
-}
-
-/* ---- replies ---- */
-
-static void load_script(struct redis_link *link, struct list *to)
-{
-    const struct slice script = link->setup->script;
-    const char *argv[] = {"SCRIPT", "LOAD", script.ptr};
-    const size_t lengths[] = {6, 4, script.len};
-    struct redis_call *call = mem_zalloc(sizeof(*call));
-    call->kind = KIND_LOAD;
-    call->queued = mono_now();
-    format(call, ARRAY_LEN(argv), argv, lengths);
-    list_push_back(to, &call->node);
-}
-
-static bool all_integers(const redisReply *reply)
-{
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements > MAX_REPLY) {
-        return false;
-    }
-    for (size_t i = 0; i < reply->elements; i++) {
-        if (reply->element[i]->type != REDIS_REPLY_INTEGER) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void take_values(struct redis_call *call, const redisReply *reply)
-{
-    int64_t values[MAX_REPLY];
-    for (size_t i = 0; i < reply->elements; i++) {
-        values[i] = reply->element[i]->integer;
-    }
-    end_call(call, values, reply->elements);
-}
-
-static void take_error(struct redis_link *link, struct redis_call *call, const redisReply *reply)
-{
-    struct redis_place place;
-    enum redis_astray why = link->setup->options->cluster
-                                ? redis_astray_parse(slice_of(reply->str, reply->len), &place)
-                                : REDIS_ASTRAY_NOT;
-    if (why != REDIS_ASTRAY_NOT) {
-        link->owner->astray(link->owner, call, why, &place);
-    } else if (strncmp(reply->str, "NOSCRIPT", 8) == 0) {
-        if (!link->reloading) {
-            link->reloading = true;
-            load_script(link, &link->unsent);
-        }
-        end_call(call, NULL, 0);
-    } else {
-        end_call(call, NULL, 0);
-        give_up(link, reply->str);
-    }
-}
-
-/* Which server it is, and whether it is of the kind that was told. */
-static void take_info(struct redis_link *link, const redisReply *reply)
-{
-    struct slice info = slice_of(reply->str, reply->len);
-    struct slice value;
-    bool cluster = link->setup->options->cluster;
-    (void)snprintf(link->server, sizeof(link->server), "-");
-    if (redis_info_find(info, SLICE("run_id"), &value) && value.len > 0) {
-        (void)snprintf(link->server, sizeof(link->server), "%.*s", SLICE_FMT(value));
-    }
-    if (redis_info_find(info, SLICE("redis_mode"), &value) &&
-        slice_eq(value, SLICE("cluster")) != cluster) {
-        give_up(link, cluster ? "it is not a node of a Redis Cluster"
-                              : "it is a node of a Redis Cluster (redis.cluster is not true)");
-    }
-}
-
-static void take_sha(struct redis_link *link, const redisReply *reply)
-{
-    link->reloading = false;
-    if (reply->len != SHA_LEN) {
-        give_up(link, "SCRIPT LOAD: not a hash");
-        return;
-    }
-    memcpy(link->sha, reply->str, SHA_LEN);
-    if (link->state != LINK_CONNECTING) {
-        return;
-    }
-    wheel_cancel(io_loop_wheel(link->setup->loop), &link->timer);
-    link->state = LINK_UP;
-    link->backoff_ms = BACKOFF_LEAST_MS;
-    link->attempts = 0;
-    link->told = false;
-    struct list *pending[] = {&link->awaiting, &link->unsent};
-    for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
-        list_foreach (node, pending[i]) {
-            CONTAINER_OF(node, struct redis_call, node)->queued = mono_now();
-        }
-    }
-    watch_time(link);
-    log_info("redis-up", "host=%s port=%u", place_of(link), link->port);
-    link->owner->up(link->owner);
-}
-
-/* A reply to a request of the link's own; its memory is gone already. */
-static void take_own(struct redis_link *link, int kind, const redisReply *reply)
-{
-    static const int types[] = {[KIND_OK] = REDIS_REPLY_STATUS,
-                                [KIND_INFO] = REDIS_REPLY_STRING,
-                                [KIND_LOAD] = REDIS_REPLY_STRING,
-                                [KIND_SLOTS] = REDIS_REPLY_ARRAY};
-    if (reply->type != types[kind]) {
-        give_up(link, reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply of unknown form");
-    } else if (kind == KIND_INFO) {
-        take_info(link, reply);
-    } else if (kind == KIND_LOAD) {
-        take_sha(link, reply);
-    } else if (kind == KIND_SLOTS) {
-        link->owner->slots(link->owner, reply);
-    }
-}
-
-static void take_reply(struct redis_link *link, const redisReply *reply)
-{
-    struct list *node = list_pop_front(&link->awaiting);
-    if (node == NULL) {
-        /* "max number of clients reached", before we said anything */
-        give_up(link, reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply to nothing");
-        return;
-    }
-    struct redis_call *call = CONTAINER_OF(node, struct redis_call, node);
-    link->grace = false;
-    if (call->kind != KIND_CALL) {
-        int kind = call->kind;
-        end_call(call, NULL, 0);
-        take_own(link, kind, reply);
-    } else if (all_integers(reply)) {
-        take_values(call, reply);
-    } else if (reply->type == REDIS_REPLY_ERROR) {
-        take_error(link, call, reply);
-    } else {
-        end_call(call, NULL, 0);
-        give_up(link, "a reply of unknown form");
-    }
-}
-
-static size_t on_input(struct io_conn *conn, void *owner, struct slice bytes)
-{
-    struct redis_link *link = owner;
-    CHECK_MAGIC(link, LINK_MAGIC);
-    (void)redisReaderFeed(link->reader, bytes.ptr, bytes.len);
-    while (link->conn == conn) {
-        void *reply = NULL;
-        if (redisReaderGetReply(link->reader, &reply) != REDIS_OK) {
-            give_up(link, link->reader->errstr);
-        } else if (reply == NULL) {
-            break;
-        } else {
-            take_reply(link, reply);
-            freeReplyObject(reply);
-        }
-    }
-    return bytes.len;
 }
 
 /* ---- sending ---- */
@@ -467,7 +294,7 @@ static void greet(struct redis_link *link)
     }
     struct redis_call *info = own_request(KIND_INFO, 2, (const char *[]){"INFO", "server"});
     list_push_back(&steps, &info->node);
-    load_script(link, &steps);
+    link_load_script(link, &steps);
     list_append_all(&steps, &link->unsent); /* calls that came before go behind */
     list_append_all(&link->unsent, &steps);
     link->greeted = true;
@@ -506,60 +333,10 @@ static void on_closed(struct io_conn *conn, void *owner, const struct fault *fau
     after_loss(link, fault->kind == FAULT_NONE ? "closed" : fault->text);
 }
 
-static bool unix_address(const char *path, struct sockaddr_storage *address, socklen_t *len)
-{
-    struct sockaddr_un *local = (struct sockaddr_un *)address;
-    *local = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(local->sun_path)) {
-        return false;
-    }
-    memcpy(local->sun_path, path, strlen(path) + 1);
-    *len = sizeof(*local);
-    return true;
-}
-
-/* IPv4 if there is such an address; of several each attempt takes the next one. */
-static int look_up(const struct redis_link *link, struct sockaddr_storage *address, socklen_t *len)
-{
-    char port[8];
-    struct addrinfo *found = NULL;
-    struct addrinfo hints = {
-        .ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    (void)snprintf(port, sizeof(port), "%u", link->port);
-    if (getaddrinfo(link->host, port, &hints, &found) != 0) {
-        hints.ai_family = AF_INET6;
-        int error = getaddrinfo(link->host, port, &hints, &found);
-        if (error != 0) {
-            return error;
-        }
-    }
-    const struct addrinfo *one = found;
-    for (unsigned i = 0; i < link->attempts; i++) {
-        one = one->ai_next != NULL ? one->ai_next : found;
-    }
-    memcpy(address, one->ai_addr, one->ai_addrlen);
-    *len = one->ai_addrlen;
-    freeaddrinfo(found);
-    return 0;
-}
-
-/* An address as it is, a name by the system's resolver, which blocks. */
-static bool find_address(const struct redis_link *link, struct sockaddr_storage *address,
-                         socklen_t *len, struct fault *fault)
-{
-    if (link->host == NULL) {
-        return unix_address(link->setup->options->unix_path, address, len) ||
-               fault_set(fault, FAULT_INVALID, 0, "the path is too long");
-    }
-    int error = look_up(link, address, len);
-    return error == 0 ||
-           fault_set(fault, FAULT_TEMPORARY, error, "%s: %s", link->host, gai_strerror(error));
-}
-
 static void connect_now(struct redis_link *link)
 {
     static const struct io_conn_ops ops = {.connected = on_connected,
-                                           .input = on_input,
+                                           .input = link_take_input,
                                            .output = on_output,
                                            .sent = on_sent,
                                            .secured = on_secured,
@@ -569,7 +346,7 @@ static void connect_now(struct redis_link *link)
     struct io_conn_connect how = {.remote = (const struct sockaddr *)&address,
                                   .timeout_ms = options->connect_timeout_ms};
     struct fault fault;
-    if (find_address(link, &address, &how.remote_len, &fault)) {
+    if (link_find_address(link, &address, &how.remote_len, &fault)) {
         link->conn = io_conn_connect(link->setup->loop, &how, &ops, link, &fault);
     }
     if (link->conn == NULL) {
@@ -624,7 +401,7 @@ void redis_link_free(struct redis_link **handle, int64_t wait_ms)
     CHECK_MAGIC(link, LINK_MAGIC);
     link->freeing = true;
     drain(link, wait_ms);
-    give_up(link, "freed");
+    link_give_up(link, "freed");
     io_task_cancel(&link->flush);
     link->magic = 0;
     mem_free(link->host);
