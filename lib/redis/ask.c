@@ -17,7 +17,7 @@ struct batch {
     struct redis_call call;
     struct limiter_node *node;
     int64_t epoch; /* known when it was sent */
-    bool was_alone;
+    char word;     /* limiter_word() */
     size_t count;
     struct item items[BATCH];
 };
@@ -79,8 +79,8 @@ static void take_head(struct limiter_node *node, const struct batch *batch, cons
                       struct mono_time now)
 {
     (void)lease_clock_learn(&node->clock, batch->call.sent, now, values[0]);
-    node->share_from = mono_add_us(batch->call.sent, LIMITER_LEASE_US);
-    node->was_alone = node->was_alone && !batch->was_alone;
+    node->heard = batch->call.sent;
+    node->was_alone = node->was_alone && batch->word != LIMITER_WORD_ALONE;
     bool lost = node->epoch != values[1];
     if (lost && node->epoch != 0) {
         log_warn("redis-data-lost", "holder=%s tag=%s", node->limiter->holder, node->prefix);
@@ -152,25 +152,14 @@ static void on_done(struct redis_call *call, const int64_t *values, size_t count
         }
         limit_pump(item->limit);
     }
+    if (!node->limiter->freeing && node->state == REDIS_LEARNING &&
+        batch->word != LIMITER_WORD_STOPPED && limiter_word(node, now) == LIMITER_WORD_STOPPED) {
+        limiter_say_hello(node); /* Redis waits for that word */
+    }
     mem_free(batch);
 }
 
 /* ---- sending ---- */
-
-static bool all_is_reported(const struct limiter_node *node)
-{
-    if (node->epoch == 0) {
-        return false;
-    }
-    list_foreach (entry, &node->limiter->limits) {
-        const struct limit *limit = CONTAINER_OF(entry, struct limit, node);
-        bool holds = limit->held > 0 || limit->lease.held > 0 || limit->day_granted > 0;
-        if (limit->on == node && holds && limit->epoch != node->epoch) {
-            return false;
-        }
-    }
-    return true;
-}
 
 struct args {
     struct slice args[REDIS_LINK_ARGS];
@@ -214,10 +203,8 @@ static void send_batch(struct batch *batch)
     }
     args->args[args->count++] = slice_cstr(node->limiter->holder);
     add_number(args, node->limiter->holders);
-    batch->was_alone = node->was_alone;
-    args->args[args->count++] = node->was_alone         ? SLICE("2")
-                                : all_is_reported(node) ? SLICE("1")
-                                                        : SLICE("0");
+    batch->word = limiter_word(node, now);
+    args->args[args->count++] = slice_of(&batch->word, 1);
     add_number(args,
                clock->known ? (double)now.us - (double)(clock->least_us + clock->most_us) / 2 : 0);
     args->args[args->count++] = redis_tag_server(node->tag);
@@ -279,7 +266,7 @@ static bool last_item(struct limit *limit, struct mono_time now, struct item *it
     case LIMIT_RATE:
     case LIMIT_DAILY:
         limit->give_back = limit->lease.held > 0 || limit->day_granted > limit->day_used;
-        return limit->give_back && limit->on->state == REDIS_UP && make_item(limit, now, item);
+        return limit->give_back && limit->on->epoch != 0 && make_item(limit, now, item);
     case LIMIT_SLOTS: break;
     }
     *item = (struct item){.limit = limit,
@@ -296,6 +283,7 @@ void limiter_give_all_back(struct limiter_node *node)
     if (!redis_tag_is_up(node->tag)) {
         return;
     }
+    limiter_stop_for_good(node);
     list_foreach (entry, &node->limiter->limits) {
         struct limit *limit = CONTAINER_OF(entry, struct limit, node);
         if (limit->on != node) {
@@ -312,7 +300,7 @@ void limiter_give_all_back(struct limiter_node *node)
             batch = NULL;
         }
     }
-    if (batch != NULL && batch->count > 0) {
+    if (batch != NULL && (batch->count > 0 || node->state == REDIS_LEARNING)) {
         send_batch(batch);
     } else {
         mem_free(batch);

@@ -15,6 +15,7 @@ enum { ASK_NUMBERS = 9, ASK_REPLY_EACH = 6 };
 struct item {
     struct limit *limit;
     unsigned version;
+    bool stopped; /* the lease was, so it is all that was used */
     char op; /* as in limiter.lua */
     double numbers[ASK_NUMBERS];
     struct strbuf handed, weights; /* of a window */

@@ -41,7 +41,8 @@ static bool rate_report_is_due(struct limit *limit, struct mono_time now)
     if (lease->held == 0) {
         return false;
     }
-    if (limit->epoch != limit->on->epoch || age_us >= LIMITER_RENEW_MS * 1000) {
+    if (limit->epoch != limit->on->epoch || age_us >= LIMITER_RENEW_MS * 1000 ||
+        (lease->alone && lease->stopped && !limit->settled)) {
         return true;
     }
     bool low = rate_period(limit) > LIMITER_HOLD_US && age_us >= LIMITER_LOW_MS * 1000 &&
@@ -64,7 +65,7 @@ bool window_needs_call(struct limit *limit, struct mono_time now)
     case REDIS_UP:
         return limit->give_back || rate_surplus(limit) > 0 || rate_report_is_due(limit, now) ||
                rate_wants(limit, now);
-    case REDIS_LEARNING: return rate_report_is_due(limit, now);
+    case REDIS_LEARNING: return limit->give_back || rate_report_is_due(limit, now);
     case REDIS_DOWN: return false;
     }
     return false;
@@ -119,7 +120,10 @@ bool window_item(struct limit *limit, struct mono_time now, struct item *item)
     if (!window_needs_call(limit, now)) {
         return false;
     }
-    *item = (struct item){.limit = limit, .version = limit->version, .op = 'w'};
+    *item = (struct item){.limit = limit,
+                          .version = limit->version,
+                          .stopped = limit->lease.alone && limit->lease.stopped,
+                          .op = 'w'};
     uint64_t freed = lease_released(&limit->lease, now);
     freed += give_up(limit, now, &item->handed);
     tenants_tell(limit, item);
@@ -145,6 +149,7 @@ void window_take_reply(const struct item *item, const int64_t values[ASK_REPLY_E
     uint64_t granted = values[1] > 0 ? (uint64_t)values[1] : 0;
     limit->reported = call->sent;
     limit->epoch = limit->on->epoch;
+    limit->settled = item->stopped && lease->stopped;
     /* A few milliseconds apart, so that the holders do not all come at once. */
     limit->retry_at = mono_add_us(now, values[5] + (int64_t)random_below(2000));
     struct mono_time until = mono_add_us(call->sent, LIMITER_LEASE_US - LIMITER_LEASE_MARGIN_US);

@@ -1,8 +1,8 @@
 /*
  * See limiter.h: limits by key, and the tick that keeps things going. Taking and waiting is in
- * take.c, what goes to Redis in ask.c. All on the loop's thread. A limit is freed by the tick only,
- * when nobody refers to it and nothing of it is in hand or under way; so a pointer to it stays good
- * during any callback.
+ * take.c, what goes to Redis in ask.c, going on without it in alone.c. All on the loop's thread. A
+ * limit is freed by the tick only, when nobody refers to it and nothing of it is in hand or under
+ * way; so a pointer to it stays good during any callback.
  */
 #include "redis/limiter_private.h"
 
@@ -10,86 +10,13 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/random.h"
 
 #include <signal.h>
 
 #define KEY_MAX 1024
 #define FREE_WAIT_MS 100
 
-/* ---- state and shares ---- */
-
-/* So that not all holders begin in the same moment. */
-static double random_phase(void)
-{
-    return (double)random_below(1000000) / 1e6;
-}
-
-/* When all leases have ended. Who has never heard of Redis lets an interval pass, too: who was here
- * before may just have used its share. */
-static bool share_begins(const struct limit *limit, struct mono_time now)
-{
-    const struct limiter_node *node = limit->on;
-    int64_t interval_us = limit->rule.interval_ms * 1000;
-    int64_t wait_us = interval_us < LIMITER_STRANGER_US ? interval_us : LIMITER_STRANGER_US;
-    struct mono_time from = mono_add_us(node->share_from, node->epoch == 0 ? wait_us : 0);
-    return node->state == REDIS_DOWN && !mono_before(now, from);
-}
-
-/* A share without Redis goes on while Redis learns. */
-static void limit_refresh_share(struct limit *limit, struct mono_time now)
-{
-    const struct limiter_node *node = limit->on;
-    if (limit->rule.kind != LIMIT_RATE) {
-        return;
-    }
-    bool begins = share_begins(limit, now);
-    if (begins) {
-        limit->on->was_alone = true;
-    }
-    if (node->state == REDIS_UP) {
-        lease_end_alone(&limit->lease);
-    } else if (begins || limit->lease.alone) {
-        lease_go_alone(&limit->lease, limit->limiter->holders, now, random_phase());
-        struct mono_time till = lease_clock_earliest(&node->clock, node->till_us);
-        limit->lease.stopped =
-            node->state == REDIS_LEARNING && mono_since_us(till, now) < LIMITER_STOP_US;
-    }
-}
-
-void limiter_refresh_shares(struct limiter_node *node)
-{
-    struct mono_time now = mono_now();
-    list_foreach (entry, &node->limiter->limits) {
-        struct limit *limit = CONTAINER_OF(entry, struct limit, node);
-        if (limit->on == node) {
-            limit_refresh_share(limit, now);
-            limit_pump(limit);
-        }
-    }
-}
-
-static const char *state_name(enum redis_state state)
-{
-    switch (state) {
-    case REDIS_CONNECTING: return "connecting";
-    case REDIS_UP: return "up";
-    case REDIS_LEARNING: return "learning";
-    case REDIS_DOWN: return "down";
-    }
-    return "?";
-}
-
-void limiter_set_state(struct limiter_node *node, enum redis_state state)
-{
-    if (node->state == state) {
-        return;
-    }
-    log_debug("redis-state", "holder=%s tag=%s from=%s to=%s", node->limiter->holder, node->prefix,
-              state_name(node->state), state_name(state));
-    node->state = state;
-    limiter_refresh_shares(node);
-}
+/* ---- the way to Redis ---- */
 
 static void on_way_up(struct redis_tag_owner *owner)
 {
@@ -335,7 +262,7 @@ static void open_node(struct redis_limiter *limiter, struct limiter_node *node,
     node->epoch_key = joined(node->prefix, "epoch");
     node->holders_key = joined(node->prefix, "holders");
     node->state = REDIS_CONNECTING;
-    node->share_from = mono_now();
+    node->heard = node->lost = mono_now();
     list_init(&node->asking);
     node->flush.run = limiter_flush;
     node->tag = tag;

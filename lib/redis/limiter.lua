@@ -1,12 +1,13 @@
 -- Cluster-wide limits: up to 32 of them in one call, all of one hash tag. Redis 5 or newer.
 --
--- KEYS[1] epoch    hash: id (when this data began), till (end of learning), off and last (see `clock`), server. Without it the data was lost (or is new):
---                  nobody knows what others have in hand, so nothing is granted until `till`, while the holders report what they hold.
--- KEYS[2] holders  hash: holder -> how many holders it believes there are; filled while learning. When all have reported,
---                  learning ends early, yet late enough that each of them hears of it before (they ask every second).
+-- KEYS[1] epoch    hash: id (when this data began), till (end of learning) and the latest it may be, off and last (see `clock`), server. Without it the
+--                  data was lost (or is new): nobody knows what others have in hand, so nothing is granted until `till`, while the holders report what they hold.
+-- KEYS[2] holders  hash: holder -> how many holders it believes there are, whether it has reported all, whether it has stopped, when it called;
+--                  filled while learning. When all have reported, learning ends early, yet late enough that each of them hears of it
+--                  before (they ask every second) and stops what it does without us; it goes on a little while one of them has not said that.
 -- KEYS[3..]        the limits
--- ARGV[1] holder, ARGV[2] holders there are, ARGV[3] "1": this holder has reported all that it holds; "2": it has been without us for a
--- while, as others may have been, and went on by itself: learning begins, so that what all have used meanwhile is known. ARGV[4] what the time should
+-- ARGV[1] holder, ARGV[2] holders there are, ARGV[3] "1": this holder has reported all that it holds; "3": and it uses nothing but that; "2": it has
+-- been without us for so long that it, or others, went on by themselves: learning begins, so that what all have used meanwhile is known. ARGV[4] what the time should
 -- be here as far as it knows (0: it does not), ARGV[5] which server this is ("-": not known): another one than at the last call, a replica that
 -- took over or one that read its data from a disk, may lack what was done last, so learning begins; then 12 for each limit:
 --   w amount interval seq held demand need used freed handed weights burst    window (see there)
@@ -45,6 +46,8 @@
 local LEARN_US = 15000000
 local LEARN_LEAST_US = 3000000
 local HEAR_US = 2000000
+local STOP_US = 1000000 -- limiter_private.h knows it too
+local GONE_US = 5000000
 local IDLE_MS = 600000
 local WANT_US = 2000000
 local TURN_US = 5000000
@@ -81,45 +84,58 @@ local function clock(off, last, moved)
     return off
 end
 
+-- One that has been silent for longer is dead or cut off: nobody waits for it.
+local function all_have_stopped()
+    for _, word in ipairs(redis.call('HVALS', KEYS[2])) do
+        local stopped, heard = string.match(word, '^%S+ %d (%d) (%d+)$')
+        if stopped == '0' and tonumber(heard) > now - GONE_US then
+            return false
+        end
+    end
+    return true
+end
+
+-- The end of learning, by what this call and those before it said; it is not later than `latest`.
+local function end_of_learning(till, latest, last, began)
+    redis.call('HSET', KEYS[2], holder, ARGV[2] .. (ARGV[3] == '0' and ' 0 ' or ' 1 ') .. (ARGV[3] == '3' and '1 ' or '0 ') .. text(now))
+    redis.call('EXPIRE', KEYS[2], 60)
+    if till <= now then
+        return (last < till and now < latest and not all_have_stopped()) and math.min(now + STOP_US, latest) or till
+    end
+    local seen, expected = 0, 1
+    for _, word in ipairs(redis.call('HVALS', KEYS[2])) do
+        local believed, reported = string.match(word, '^(%S+) (%d)')
+        seen = seen + tonumber(reported)
+        expected = math.max(expected, tonumber(believed))
+    end
+    local early = math.max(now + HEAR_US, began + LEARN_LEAST_US)
+    return (seen >= expected and early < till and now < till - HEAR_US) and early or till
+end
+
 local function learn()
-    local epoch = redis.call('HMGET', KEYS[1], 'id', 'till', 'off', 'last', 'server')
-    local id, till = tonumber(epoch[1]), tonumber(epoch[2])
-    local before = id and tonumber(epoch[3]) or 0
-    local last = id and tonumber(epoch[4])
-    local moved = id and epoch[5] and epoch[5] ~= '-' and epoch[5] ~= ARGV[5] and ARGV[5] ~= '-'
+    local epoch = redis.call('HMGET', KEYS[1], 'id', 'till', 'latest', 'off', 'last', 'server')
+    local id, till, latest = tonumber(epoch[1]), tonumber(epoch[2]), tonumber(epoch[3])
+    local before = id and tonumber(epoch[4]) or 0
+    local last = id and tonumber(epoch[5])
+    local moved = id and epoch[6] and epoch[6] ~= '-' and epoch[6] ~= ARGV[5] and ARGV[5] ~= '-'
     local off = clock(before, last, moved)
     last = last or now
-    if not id or not till or moved or off < before - OFF_US then
-        -- A clock that was set ahead has made keys expire, too.
-        id, till = now, now + LEARN_US
-        redis.call('DEL', KEYS[1], KEYS[2])
-        redis.call('HSET', KEYS[1], 'id', text(id), 'till', text(till))
-    elseif till > now + LEARN_US or (till > last and now - last > EVEN_US and tonumber(ARGV[4]) <= 0) then
-        -- The clock was set back; or ahead, as the last call of all came while we learned, and this one, of a holder that has just begun and
-        -- does not know the time, seems to come when that is over.
-        till = now + LEARN_US
-        redis.call('HSET', KEYS[1], 'till', text(till))
+    -- A clock that was set ahead has made keys expire, too.
+    local lost = not id or not till or not latest or moved or off < before - OFF_US
+    if lost then
+        redis.call('DEL', KEYS[1])
+        id = now
     end
-    redis.call('HSET', KEYS[1], 'off', text(off), 'last', text(now), 'server', ARGV[5])
-    if ARGV[3] == '2' then
-        till = now + LEARN_US
-        redis.call('HSET', KEYS[1], 'till', text(till))
+    -- The clock was set back; or nobody called while we learned, so who knows what they have done meanwhile: it was set ahead, or we stood
+    -- still.
+    if lost or ARGV[3] == '2' or till > now + LEARN_US or (till > last and now - last > HEAR_US) then
+        till, latest = now + LEARN_US, now + LEARN_US
         redis.call('DEL', KEYS[2])
     end
-    if till > now and ARGV[3] == '1' then
-        redis.call('HSET', KEYS[2], holder, ARGV[2])
-        redis.call('EXPIRE', KEYS[2], 60)
-        local seen, expected = 0, 1
-        for _, believed in ipairs(redis.call('HVALS', KEYS[2])) do
-            seen = seen + 1
-            expected = math.max(expected, tonumber(believed))
-        end
-        local early = math.max(now + HEAR_US, id + LEARN_LEAST_US)
-        if seen >= expected and early < till and now < till - HEAR_US then
-            till = early
-            redis.call('HSET', KEYS[1], 'till', text(till))
-        end
+    if ARGV[3] ~= '2' and (till > now or last < till) then
+        till = end_of_learning(till, latest, last, id)
     end
+    redis.call('HSET', KEYS[1], 'id', text(id), 'till', text(till), 'latest', text(latest), 'off', text(off), 'last', text(now), 'server', ARGV[5])
     return id, till
 end
 
@@ -253,15 +269,17 @@ local function depth(step, burst)
     return math.max(burst * step, HOLD_US) + step
 end
 
--- Slots that are free now, and what pace allows of them: behind a pause no more than the burst, or what HOLD_US brings.
-local function available(window, amount, interval, step, burst)
+-- Slots that are free now, and what pace allows of them: behind a pause no more than the burst, or what HOLD_US brings; or `whole`, which
+-- is needed at once and waited for afterwards: one by one it would be waited for twice, as slots gathered for it serve nobody.
+local function available(window, whole, amount, interval, step, burst)
     local free = amount - window.held - window.busy
     if window.began > 0 and now < window.began + interval then
         free = free - math.ceil(amount * (window.began + interval - now) / interval)
     end
     if interval > HOLD_US then
         window.tat = math.min(math.max(window.tat, now), now + 2 * interval)
-        free = math.min(free, math.floor((now + depth(step, burst) - window.tat) / step + 1e-6))
+        local paced = math.floor((now + depth(step, burst) - window.tat) / step + 1e-6)
+        free = math.min(free, paced > 0 and math.max(paced, whole) or 0)
     end
     return math.max(0, free)
 end
@@ -307,7 +325,8 @@ end
 
 local function grant(key, window, me, want, amount, interval, width, burst)
     local step = interval / amount
-    local count = math.min(want, available(window, amount, interval, step, burst))
+    local whole = want >= me.need - me.held and me.need - me.held or 0
+    local count = math.min(want, available(window, whole, amount, interval, step, burst))
     if count > 0 then
         window.tat = interval > HOLD_US and window.tat + count * step or 0
         return count, 0, 0

@@ -1,5 +1,5 @@
-/* What limiter.c (limits), take.c (takes, waiters) and ask.c (what goes to Redis and what comes
- * back) share.
+/* What limiter.c (limits), take.c (takes, waiters), ask.c (what goes to Redis and what comes back)
+ * and alone.c (how it goes on without Redis) share.
  */
 #ifndef SLUICE_REDIS_LIMITER_PRIVATE_H
 #define SLUICE_REDIS_LIMITER_PRIVATE_H
@@ -24,13 +24,17 @@
 #define LIMITER_SLOT_RENEW_MS 5000
 /* While half of the slots or more are in use: to learn soon enough that others want some. */
 #define LIMITER_SLOT_LOOK_MS 500
-#define LIMITER_SPARE_MS 1000      /* a slot that came back is kept for the next one */
-#define LIMITER_IDLE_MS 1000       /* a lease that nobody uses goes back */
-#define LIMITER_HELLO_MS 900       /* while learning */
-#define LIMITER_IDLE_HELLO_MS 3000 /* so that it is soon known whether data was lost */
+#define LIMITER_SPARE_MS 1000 /* a slot that came back is kept for the next one */
+#define LIMITER_IDLE_MS 1000  /* a lease that nobody uses goes back */
+#define LIMITER_HELLO_MS 900  /* while learning */
+/* So that it is soon known whether data was lost, or Redis is gone: sooner than a lease ends. */
+#define LIMITER_IDLE_HELLO_MS 1500
 /* Before the end of learning, so that what was used alone is reported by then. limiter.lua tells of
- * the end early enough. */
+ * the end early enough, and knows this one, too. */
 #define LIMITER_STOP_US 1000000
+/* What a call says of how its holder does without Redis; limiter.lua knows them. */
+#define LIMITER_WORD_ALONE '2'
+#define LIMITER_WORD_STOPPED '3'
 #define LIMITER_STRANGER_US 60000000 /* the longest wait of one that begins without Redis */
 #define LIMITER_USE_MS 500           /* window in which use is counted */
 #define LIMIT_TENANTS 32             /* told of a limit at most */
@@ -67,6 +71,7 @@ struct limit {
     /* LIMIT_RATE */
     struct lease lease;
     uint64_t target; /* slots that Redis wants us to hold; UINT64_MAX: not known */
+    bool settled;    /* alone and stopped, and Redis knows all that was used */
     bool blocked;    /* said no since it was last reported */
     bool give_back;
     uint64_t unreported;          /* taken since the last report */
@@ -104,9 +109,10 @@ struct limiter_node {
     struct list asking;
     struct io_task flush;
     struct lease_clock clock;
-    int64_t epoch;               /* 0: not known */
-    int64_t till_us;             /* end of learning, Redis' time */
-    struct mono_time share_from; /* not earlier, as others may hold leases up to then */
+    int64_t epoch;          /* 0: not known */
+    int64_t till_us;        /* end of learning, Redis' time */
+    struct mono_time heard; /* when the last call was sent that was answered */
+    struct mono_time lost;  /* when the way to it was found closed */
     struct mono_time hello_sent;
     bool hello;     /* a call goes out even without limits */
     bool was_alone; /* and Redis does not know yet */
@@ -138,10 +144,16 @@ uint64_t limit_usable(const struct limit *limit);
 /* Taken lately: half a second to a second. */
 uint64_t limit_recent_use(struct limit *limit, struct mono_time now);
 
-/* ---- limiter.c ---- */
+/* ---- alone.c ---- */
 void limiter_set_state(struct limiter_node *node, enum redis_state state);
-/* Gives each rate the share that the state calls for, or takes it away. */
+/* Gives a rate the share that the state calls for, or takes it away. */
+void limit_refresh_share(struct limit *limit, struct mono_time now);
+/* … each rate. */
 void limiter_refresh_shares(struct limiter_node *node);
+/* This holder is about to leave: what it says now is its last word. */
+void limiter_stop_for_good(struct limiter_node *node);
+/* What a call that is sent now says of it. */
+char limiter_word(const struct limiter_node *node, struct mono_time now);
 
 /* ---- ask.c ---- */
 /* Puts it on the list for the end of this turn, if there is something to ask. */

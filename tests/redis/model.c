@@ -62,8 +62,11 @@ static const struct scene scenes[] = {
     {"1/min", RATE(1, 60000), .holders = 8, .n = 1, .seconds = 480, .least = 80},
     {"1000/s, up to 7 at once", RATE(1000, 1000), .holders = 4, .n = 7, .seconds = 20, .idle = true,
      .least = 80},
-    {"30/min, more at once than that", RATE(30, 60000), .holders = 8, .n = 60, .seconds = 240,
-     .least = 50},
+    /* What is taken at once cannot be split, and goes in the order in which it came: so two that
+     * follow each other and are more than the amount together need two intervals, and half of the
+     * limit is all that is certain, less the guard and the beginning. */
+    {"30/min, more at once than that", RATE(30, 60000), .holders = 8, .n = 60, .seconds = 900,
+     .least = 45},
     {"100/s with 700/10s", .rules = {{LIMIT_RATE, 700, 10000, 0}, {LIMIT_RATE, 100, 1000, 0}},
      .rule_count = 2, .holders = 8, .n = 1, .seconds = 60, .least = 85},
     {"100/s, faults", RATE(100, 1000), .holders = 8, .n = 1, .seconds = 60, .faults = true},
