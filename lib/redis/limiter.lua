@@ -57,7 +57,7 @@ local AHEAD_US = 300000
 local BUCKETS = 128
 local DAY_US = 86400000000
 local OFF_US = 1000000 -- a clock that differs more from what was expected has been set
-local EVEN_US = 5000000 -- between two calls of any holders
+local EVEN_US = 1000000 -- between two calls of any holders: after a longer pause it may have been set, or we stood still, which is the same
 
 local holder = ARGV[1]
 local now
