@@ -16,7 +16,7 @@ struct item {
     struct limit *limit;
     unsigned version;
     bool stopped; /* the lease was, so it is all that was used */
-    char op; /* as in limiter.lua */
+    char op;      /* as in limiter.lua */
     double numbers[ASK_NUMBERS];
     struct strbuf handed, weights; /* of a window */
     struct limit_tenant tenants[LIMIT_TENANTS];
