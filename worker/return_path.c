@@ -3,24 +3,19 @@
 #include "worker/worker.h"
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "schema/facts.h"
 #include "suppress/policy.h"
+#include "worker/signed_facts.h"
 
 #define RETURN_PATHS_MAGIC 0x52455450u
-#define KNOWN_MAX 100000 /* sets of facts that are remembered; then they are told again */
 #define WARN_MS 60000
-
-struct known {
-    uint64_t hash;
-};
 
 struct return_paths {
     uint32_t magic;
     struct worker *worker;
     struct outbox *outbox;
-    struct map known; /* facts that are on their topic: key is the hash */
+    struct signed_facts *written;
     struct strbuf encoded;
     int64_t warned_ms;
 };
@@ -54,20 +49,9 @@ struct return_paths *return_paths_create(struct worker *worker, struct outbox *o
     paths->magic = RETURN_PATHS_MAGIC;
     paths->worker = worker;
     paths->outbox = outbox;
-    map_init(&paths->known);
+    paths->written = signed_facts_create();
     strbuf_init(&paths->encoded, 16384);
     return paths;
-}
-
-static void forget(struct return_paths *paths)
-{
-    size_t cursor = 0;
-    struct known *known;
-    while ((known = map_next(&paths->known, &cursor)) != NULL) {
-        mem_free(known);
-    }
-    map_free(&paths->known);
-    map_init(&paths->known);
 }
 
 void return_paths_free(struct return_paths **handle)
@@ -77,8 +61,7 @@ void return_paths_free(struct return_paths **handle)
         return;
     }
     CHECK_MAGIC(paths, RETURN_PATHS_MAGIC);
-    forget(paths);
-    map_free(&paths->known);
+    signed_facts_free(&paths->written);
     strbuf_free(&paths->encoded);
     paths->magic = 0;
     mem_free(paths);
@@ -111,17 +94,14 @@ static uint32_t publish_facts(struct return_paths *paths, struct mail *mail,
         .metadata_count = list.value.len > 0,
     };
     uint64_t hash = facts_hash(&facts);
-    if (map_get(&paths->known, slice_of(&hash, sizeof(hash))) != NULL) {
+    int64_t keep_ms =
+        signed_facts_due(paths->written, hash,
+                         config_facts_keep_ms(mail->worker->config, mail->unsubscribe), mono_now());
+    if (keep_ms == 0) {
         return facts_number(hash);
     }
-    if (paths->known.count >= KNOWN_MAX) {
-        forget(paths);
-    }
-    struct known *known = mem_zalloc(sizeof(*known));
-    known->hash = hash;
-    map_put(&paths->known, slice_of(&known->hash, sizeof(known->hash)), known);
     strbuf_reset(&paths->encoded);
-    CHECK(facts_encode(&facts, key, &paths->encoded)); /* the schema bounds each of them */
+    CHECK(facts_encode(&facts, keep_ms, key, &paths->encoded)); /* the schema bounds each of them */
     outbox_send_event(paths->outbox, mail, paths->worker->topics.facts,
                       slice_of(key, FACTS_KEY_LEN), strbuf_slice(&paths->encoded));
     return facts_number(hash);

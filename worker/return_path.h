@@ -1,7 +1,8 @@
 /*
  * Signed return paths (mail/verp.h): who gets them, and writing them. The facts that a return path
  * can only number (schema/facts.h) are put on their topic the first time that this thread uses
- * them, and that mail's ticket waits for it: so no report can come back whose facts nobody knows.
+ * them, and again each day that it does; that mail's ticket waits for it: so no report can come
+ * back whose facts nobody knows.
  *
  * One struct return_paths for each shard thread.
  */

@@ -12,6 +12,7 @@
 
 #define FILE_MAX_BYTES ((size_t)4 << 20)
 #define NORMAL_MAX_BYTES ((size_t)64 << 20)
+#define FACTS_KEEP_MS (90 * INT64_C(86400000))
 
 /* "dir/" of "dir/file", "" when there is none. Freed by mem_free. */
 static char *folder_of(const char *path)
@@ -222,6 +223,16 @@ bool config_verp_domain(const struct config *config, struct slice domain)
         }
     }
     return false;
+}
+
+int64_t config_facts_keep_ms(const struct config *config, bool links)
+{
+    int64_t keep_ms = config->verp.facts_retention_ms;
+    if (keep_ms == 0) {
+        keep_ms = config->verp.max_age_ms > FACTS_KEEP_MS ? config->verp.max_age_ms : FACTS_KEEP_MS;
+    }
+    return links && config->unsubscribe.max_age_ms > keep_ms ? config->unsubscribe.max_age_ms
+                                                             : keep_ms;
 }
 
 const struct config_suppression *config_suppression_for(const struct config *config,

@@ -185,7 +185,8 @@ struct config_verp { /* signed return paths */
     size_t domain_count;
     struct config_verp_key *keys;
     size_t key_count;
-    int64_t max_age_ms; /* 14d: how long a report is believed */
+    int64_t max_age_ms;         /* 14d: how long a report is believed */
+    int64_t facts_retention_ms; /* 0: see config_facts_keep_ms() */
 };
 
 struct config_unsubscribe {            /* List-Unsubscribe (RFC 2369), with one click (RFC 8058) */
@@ -372,6 +373,10 @@ const struct config_stream *config_stream_named(const struct config *config,
                                                 struct slice name); /* NULL: none */
 /* Is it one of verp.domains? */
 bool config_verp_domain(const struct config *config, struct slice domain);
+/* How long a set of facts (schema/facts.h) is kept after mail has last used it:
+ * verp.facts-retention (absent: 90 days, or verp.max-age if that is longer), with `links` for
+ * leaving in the mail at least for as long as these work. */
+int64_t config_facts_keep_ms(const struct config *config, bool links);
 /* The tenant's entry, else "default". Never NULL. */
 const struct config_suppression *config_suppression_for(const struct config *config,
                                                         struct slice tenant);

@@ -99,6 +99,11 @@ static void check_verp(struct rules *rules)
             rules_tell(rules, "has a not-after that is not later than its not-before");
         }
     }
+    if (verp->facts_retention_ms != 0 && verp->facts_retention_ms < verp->max_age_ms) {
+        rules_at(rules, "verp.facts-retention");
+        rules_tell(rules,
+                   "is shorter than verp.max-age; a report that is believed needs its facts");
+    }
     bool ready = verp->domain_count > 0 && verp->key_count > 0;
     for (size_t i = 0; i < config->tenant_count && !ready; i++) {
         if (config->tenants[i].verp) {

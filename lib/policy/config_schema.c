@@ -259,6 +259,7 @@ static const struct schema_field verp_fields[] = {
     {"domains", SCHEMA_HOST, LIST(config_verp, domains, domain_count), .min = 1, .max = 189},
     {"keys", SCHEMA_MAPPING, LIST(config_verp, keys, key_count), .type = &verp_key_type},
     {"max-age", SCHEMA_DURATION, AT(config_verp, max_age_ms), .min = HOUR, .max = 3650 * DAY, .fallback = "14d"},
+    {"facts-retention", SCHEMA_DURATION, AT(config_verp, facts_retention_ms), .min = HOUR, .max = 3650 * DAY},
 };
 static const struct schema_type verp_type = {TYPE("the VERP settings", verp_fields, config_verp)};
 

@@ -2,14 +2,35 @@
 
 #include "base/hash.h"
 
-struct slice facts_list(const struct event *facts)
+#include <inttypes.h>
+
+#define RENEW_MAX_MS INT64_C(86400000)
+
+static struct slice metadata_of(const struct event *facts, struct slice name)
 {
     for (size_t i = 0; i < facts->metadata_count; i++) {
-        if (slice_eq(facts->metadata[i].name, SLICE(FACTS_LIST))) {
+        if (slice_eq(facts->metadata[i].name, name)) {
             return facts->metadata[i].value;
         }
     }
     return SLICE_NULL;
+}
+
+struct slice facts_list(const struct event *facts)
+{
+    return metadata_of(facts, SLICE(FACTS_LIST));
+}
+
+int64_t facts_keep_ms(const struct event *facts)
+{
+    uint64_t seconds;
+    bool told = slice_to_u64(metadata_of(facts, SLICE(FACTS_KEEP)), &seconds);
+    return told && seconds <= UINT32_MAX ? (int64_t)seconds * 1000 : 0;
+}
+
+int64_t facts_renew_ms(int64_t keep_ms)
+{
+    return keep_ms / 4 < RENEW_MAX_MS ? keep_ms / 4 : RENEW_MAX_MS;
 }
 
 uint64_t facts_hash(const struct event *event)
@@ -27,27 +48,35 @@ uint64_t facts_hash(const struct event *event)
     return hash_stable(slice_of(hashes, count * 8));
 }
 
-bool facts_encode(const struct event *event, char key[FACTS_KEY_LEN + 1], struct strbuf *value)
+bool facts_encode(const struct event *event, int64_t keep_ms, char key[FACTS_KEY_LEN + 1],
+                  struct strbuf *value)
 {
-    const struct message_pair list = {SLICE(FACTS_LIST), facts_list(event)};
-    const struct event facts = {
+    struct message_pair metadata[2];
+    char keep[24];
+    struct event facts = {
         .tenant = event->tenant,
         .campaign = event->campaign,
         .klass = event->klass,
         .stream = event->stream,
         .vip = event->vip,
-        .metadata = &list,
-        .metadata_count = list.value.len > 0,
+        .metadata = metadata,
     };
-    snprintf(key, FACTS_KEY_LEN + 1, "%016llx", (unsigned long long)facts_hash(event));
+    struct slice list = facts_list(event);
+    if (list.len > 0) {
+        metadata[facts.metadata_count++] = (struct message_pair){SLICE(FACTS_LIST), list};
+    }
+    if (keep_ms > 0) {
+        snprintf(keep, sizeof(keep), "%" PRId64, (keep_ms + 999) / 1000);
+        metadata[facts.metadata_count++] =
+            (struct message_pair){SLICE(FACTS_KEEP), slice_cstr(keep)};
+    }
+    snprintf(key, FACTS_KEY_LEN + 1, "%016" PRIx64, facts_hash(event));
     return event_encode(&facts, value);
 }
 
-bool facts_decode(struct slice key, struct slice value, struct arena *arena, uint64_t *hash,
-                  struct event *facts)
+bool facts_key_read(struct slice key, uint64_t *hash)
 {
     const struct slice digits = SLICE("0123456789abcdef");
-    struct fault fault;
     uint64_t read = 0;
     if (key.len != FACTS_KEY_LEN) {
         return false;
@@ -60,5 +89,13 @@ bool facts_decode(struct slice key, struct slice value, struct arena *arena, uin
         read = read << 4 | (uint64_t)digit;
     }
     *hash = read;
-    return event_decode(value, arena, facts, &fault) && facts_hash(facts) == read;
+    return true;
+}
+
+bool facts_decode(struct slice key, struct slice value, struct arena *arena, uint64_t *hash,
+                  struct event *facts)
+{
+    struct fault fault;
+    return facts_key_read(key, hash) && event_decode(value, arena, facts, &fault) &&
+           facts_hash(facts) == *hash;
 }

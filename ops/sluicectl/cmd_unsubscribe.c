@@ -165,7 +165,7 @@ static bool publish_facts(struct wish *wish, struct fault *fault)
     struct strbuf value;
     strbuf_init(&value, VALUE_MAX_BYTES);
     wish->facts = facts_number(facts_hash(&facts));
-    bool ok = facts_encode(&facts, key, &value)
+    bool ok = facts_encode(&facts, config_facts_keep_ms(wish->config, true), key, &value)
                   ? send_record(wish->config, key, strbuf_slice(&value), fault)
                   : fault_set(fault, FAULT_INVALID, 0, "--campaign: too long");
     strbuf_free(&value);

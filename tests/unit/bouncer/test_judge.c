@@ -91,7 +91,7 @@ static void facts_are_waited_for(void **state)
     assert_int_equal(seen.count, 1);
     assert_string_equal(seen.tenant, "");
     strbuf_init(&value, 4096);
-    assert_true(facts_encode(&facts, key, &value));
+    assert_true(facts_encode(&facts, 0, key, &value));
     table_add_facts(table, slice_cstr(key), strbuf_slice(&value));
     strbuf_free(&value);
     assert_int_equal(judge_one(&one, 1, address, "mx.example.org", true), JUDGE_DONE);
@@ -140,7 +140,7 @@ static void the_list_is_told(void **state)
     struct strbuf value;
     (void)state;
     strbuf_init(&value, 4096);
-    assert_true(facts_encode(&facts, key, &value));
+    assert_true(facts_encode(&facts, 0, key, &value));
     table_add_facts(table, slice_cstr(key), strbuf_slice(&value));
     strbuf_free(&value);
     of_list.facts = facts_number(facts_hash(&facts));

@@ -290,7 +290,7 @@ static void http_leave(void **state)
     struct strbuf value;
     (void)state;
     strbuf_init(&value, 4096);
-    assert_true(facts_encode(&facts, key, &value));
+    assert_true(facts_encode(&facts, 0, key, &value));
     table_add_facts(bouncer.table, slice_cstr(key), strbuf_slice(&value));
     strbuf_free(&value);
     token.message = uuid_v7(wall_now());

@@ -317,6 +317,31 @@ static void test_uncertain_follows_duplicates(void **state)
     config_free(&config);
 }
 
+/* Facts are kept as long as what needs them is believed, whatever is said of these times. */
+static void test_facts_are_kept(void **state)
+{
+    const int64_t day = 86400000;
+    const struct {
+        const char *text;
+        int64_t plain, links; /* days */
+    } cases[] = {
+        {"", 90, 365},
+        {"verp:\n  max-age: 120d\n", 120, 365},
+        {"verp:\n  facts-retention: 30d\n", 30, 365},
+        {"verp:\n  facts-retention: 500d\n", 500, 500},
+        {"unsubscribe:\n  max-age: 60d\n", 90, 90},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[200];
+        (void)snprintf(text, sizeof(text), "%s%s", KAFKA, cases[i].text);
+        struct config *config = good(text);
+        assert_true(config_facts_keep_ms(config, false) == cases[i].plain * day);
+        assert_true(config_facts_keep_ms(config, true) == cases[i].links * day);
+        config_free(&config);
+    }
+}
+
 static void test_aliases(void **state)
 {
     (void)state;
@@ -428,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_text_is_kept_as_it_is),
         cmocka_unit_test(test_empty_sections_count_as_absent),
         cmocka_unit_test(test_uncertain_follows_duplicates),
+        cmocka_unit_test(test_facts_are_kept),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_secrets_from_files),
         cmocka_unit_test(test_example_of_the_documentation),

@@ -281,6 +281,11 @@ static void test_combinations(void **state)
         {KAFKA "unsubscribe:\n  listeners: [{address: \"0.0.0.0:443\", implicit-tls: true}]\n",
          ":3: unsubscribe.listeners[0]: has implicit-tls, but there is no "
          "unsubscribe.tls-certificate-file"},
+        {KAFKA "verp:\n  max-age: 30d\n  facts-retention: 29d\n",
+         ":4: verp.facts-retention: is shorter than verp.max-age; a report that is believed needs "
+         "its facts"},
+        {KAFKA "verp:\n  facts-retention: 3651d\n",
+         ":3: verp.facts-retention: \"3651d\" is out of range; expected 1h to 3650d"},
         {KAFKA "tenants:\n - {name: a, list-unsubscribe: true}\n",
          ":3: tenants[0].list-unsubscribe: is true; expected verp.keys, and unsubscribe.url or "
          "verp.domains with it"},

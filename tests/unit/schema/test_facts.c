@@ -28,7 +28,7 @@ static void test_round_trip(void **state)
     struct arena *arena = arena_create(1024, 1 << 20);
     (void)state;
     strbuf_init(&value, 4096);
-    assert_true(facts_encode(&event, key, &value));
+    assert_true(facts_encode(&event, 0, key, &value));
     assert_true(facts_decode(slice_cstr(key), strbuf_slice(&value), arena, &hash, &back));
     assert_true(hash == facts_hash(&event));
     assert_int_equal(back.type, EVENT_NONE);
@@ -78,11 +78,39 @@ static void test_list(void **state)
     event.metadata_count = 2;
     assert_true(facts_hash(&event) != without);
     strbuf_init(&value, 4096);
-    assert_true(facts_encode(&event, key, &value));
+    assert_true(facts_encode(&event, 0, key, &value));
     assert_true(facts_decode(slice_cstr(key), strbuf_slice(&value), arena, &hash, &back));
     assert_true(hash == facts_hash(&event));
     assert_true(slice_eq(facts_list(&back), SLICE("news")));
     assert_int_equal(back.metadata_count, 1);
+    strbuf_free(&value);
+    arena_free(&arena);
+}
+
+/* How long a set is kept is said beside it, and is no part of it. */
+static void test_keep(void **state)
+{
+    const struct event event = sample();
+    char key[FACTS_KEY_LEN + 1], plain[FACTS_KEY_LEN + 1];
+    struct strbuf value;
+    struct event back;
+    uint64_t hash = 0;
+    struct arena *arena = arena_create(1024, 1 << 20);
+    (void)state;
+    strbuf_init(&value, 4096);
+    assert_true(facts_encode(&event, 0, plain, &value));
+    assert_true(facts_decode(slice_cstr(plain), strbuf_slice(&value), arena, &hash, &back));
+    assert_true(facts_keep_ms(&back) == 0);
+    strbuf_reset(&value);
+    assert_true(facts_encode(&event, 1500, key, &value)); /* whole seconds, rounded up */
+    assert_string_equal(key, plain);
+    assert_true(facts_decode(slice_cstr(key), strbuf_slice(&value), arena, &hash, &back));
+    assert_true(facts_keep_ms(&back) == 2000);
+    const struct message_pair wrong = {SLICE(FACTS_KEEP), SLICE("99999999999")};
+    back.metadata = &wrong;
+    assert_true(facts_keep_ms(&back) == 0);
+    assert_true(facts_renew_ms(INT64_C(90) * 86400000) == 86400000);
+    assert_true(facts_renew_ms(8000) == 2000);
     strbuf_free(&value);
     arena_free(&arena);
 }
@@ -93,6 +121,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_hash_tells_texts_apart),
         cmocka_unit_test(test_list),
+        cmocka_unit_test(test_keep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
