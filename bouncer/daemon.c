@@ -106,7 +106,8 @@ static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
     bouncer->kafka = kafka_producer_create(&all, &options, fault);
     bool ok = bouncer->kafka != NULL && warm_up(bouncer, fault) && watch_reports(bouncer, fault);
     if (ok) {
-        bouncer->table = table_create(&all, kafka->prefix);
+        bouncer->table =
+            table_create(&all, kafka->prefix, config_facts_keep_ms(bouncer->config, true));
         bouncer->judge.table = bouncer->table;
         bouncer->builder = builder_start(bouncer->config, &all);
         ok = open_sink(bouncer, &all, fault);

@@ -16,8 +16,13 @@ struct origin {
     struct verp_token token;
     char id[UUID_TEXT_LEN + 1];
     struct slice message_id, tenant, campaign, list;
-    const struct event *facts; /* NULL: none */
+    const struct event *facts; /* NULL: none; else `known`, whose texts lie in the arena */
+    struct event known;
+    struct arena *arena;
 };
+
+#define FACTS_FIRST_BYTES 1024
+#define FACTS_MAX_BYTES ((size_t)256 * 1024) /* sets that share a number among them */
 
 /* ---- which mail of ours ---- */
 
@@ -41,6 +46,24 @@ static void take_token(struct origin *origin, const struct verp_token *token, bo
     uuid_format(&token->message, origin->id);
     origin->message_id = slice_of(origin->id, UUID_TEXT_LEN);
     origin->matched = good ? "verp" : "returned";
+}
+
+/* What its token's number stands for; origin_end() gives it back. */
+static enum table_found find_facts(const struct judge *judge, struct origin *origin)
+{
+    origin->arena = arena_create(FACTS_FIRST_BYTES, FACTS_MAX_BYTES);
+    if (origin->arena == NULL) {
+        return TABLE_UNKNOWN;
+    }
+    enum table_found found = table_facts(judge->table, origin->token.facts, origin->token.sent_ms,
+                                         origin->arena, &origin->known);
+    origin->facts = found == TABLE_FOUND ? &origin->known : NULL;
+    return found;
+}
+
+static void origin_end(struct origin *origin)
+{
+    arena_free(&origin->arena);
 }
 
 /* The token in the links of List-Unsubscribe, for reports that leave the return path out. */
@@ -393,12 +416,9 @@ enum judge_verdict judge_mail(const struct judge *judge, const struct judge_inpu
     const struct returned_mail *mail = input->mail;
     struct origin origin;
     find_origin(judge, input, &origin);
-    if (origin.token_good) {
-        enum table_found found = table_facts(judge->table, origin.token.facts, &origin.facts);
-        if (found == TABLE_UNKNOWN && wait_for_facts) {
-            return JUDGE_FACTS_MISSING;
-        }
-        origin.facts = found == TABLE_FOUND ? origin.facts : NULL;
+    if (origin.token_good && find_facts(judge, &origin) == TABLE_UNKNOWN && wait_for_facts) {
+        origin_end(&origin);
+        return JUDGE_FACTS_MISSING;
     }
     if (mail->recipient_count == 0) {
         tell(judge, input, &origin, &nobody, emit, owner);
@@ -409,11 +429,13 @@ enum judge_verdict judge_mail(const struct judge *judge, const struct judge_inpu
             tell(judge, input, &origin, &mail->recipients[i], emit, owner);
         }
     }
+    origin_end(&origin);
     return JUDGE_DONE;
 }
 
 /* ---- by link ---- */
 
+/* The caller ends the origin. */
 static enum judge_link read_link(const struct judge *judge, const struct judge_leave *leave,
                                  struct origin *origin)
 {
@@ -428,14 +450,15 @@ static enum judge_link read_link(const struct judge *judge, const struct judge_l
     if (!proves(origin, leave->address)) {
         return JUDGE_LINK_UNKNOWN;
     }
-    return table_facts(judge->table, token.facts, &origin->facts) == TABLE_FOUND ? JUDGE_LINK_GOOD
-                                                                                 : JUDGE_LINK_LATER;
+    return find_facts(judge, origin) == TABLE_FOUND ? JUDGE_LINK_GOOD : JUDGE_LINK_LATER;
 }
 
 enum judge_link judge_link(const struct judge *judge, const struct judge_leave *leave)
 {
     struct origin origin;
-    return read_link(judge, leave, &origin);
+    enum judge_link link = read_link(judge, leave, &origin);
+    origin_end(&origin);
+    return link;
 }
 
 enum judge_link judge_leave(const struct judge *judge, const struct judge_leave *leave,
@@ -446,6 +469,7 @@ enum judge_link judge_leave(const struct judge *judge, const struct judge_leave 
     char id_text[UUID_TEXT_LEN + 1];
     enum judge_link link = read_link(judge, leave, &origin);
     if (link != JUDGE_LINK_GOOD) {
+        origin_end(&origin);
         return link;
     }
     struct event event = {
@@ -475,5 +499,6 @@ enum judge_link judge_leave(const struct judge *judge, const struct judge_leave 
     uuid_format(&id, id_text);
     event.event_id = slice_of(id_text, UUID_TEXT_LEN);
     emit(owner, &event);
+    origin_end(&origin);
     return JUDGE_LINK_GOOD;
 }

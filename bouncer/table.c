@@ -1,12 +1,15 @@
 #include "bouncer/table.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/uuid.h"
+#include "kafka/producer.h"
 #include "kafka/reader.h"
 #include "kafka/topics.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -14,15 +17,10 @@
 #define TABLE_MAGIC 0x54414254u
 #define WAIT_MS 200
 #define RETRY_US 1000000
-#define FACTS_MAX_BYTES ((size_t)16384) /* of one set, decoded */
-
-struct facts_entry {
-    uint64_t hash;
-    uint32_t number; /* key in the map */
-    bool ambiguous;
-    struct arena *arena; /* the texts */
-    struct event facts;
-};
+#define TRIM_BATCH 1000     /* sets between two looks at the topics */
+#define TRIM_AGAIN_MS 60000 /* after a write that failed */
+#define TELL_MS 60000
+#define FLUSH_MS 1000
 
 struct uncertain_entry {
     struct uuid id; /* key in the map */
@@ -30,8 +28,8 @@ struct uncertain_entry {
 
 struct table {
     uint32_t magic;
-    pthread_mutex_t lock;
-    struct map facts;
+    pthread_mutex_t lock; /* of the next two */
+    struct fact_set *facts;
     struct map uncertain;
     atomic_bool ready, stopping;
     bool has_thread;
@@ -39,6 +37,14 @@ struct table {
     struct kafka_properties properties;
     char facts_topic[KAFKA_TOPIC_NAME_MAX + 1];
     char uncertain_topic[KAFKA_TOPIC_NAME_MAX + 1];
+
+    /* The thread's. */
+    struct kafka_producer *producer; /* NULL: nothing was to be written yet */
+    struct kafka_delivery delivery;
+    bool failed; /* to write; not before try_at again */
+    struct mono_time try_at;
+    uint64_t left, kept; /* sets that were written since that was told */
+    struct mono_time tell_at;
 };
 
 /* ---- records ---- */
@@ -46,29 +52,9 @@ struct table {
 void table_add_facts(struct table *table, struct slice key, struct slice value)
 {
     CHECK_MAGIC(table, TABLE_MAGIC);
-    struct facts_entry *entry = mem_zalloc(sizeof(*entry));
-    entry->arena = arena_create(256, FACTS_MAX_BYTES);
-    if (entry->arena == NULL ||
-        !facts_decode(key, value, entry->arena, &entry->hash, &entry->facts)) {
-        arena_free(&entry->arena);
-        mem_free(entry);
-        return;
-    }
-    entry->number = facts_number(entry->hash);
-    struct slice number = slice_of(&entry->number, sizeof(entry->number));
     pthread_mutex_lock(&table->lock);
-    struct facts_entry *before = map_get(&table->facts, number);
-    if (before == NULL) {
-        map_put(&table->facts, number, entry);
-        entry = NULL;
-    } else {
-        before->ambiguous = before->ambiguous || before->hash != entry->hash;
-    }
+    fact_set_add(table->facts, key, value, 0, wall_now().ms);
     pthread_mutex_unlock(&table->lock);
-    if (entry != NULL) {
-        arena_free(&entry->arena);
-        mem_free(entry);
-    }
 }
 
 void table_add_uncertain(struct table *table, struct slice message_id, bool held)
@@ -91,13 +77,125 @@ void table_add_uncertain(struct table *table, struct slice message_id, bool held
     mem_free(entry);
 }
 
+static void take_facts(struct table *table, const struct kafka_reader_record *record)
+{
+    struct slice header = SLICE_NULL;
+    int64_t time_ms = record->timestamp_ms;
+    uint64_t told_ms;
+    if (kafka_reader_header(record, FACTS_TIME, &header) && slice_to_u64(header, &told_ms) &&
+        told_ms <= INT64_MAX) {
+        time_ms = (int64_t)told_ms;
+    }
+    header = SLICE_NULL;
+    (void)kafka_reader_header(record, FACTS_SEEN, &header);
+    pthread_mutex_lock(&table->lock);
+    if (record->value.ptr != NULL) {
+        fact_set_add(table->facts, record->key, record->value, record->offset, time_ms);
+    } else {
+        fact_set_remove(table->facts, record->key, header, record->offset);
+    }
+    pthread_mutex_unlock(&table->lock);
+}
+
 static void take(struct table *table, const struct kafka_reader_record *record)
 {
     if (strcmp(record->topic, table->facts_topic) == 0) {
-        table_add_facts(table, record->key, record->value);
+        take_facts(table, record);
     } else {
         table_add_uncertain(table, record->key, record->value.len > 0);
     }
+}
+
+/* ---- what leaves the topic ---- */
+
+static void not_written(struct table *table, const struct fault *fault)
+{
+    if (!table->failed) {
+        log_warn("facts-not-written", "reason=\"%s\"", fault->text);
+    }
+    table->failed = true;
+    table->try_at = mono_add_ms(mono_now(), TRIM_AGAIN_MS);
+}
+
+static void on_delivery(struct kafka_delivery *delivery, int32_t partition, int64_t offset,
+                        const struct fault *fault)
+{
+    struct table *table = CONTAINER_OF(delivery, struct table, delivery);
+    (void)partition;
+    (void)offset;
+    CHECK_MAGIC(table, TABLE_MAGIC);
+    if (fault != NULL) {
+        not_written(table, fault);
+    }
+}
+
+static bool open_producer(struct table *table, struct fault *fault)
+{
+    struct kafka_producer_options options;
+    if (table->producer == NULL) {
+        kafka_producer_options_default(&options);
+        options.client_id = "sluice-bouncer-facts";
+        table->delivery.done = on_delivery;
+        table->producer = kafka_producer_create(&table->properties, &options, fault);
+    }
+    return table->producer != NULL;
+}
+
+static bool write_fact(struct table *table, const struct fact_write *out)
+{
+    struct fault fault = {0};
+    const bool leaves = out->value.ptr == NULL;
+    const struct kafka_header header = {out->header_name, slice_cstr(out->header)};
+    const struct kafka_record_out record = {
+        .topic = table->facts_topic,
+        .partition = -1,
+        .key = slice_cstr(out->key),
+        .value = out->value,
+        .headers = &header,
+        .header_count = 1,
+        .delivery = &table->delivery,
+    };
+    if (!open_producer(table, &fault) || !kafka_producer_send(table->producer, &record, &fault)) {
+        not_written(table, &fault);
+        return false;
+    }
+    table->left += leaves;
+    table->kept += !leaves;
+    return true;
+}
+
+static void tell_trimmed(struct table *table, struct mono_time now)
+{
+    if (table->left + table->kept > 0 && !mono_before(now, table->tell_at)) {
+        log_info("facts-trimmed", "left=%" PRIu64 " again=%" PRIu64 " facts=%zu", table->left,
+                 table->kept, table_facts_count(table));
+        table->left = table->kept = 0;
+        table->tell_at = mono_add_ms(now, TELL_MS);
+    }
+}
+
+/* All that is there has been read. */
+static void trim(struct table *table)
+{
+    struct mono_time now = mono_now();
+    struct fact_write out;
+    bool more = true;
+    if (table->failed && mono_before(now, table->try_at)) {
+        return;
+    }
+    if (table->failed) {
+        pthread_mutex_lock(&table->lock);
+        fact_set_ask_again(table->facts);
+        pthread_mutex_unlock(&table->lock);
+        table->failed = false;
+    }
+    for (int i = 0; i < TRIM_BATCH && more; i++) {
+        pthread_mutex_lock(&table->lock);
+        more = fact_set_next_write(table->facts, wall_now().ms, &out);
+        pthread_mutex_unlock(&table->lock);
+        more = more && write_fact(table, &out);
+    }
+    tell_trimmed(table, now);
 }
 
 /* ---- the thread ---- */
@@ -107,12 +205,20 @@ static void follow(struct table *table, struct kafka_reader *reader, struct faul
 {
     while (!atomic_load(&table->stopping)) {
         struct kafka_reader_record record;
+        if (table->producer != NULL) {
+            (void)kafka_producer_poll(table->producer, 0);
+        }
         switch (kafka_reader_next(reader, WAIT_MS, &record, fault)) {
         case KAFKA_READ_RECORD: take(table, &record); break;
-        case KAFKA_READ_NONE: break;
+        case KAFKA_READ_NONE:
+            if (atomic_load(&table->ready)) {
+                trim(table);
+            }
+            break;
         case KAFKA_READ_END:
             if (!atomic_exchange(&table->ready, true)) {
-                log_info("table-ready", "facts=%zu uncertain=%zu", table->facts.count,
+                log_info("table-ready", "facts=%zu facts_bytes=%zu uncertain=%zu",
+                         fact_set_count(table->facts), fact_set_bytes(table->facts),
                          table->uncertain.count);
             }
             break;
@@ -132,6 +238,9 @@ static void *run(void *argument)
         struct kafka_reader *reader =
             kafka_reader_create(&table->properties, topics, ARRAY_LEN(topics), -2, &fault);
         if (reader != NULL) {
+            pthread_mutex_lock(&table->lock);
+            fact_set_begin(table->facts);
+            pthread_mutex_unlock(&table->lock);
             follow(table, reader, &fault);
             kafka_reader_free(&reader);
         }
@@ -142,26 +251,35 @@ static void *run(void *argument)
             usleep(RETRY_US);
         }
     }
+    if (table->producer != NULL) {
+        kafka_producer_free(&table->producer, FLUSH_MS);
+    }
     return NULL;
 }
 
 /* ---- life ---- */
 
-struct table *table_create_empty(void)
+static struct table *create(int64_t keep_ms)
 {
     struct table *table = mem_zalloc(sizeof(*table));
     table->magic = TABLE_MAGIC;
     CHECK(pthread_mutex_init(&table->lock, NULL) == 0);
-    map_init(&table->facts);
+    table->facts = fact_set_create(keep_ms);
     map_init(&table->uncertain);
+    return table;
+}
+
+struct table *table_create_empty(void)
+{
+    struct table *table = create(0);
     atomic_store(&table->ready, true);
     return table;
 }
 
-struct table *table_create(const struct kafka_properties *properties, const char *prefix)
+struct table *table_create(const struct kafka_properties *properties, const char *prefix,
+                           int64_t keep_ms)
 {
-    struct table *table = table_create_empty();
-    atomic_store(&table->ready, false);
+    struct table *table = create(keep_ms);
     kafka_properties_copy(&table->properties, properties);
     snprintf(table->facts_topic, sizeof(table->facts_topic), "%sfacts", prefix);
     snprintf(table->uncertain_topic, sizeof(table->uncertain_topic), "%suncertain", prefix);
@@ -183,16 +301,10 @@ void table_free(struct table **handle)
     if (table->has_thread) {
         pthread_join(table->thread, NULL);
     }
-    while ((entry = map_next(&table->facts, &cursor)) != NULL) {
-        struct facts_entry *facts = entry;
-        arena_free(&facts->arena);
-        mem_free(facts);
-    }
-    cursor = 0;
     while ((entry = map_next(&table->uncertain, &cursor)) != NULL) {
         mem_free(entry);
     }
-    map_free(&table->facts);
+    fact_set_free(&table->facts);
     map_free(&table->uncertain);
     pthread_mutex_destroy(&table->lock);
     kafka_properties_free(&table->properties);
@@ -208,18 +320,14 @@ bool table_ready(const struct table *table)
     return atomic_load(&table->ready);
 }
 
-enum table_found table_facts(struct table *table, uint32_t number, const struct event **facts)
+enum table_found table_facts(struct table *table, uint32_t number, int64_t sent_ms,
+                             struct arena *arena, struct event *facts)
 {
     CHECK_MAGIC(table, TABLE_MAGIC);
     pthread_mutex_lock(&table->lock);
-    const struct facts_entry *entry = map_get(&table->facts, slice_of(&number, sizeof(number)));
-    bool ambiguous = entry != NULL && entry->ambiguous;
+    enum table_found found = fact_set_find(table->facts, number, sent_ms, arena, facts);
     pthread_mutex_unlock(&table->lock);
-    if (entry == NULL) {
-        return TABLE_UNKNOWN;
-    }
-    *facts = &entry->facts;
-    return ambiguous ? TABLE_AMBIGUOUS : TABLE_FOUND;
+    return found;
 }
 
 bool table_is_uncertain(struct table *table, struct slice message_id)
@@ -238,7 +346,7 @@ bool table_is_uncertain(struct table *table, struct slice message_id)
 size_t table_facts_count(struct table *table)
 {
     pthread_mutex_lock(&table->lock);
-    size_t count = table->facts.count;
+    size_t count = fact_set_count(table->facts);
     pthread_mutex_unlock(&table->lock);
     return count;
 }

@@ -53,16 +53,17 @@ def _text(number, value):
 
 
 class Facts:
-    """Tenant, campaign, class, stream, VIP and list; `key` and `value` are the record's on the topic facts."""
+    """Tenant, campaign, class, stream, VIP and list; `key` and `value` are the record's on the topic facts. `keep` in seconds."""
 
-    def __init__(self, tenant, campaign, stream="bulk", vip="v1", klass="bulk", mailing_list=""):
+    def __init__(self, tenant, campaign, stream="bulk", vip="v1", klass="bulk", mailing_list="", keep=None):
         parts = (tenant, campaign, klass, stream, vip) + ((mailing_list,) if mailing_list else ())
         self.hash = siphash(b"".join(struct.pack("<Q", siphash(part.encode())) for part in parts))
         self.key = f"{self.hash:016x}"
         self.value = _text(6, tenant) + _text(7, campaign) + _text(8, klass) + _text(11, vip) + _text(14, stream)
-        if mailing_list:
-            entry = _text(1, "list") + _text(2, mailing_list)
-            self.value += bytes([12 << 3 | 2, len(entry)]) + entry
+        for name, text in (("list", mailing_list), ("keep", "" if keep is None else str(keep))):
+            if text:
+                entry = _text(1, name) + _text(2, text)
+                self.value += bytes([12 << 3 | 2, len(entry)]) + entry
         self.number = self.hash & 0xFFFFFFFF
 
 

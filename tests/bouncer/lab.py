@@ -73,8 +73,7 @@ class Lab:
 
     def open(self):
         self.stack.start_kafka()
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.path("key.pem"), "-out",
-                        self.path("cert.pem"), "-days", "2", "-subj", "/CN=mx.back.example"], check=True, stderr=subprocess.DEVNULL)
+        self.make_certificate()
         self.stack.config = self.write_config("topics", "127.0.0.1:2525", "")
         self.stack.create_topics()
         self.put("facts", self.facts.key, self.facts.value)
@@ -93,6 +92,23 @@ class Lab:
             file.write(value)
         subprocess.run(["kcat", "-b", self.stack.bootstrap, "-P", "-t", "sluice." + topic, "-k", key, self.path("record")],
                        check=True, stderr=subprocess.DEVNULL)
+
+    def make_certificate(self, certificate="cert.pem", key="key.pem"):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.path(key), "-out", self.path(certificate),
+                        "-days", "2", "-subj", "/CN=mx.back.example"], check=True, stderr=subprocess.DEVNULL)
+
+    def take_off(self, topic, key, header):
+        """A record without a value."""
+        subprocess.run(["kcat", "-b", self.stack.bootstrap, "-P", "-Z", "-t", "sluice." + topic, "-K", ":", "-H", header],
+                       input=f"{key}:\n".encode(), check=True, stderr=subprocess.DEVNULL)
+
+    def records(self, topic):
+        """All (key, value or None, headers) that were written; what was compacted is gone."""
+        done = subprocess.run(["kcat", "-b", self.stack.bootstrap, "-C", "-e", "-q", "-Z", "-t", "sluice." + topic, "-f",
+                               "%k\t%S\t%h\t%s\n\x01"], capture_output=True, check=True)
+        for line in done.stdout.split(b"\n\x01")[:-1]:
+            key, size, headers, value = line.split(b"\t", 3)
+            yield key.decode(), None if size == b"-1" else value, headers.decode()
 
     def write_config(self, name, listener, settings, kafka="", more=""):
         """settings: lines of `bouncer`; more: other sections."""
