@@ -158,6 +158,10 @@ static void reload(struct bouncer *bouncer)
     struct fault fault = {0};
     bool ok = load_tls(bouncer, &fault);
     tell_reload("certificate", ok, &fault);
+    if (bouncer->web != NULL && bouncer->config->unsubscribe.tls_certificate_file != NULL) {
+        ok = web_reload(bouncer->web, &fault);
+        tell_reload("unsubscribe-certificate", ok, &fault);
+    }
     ok = load_rules(bouncer, &fault);
     tell_reload("rules", ok, &fault);
     ok = config_verp_keys_reload(bouncer->keys, bouncer->config_path, &fault);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "bouncer/web_certificate.h"
 #include "io/mailbox.h"
 #include "mail/unsubscribe.h"
 
@@ -36,7 +37,6 @@ struct web {
     size_t waiting; /* for Kafka; the loop's thread */
     struct web_server *servers;
     size_t server_count;
-    char *certificate, *key; /* PEM; NULL: none */
 };
 
 struct web_record {
@@ -337,39 +337,13 @@ static size_t keep_escapes(void *owner, struct MHD_Connection *connection, char 
 
 /* ---- start and end ---- */
 
-static char *read_file(const char *path, struct fault *fault)
-{
-    char *text = NULL;
-    long size = -1;
-    FILE *file = fopen(path, "rb");
-    if (file != NULL && fseek(file, 0, SEEK_END) == 0) {
-        size = ftell(file);
-    }
-    if (size > 0 && size < (1 << 20) && fseek(file, 0, SEEK_SET) == 0) {
-        text = mem_zalloc((size_t)size + 1);
-        if (fread(text, 1, (size_t)size, file) != (size_t)size) {
-            mem_free(text);
-            text = NULL;
-        }
-    }
-    if (file != NULL) {
-        (void)fclose(file);
-    }
-    if (text == NULL) {
-        fault_set(fault, FAULT_INVALID, 0, "%s: cannot be read", path);
-    }
-    return text;
-}
-
-static bool load_tls(struct web *web, struct fault *fault)
+bool web_reload(struct web *web, struct fault *fault)
 {
     const struct config_unsubscribe *config = &web->bouncer->config->unsubscribe;
-    if (config->tls_certificate_file == NULL) {
-        return true;
-    }
-    web->certificate = read_file(config->tls_certificate_file, fault);
-    web->key = web->certificate == NULL ? NULL : read_file(config->tls_key_file, fault);
-    return web->key != NULL || fault_prefix(fault, "unsubscribe");
+    CHECK_MAGIC(web, WEB_MAGIC);
+    return config->tls_certificate_file == NULL ||
+           web_certificate_load(config->tls_certificate_file, config->tls_key_file, fault) ||
+           fault_prefix(fault, "unsubscribe.tls-certificate-file, unsubscribe.tls-key-file");
 }
 
 static bool listen_on(struct web_server *server, const struct config_listener *listener,
@@ -383,12 +357,11 @@ static bool listen_on(struct web_server *server, const struct config_listener *l
         return fault_prefix(fault, "unsubscribe.listeners: %s", listener->address);
     }
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, web->certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, web->key},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(intptr_t)web_certificate_choose},
         {MHD_OPTION_END, 0, NULL},
     };
     if (!listener->implicit_tls) {
-        tls[0] = tls[2];
+        tls[0] = tls[1];
     }
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME |
                      (address.ss_family == AF_INET6 ? (unsigned)MHD_USE_IPv6 : 0u) |
@@ -403,8 +376,7 @@ static bool listen_on(struct web_server *server, const struct config_listener *l
         MHD_OPTION_END);
     if (server->daemon == NULL) {
         return fault_set(fault, FAULT_SYSTEM, 0,
-                         "unsubscribe.listeners: %s: in use, not an address of this machine, or "
-                         "the certificate is broken",
+                         "unsubscribe.listeners: %s: in use, or not an address of this machine",
                          listener->address);
     }
     log_info("listening", "http=%s tls=%d", listener->address, listener->implicit_tls);
@@ -420,7 +392,7 @@ struct web *web_create(struct bouncer *bouncer, struct fault *fault)
     CHECK(pthread_mutex_init(&web->lock, NULL) == 0);
     web->servers = mem_calloc(config->listener_count, sizeof(*web->servers));
     web->mailbox = mailbox_create(bouncer->loop, take, web, fault);
-    bool ok = web->mailbox != NULL && load_tls(web, fault);
+    bool ok = web->mailbox != NULL && web_reload(web, fault);
     for (size_t i = 0; ok && i < config->listener_count; i++) {
         web->servers[i] = (struct web_server){.web = web, .quiet = MHD_INVALID_SOCKET};
         ok = listen_on(&web->servers[i], &config->listeners[i], fault);
@@ -476,11 +448,7 @@ void web_free(struct web **handle)
             (void)close(web->servers[i].quiet);
         }
     }
-    if (web->key != NULL) {
-        explicit_bzero(web->key, strlen(web->key));
-    }
-    mem_free(web->key);
-    mem_free(web->certificate);
+    web_certificate_end();
     mem_free(web->servers);
     pthread_mutex_destroy(&web->lock);
     web->magic = 0;

@@ -15,6 +15,10 @@ struct web;
 
 /* Listens on all of unsubscribe.listeners. NULL and fault: an address in use, a certificate. */
 struct web *web_create(struct bouncer *bouncer, struct fault *fault);
+/* Reads the certificate and its key again. False: the fault names the file, and what there was
+ * stays.
+ */
+bool web_reload(struct web *web, struct fault *fault);
 /* Takes no more requests: they get 503. */
 void web_drain(struct web *web);
 /* None is waiting for Kafka. */

@@ -59,6 +59,7 @@ sluice_pkg(hs libhs)
 sluice_pkg(pcre2 libpcre2-8)
 sluice_pkg(curl libcurl)
 sluice_pkg(microhttpd libmicrohttpd)
+sluice_pkg(gnutls gnutls)
 sluice_pkg(pq libpq)
 sluice_pkg(luajit luajit)
 

@@ -44,6 +44,7 @@ THIRD_PARTY = {
     "argon2.h": {"producer"},
     "curl/": {"bouncer"},
     "microhttpd.h": {"bouncer"},
+    "gnutls/": {"bouncer"},
     "libpq-fe.h": {"bouncer"},
     "cmocka.h": set(),
     "gmime/": set(),
