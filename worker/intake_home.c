@@ -10,8 +10,9 @@
 
 #include "base/mem.h"
 
-#define BULK_PRESSURE_AGAIN 90 /* percent: below it bulk mail is taken again   \
-                                */
+#define BULK_PRESSURE_AGAIN                                                                        \
+    90 /* percent: below it bulk mail is taken again                                               \
+        */
 
 /* The shards have done what they were asked for, and it is on Kafka. */
 static void shard_answered(struct intake *intake, struct shard_answer *answer)
