@@ -57,6 +57,7 @@ class Cluster:
         self.problems = []   # what ended though nobody had ended it
         self.kills = []      # (when, source): a worker died or was stopped in the middle of its work
         self.kill_count = 0  # all kill -9, of whatever
+        self.broker_away = []  # (from, to)
         self.redis_away = []  # (from, to): what was published then is not recognised when it comes again
         self.lock = threading.Lock()
         self.watching = threading.Event()

@@ -50,7 +50,9 @@ class Round:
     def wait_broker(self):
         """It is started, and each partition is served again: by mail that a client was given since the broker died, which is in line behind
         none that the workers have taken before. How long all that has gathered meanwhile takes is for the benchmarks to say."""
-        self.wait_served(PARTITIONS, self.cluster.start_broker(), published=self.struck)
+        back = self.cluster.start_broker()
+        self.cluster.broker_away.append((self.struck, back))
+        self.wait_served(PARTITIONS, back, published=self.struck)
 
     def settle(self):
         """All partitions are served, whoever serves them."""

@@ -13,6 +13,7 @@ FINAL = ("delivered", "bounced", "expired", "dropped")
 RETURNED = ("bounced_late", "complaint")
 # The clock of a kill and those of the record are read by different processes; what was under way that close to it is counted.
 KILL_SLACK_S = 0.1
+BROKER_BACK_S = 2  # until every worker has found it again
 EVIDENCE = 20
 COUNTED = ("kills", "lost", "waiting", "due_later", "untold", "sent_twice", "uncertain", "claimed", "misreported", "late")  # in each round
 
@@ -82,19 +83,22 @@ def wait_quiet(books, events, completion, seconds, say):
 
 
 class Judge:
-    """`kills`: (when, source address) of each; `redis_away`: (from, to), when resends could not be recognised; `places`: recipient -> where
-    its records lie, of those without an outcome."""
+    """`kills`: (when, source address) of each; `broker_away`: (from, to); `redis_away`: (from, to), when resends could not be recognised;
+    `places`: recipient -> where its records lie, of those without an outcome."""
 
-    def __init__(self, books, record, events, rounds, kills, *, duplicates, redis_away, places):
+    def __init__(self, books, record, events, rounds, kills, *, duplicates, broker_away, redis_away, places):
         self.books, self.record, self.events, self.rounds = books, record, events, rounds
-        self.duplicates, self.redis_away, self.places = duplicates, redis_away, places
+        self.duplicates, self.broker_away, self.redis_away, self.places = duplicates, broker_away, redis_away, places
         self.evidence = []
         self.kill_times = {}
         for when, source in sorted(kills):
             self.kill_times.setdefault(source, []).append(when)
 
     def past_dot(self, accept):
-        """Had the final dot of this one been sent when its sender was killed, and the answer not yet come?"""
+        """Had the final dot of this one been sent when its sender was killed, and the answer not yet come? Or while the broker was away, so
+        that whoever took over did not know?"""
+        if any(start - KILL_SLACK_S <= accept.dot <= end + BROKER_BACK_S for start, end in self.broker_away):
+            return True
         times = self.kill_times.get(accept.source, ())
         i = bisect.bisect_left(times, accept.dot - KILL_SLACK_S)
         return i < len(times) and times[i] <= accept.time + KILL_SLACK_S
@@ -189,7 +193,7 @@ class Judge:
         bound = counts["past_dot_at_kills"] if self.duplicates == "rare" else 0
         if counts["sent_twice"] > bound:
             found.append(f"{counts['sent_twice']} recipients were sent twice without an uncertain event"
-                         + (f", and only {bound} were past the dot at a kill" if self.duplicates == "rare" else ""))
+                         + (f", and only {bound} were past the dot at a kill or without a broker" if self.duplicates == "rare" else ""))
         return found
 
 

@@ -195,7 +195,7 @@ static void test_all_or_none(void **state)
     add_limit(&fixture, "site:c:conn", (struct limit_rule){LIMIT_SLOTS, 5, 0, 0});
     fixture.sessions[0].waiter.ready = on_ready_refused;
     assert_false(take(&fixture.sessions[0]));
-    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 1700),
+    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 3700),
               on_time_over);
     io_loop_run(fixture.loop);
     /* Without Redis there is never a slot: it was woken for the rate at most, and waits for the
@@ -221,7 +221,7 @@ static void test_each_limit_may_have_its_own_waiter(void **state)
     add_limit(&fixture, "tenant:d:conn", (struct limit_rule){LIMIT_SLOTS, 5, 0, 0});
     struct limit_waiter *session = &fixture.sessions[0].waiter;
     struct limit_waiter *mail = &fixture.sessions[1].waiter;
-    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 1400),
+    wheel_set(io_loop_wheel(fixture.loop), &fixture.timer, mono_add_ms(mono_now(), 3400),
               on_time_over);
     io_loop_run(fixture.loop); /* there is a share of the rate by now, and never a slot */
     const struct limit_want wants[] = {{.limit = fixture.limits[0], .n = 1},
