@@ -44,6 +44,10 @@ void intake_forget_held(struct intake *intake)
     tiers_release_all(intake);
     while ((node = list_pop_front(&intake->awaited)) != NULL) {
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
+        struct inherited_record *record = inherited_find(intake->inherited, mail);
+        if (record != NULL) {
+            record->held = NULL; /* it may be settled yet */
+        }
         mail_free(&mail);
     }
 }
