@@ -13,7 +13,6 @@ FINAL = ("delivered", "bounced", "expired", "dropped")
 RETURNED = ("bounced_late", "complaint")
 # The clock of a kill and those of the record are read by different processes; what was under way that close to it is counted.
 KILL_SLACK_S = 0.1
-BROKER_BACK_S = 2  # until every worker has found it again
 EVIDENCE = 20
 COUNTED = ("kills", "lost", "waiting", "due_later", "untold", "sent_twice", "uncertain", "claimed", "misreported", "late")  # in each round
 
@@ -97,7 +96,7 @@ class Judge:
     def past_dot(self, accept):
         """Had the final dot of this one been sent when its sender was killed, and the answer not yet come? Or while the broker was away, so
         that whoever took over did not know?"""
-        if any(start - KILL_SLACK_S <= accept.dot <= end + BROKER_BACK_S for start, end in self.broker_away):
+        if any(start - KILL_SLACK_S <= accept.dot <= end for start, end in self.broker_away):
             return True
         times = self.kill_times.get(accept.source, ())
         i = bisect.bisect_left(times, accept.dot - KILL_SLACK_S)
