@@ -79,20 +79,15 @@ void table_add_uncertain(struct table *table, struct slice message_id, bool held
 
 static void take_facts(struct table *table, const struct kafka_reader_record *record)
 {
-    struct slice header = SLICE_NULL;
-    int64_t time_ms = record->timestamp_ms;
-    uint64_t told_ms;
-    if (kafka_reader_header(record, FACTS_TIME, &header) && slice_to_u64(header, &told_ms) &&
-        told_ms <= INT64_MAX) {
-        time_ms = (int64_t)told_ms;
-    }
-    header = SLICE_NULL;
-    (void)kafka_reader_header(record, FACTS_SEEN, &header);
+    struct slice seen = SLICE_NULL;
+    int64_t told_ms = kafka_reader_number(record, FACTS_TIME);
+    (void)kafka_reader_header(record, FACTS_SEEN, &seen);
     pthread_mutex_lock(&table->lock);
     if (record->value.ptr != NULL) {
-        fact_set_add(table->facts, record->key, record->value, record->offset, time_ms);
+        fact_set_add(table->facts, record->key, record->value, record->offset,
+                     told_ms > 0 ? told_ms : record->timestamp_ms);
     } else {
-        fact_set_remove(table->facts, record->key, header, record->offset);
+        fact_set_remove(table->facts, record->key, seen, record->offset);
     }
     pthread_mutex_unlock(&table->lock);
 }

@@ -116,7 +116,7 @@ bool slots_read(struct slots *slots,
                 void (*take)(void *owner, int32_t slot, int64_t offset, struct slice value),
                 void *owner, struct fault *fault)
 {
-    struct kafka_tail_record record;
+    struct kafka_reader_record record;
     struct slot *slot;
     const uint64_t one = 1;
     CHECK_MAGIC(slots, SLOTS_MAGIC);

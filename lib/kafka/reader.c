@@ -274,3 +274,13 @@ bool kafka_reader_header(const struct kafka_reader_record *record, const char *n
 {
     return kafka_message_header(record->handle, name, value);
 }
+
+int64_t kafka_reader_number(const struct kafka_reader_record *record, const char *name)
+{
+    struct slice text;
+    uint64_t number;
+    return kafka_reader_header(record, name, &text) && slice_to_u64(text, &number) &&
+                   number <= INT64_MAX
+               ? (int64_t)number
+               : 0;
+}

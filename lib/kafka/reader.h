@@ -13,10 +13,10 @@ struct kafka_reader_record {
     const char *topic;
     int32_t partition;
     int64_t offset;
-    int64_t timestamp_ms;
+    int64_t timestamp_ms; /* -1: none */
     struct slice key;
-    struct slice value;
-    void *handle; /* for kafka_reader_header */
+    struct slice value; /* ptr NULL: none, a tombstone */
+    const void *handle; /* for kafka_reader_header */
 };
 
 /* from_ms: -2 the beginning, -1 the end, else the first record at or after that time. */
@@ -46,7 +46,10 @@ enum kafka_read { KAFKA_READ_RECORD, KAFKA_READ_NONE, KAFKA_READ_END, KAFKA_READ
  * reader was made (or when END was last told): once, then NONE while nothing new comes. */
 enum kafka_read kafka_reader_next(struct kafka_reader *reader, int timeout_ms,
                                   struct kafka_reader_record *record, struct fault *fault);
+/* The last header of that name of a record that is still valid. */
 bool kafka_reader_header(const struct kafka_reader_record *record, const char *name,
                          struct slice *value);
+/* It as a number; 0: there is none. */
+int64_t kafka_reader_number(const struct kafka_reader_record *record, const char *name);
 
 #endif

@@ -50,7 +50,7 @@ bool kafka_reading_failed(const rd_kafka_message_t *message, struct fault *fault
     return true;
 }
 
-struct kafka_reader_record kafka_reading_record(rd_kafka_message_t *message)
+struct kafka_reader_record kafka_reading_record(const rd_kafka_message_t *message)
 {
     rd_kafka_timestamp_type_t type;
     return (struct kafka_reader_record){

@@ -26,6 +26,6 @@ rd_kafka_t *kafka_reading_client(const struct kafka_properties *properties,
 /* What a consumer's error message means. False: librdkafka goes on by itself and has logged it. */
 bool kafka_reading_failed(const rd_kafka_message_t *message, struct fault *fault);
 /* Valid as long as the message. */
-struct kafka_reader_record kafka_reading_record(rd_kafka_message_t *message);
+struct kafka_reader_record kafka_reading_record(const rd_kafka_message_t *message);
 
 #endif

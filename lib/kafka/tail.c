@@ -164,27 +164,6 @@ void kafka_tail_stop(struct kafka_tail *tail, const char *topic, int32_t partiti
     }
 }
 
-static void fill(struct kafka_tail_record *record, const struct followed *followed,
-                 const rd_kafka_message_t *message)
-{
-    rd_kafka_timestamp_type_t type;
-    *record = (struct kafka_tail_record){
-        .topic = followed->topic,
-        .partition = followed->partition,
-        .offset = message->offset,
-        .timestamp_ms = rd_kafka_message_timestamp(message, &type),
-        .key = message->key == NULL ? SLICE_NULL : slice_of(message->key, message->key_len),
-        .value = message->payload == NULL ? SLICE_NULL : slice_of(message->payload, message->len),
-        .handle = message,
-    };
-}
-
-bool kafka_tail_header(const struct kafka_tail_record *record, const char *name,
-                       struct slice *value)
-{
-    return kafka_message_header(record->handle, name, value);
-}
-
 int kafka_tail_partitions(struct kafka_tail *tail, const char *topic, int timeout_ms,
                           struct fault *fault)
 {
@@ -211,7 +190,7 @@ static bool is_end(const struct kafka_tail *tail, struct followed *followed, int
 
 /* What a message of librdkafka's means; NONE: read on. */
 static enum kafka_tail_event judge(struct kafka_tail *tail, const rd_kafka_message_t *message,
-                                   struct kafka_tail_record *record, struct fault *fault)
+                                   struct kafka_reader_record *record, struct fault *fault)
 {
     struct followed *followed =
         message->rkt == NULL ? NULL
@@ -220,14 +199,15 @@ static enum kafka_tail_event judge(struct kafka_tail *tail, const rd_kafka_messa
         if (followed == NULL) {
             return KAFKA_TAIL_NONE; /* was stopped */
         }
-        fill(record, followed, message);
+        *record = kafka_reading_record(message);
+        record->topic = followed->topic;
         return KAFKA_TAIL_RECORD;
     }
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         if (followed == NULL || !is_end(tail, followed, message->offset)) {
             return KAFKA_TAIL_NONE;
         }
-        *record = (struct kafka_tail_record){
+        *record = (struct kafka_reader_record){
             .topic = followed->topic, .partition = followed->partition, .offset = message->offset};
         return KAFKA_TAIL_END;
     }
@@ -235,7 +215,7 @@ static enum kafka_tail_event judge(struct kafka_tail *tail, const rd_kafka_messa
 }
 
 enum kafka_tail_event kafka_tail_next(struct kafka_tail *tail, int timeout_ms,
-                                      struct kafka_tail_record *record, struct fault *fault)
+                                      struct kafka_reader_record *record, struct fault *fault)
 {
     CHECK_MAGIC(tail, TAIL_MAGIC);
     struct mono_time end = mono_add_ms(mono_now(), timeout_ms);

@@ -5,7 +5,7 @@
 #ifndef SLUICE_KAFKA_TAIL_H
 #define SLUICE_KAFKA_TAIL_H
 
-#include "kafka/properties.h"
+#include "kafka/reader.h"
 
 struct kafka_tail;
 
@@ -37,20 +37,8 @@ enum kafka_tail_event {
     KAFKA_TAIL_FAILED, /* topic or right missing, …: `fault` */
 };
 
-struct kafka_tail_record {
-    const char *topic;
-    int32_t partition;
-    int64_t offset;
-    int64_t timestamp_ms; /* -1: none */
-    struct slice key;
-    struct slice value; /* ptr NULL: none, a tombstone */
-    const void *handle;
-};
-/* The last header of that name of a record that is still valid. */
-bool kafka_tail_header(const struct kafka_tail_record *record, const char *name,
-                       struct slice *value);
 enum kafka_tail_event kafka_tail_next(struct kafka_tail *tail, int timeout_ms,
-                                      struct kafka_tail_record *record, struct fault *fault);
+                                      struct kafka_reader_record *record, struct fault *fault);
 /* eventfd written when there is something to read after there was nothing: drain until NONE. */
 void kafka_tail_notify(struct kafka_tail *tail, int event_fd);
 

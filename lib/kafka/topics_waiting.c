@@ -45,7 +45,7 @@ static bool get_committed(const struct kafka_properties *properties, const char 
 static int count_waiting(struct kafka_tail *tail, const rd_kafka_topic_partition_list_t *list,
                          int timeout_ms, struct fault *fault)
 {
-    struct kafka_tail_record record;
+    struct kafka_reader_record record;
     struct mono_time end = mono_add_ms(mono_now(), timeout_ms);
     int open = list->cnt;
     int waiting = 0;

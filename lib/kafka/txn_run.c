@@ -301,7 +301,7 @@ static enum kafka_burst_result look(struct kafka_txn *txn, const struct txn_work
 {
     const struct kafka_record_out *checkpoint = work->burst->checkpoint;
     struct fault fault;
-    struct kafka_tail_record record;
+    struct kafka_reader_record record;
     enum kafka_burst_result result = KAFKA_BURST_UNKNOWN;
     struct kafka_tail *tail = tail_create(txn);
     if (tail == NULL) {

@@ -30,7 +30,7 @@ struct uncertain_entry {
     int64_t first_seen_ms, expires_ms;
     struct message message;
     struct pending_set recipients; /* those concerned */
-    const struct kafka_tail_record *record;
+    const struct kafka_reader_record *record;
 };
 
 /* Slices live as long as the call. False: enough. */

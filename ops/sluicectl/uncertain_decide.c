@@ -141,7 +141,7 @@ static bool put_back(struct decide *decide, const struct uncertain_entry *entry)
     size_t count = 0;
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
         struct slice value;
-        if (kafka_tail_header(entry->record, kept[i], &value)) {
+        if (kafka_reader_header(entry->record, kept[i], &value)) {
             headers[count++] = (struct kafka_header){kept[i], value};
         }
     }

@@ -29,25 +29,15 @@ struct each {
     struct fault *fault;
 };
 
-static int64_t header_number(const struct kafka_tail_record *record, const char *name)
-{
-    struct slice text;
-    uint64_t number;
-    return kafka_tail_header(record, name, &text) && slice_to_u64(text, &number) &&
-                   number <= INT64_MAX
-               ? (int64_t)number
-               : 0;
-}
-
-static struct slice header_text(const struct kafka_tail_record *record, const char *name)
+static struct slice header_text(const struct kafka_reader_record *record, const char *name)
 {
     struct slice text = SLICE_NULL;
-    (void)kafka_tail_header(record, name, &text);
+    (void)kafka_reader_header(record, name, &text);
     return text;
 }
 
 /* Slices point into the record and the arena. */
-static bool read_entry(const struct kafka_tail_record *record, struct arena *arena,
+static bool read_entry(const struct kafka_reader_record *record, struct arena *arena,
                        struct uncertain_entry *entry, struct fault *fault)
 {
     struct message_origin origin = {slice_cstr(record->topic), record->partition, record->offset};
@@ -60,9 +50,9 @@ static bool read_entry(const struct kafka_tail_record *record, struct arena *are
         .stream = header_text(record, HEADER_STREAM),
         .site = header_text(record, HEADER_SITE),
         .last = header_text(record, HEADER_LAST),
-        .attempt = (uint64_t)header_number(record, HEADER_ATTEMPT),
-        .first_seen_ms = header_number(record, HEADER_FIRST_SEEN_MS),
-        .expires_ms = header_number(record, HEADER_EXPIRES_MS),
+        .attempt = (uint64_t)kafka_reader_number(record, HEADER_ATTEMPT),
+        .first_seen_ms = kafka_reader_number(record, HEADER_FIRST_SEEN_MS),
+        .expires_ms = kafka_reader_number(record, HEADER_EXPIRES_MS),
         .record = record,
     };
     if (!header_origin_decode(entry->origin, &origin)) {
@@ -75,7 +65,7 @@ static bool read_entry(const struct kafka_tail_record *record, struct arena *are
         return false;
     }
     size_t count = entry->message.recipient_count;
-    if (kafka_tail_header(record, HEADER_PENDING, &pending)) {
+    if (kafka_reader_header(record, HEADER_PENDING, &pending)) {
         return pending_decode(pending, count, &entry->recipients, fault) ||
                fault_prefix(fault, "header " HEADER_PENDING);
     }
@@ -134,12 +124,12 @@ static bool is_named(struct each *each, struct slice key)
     return named;
 }
 
-static void note_place(struct each *each, const struct kafka_tail_record *record)
+static void note_place(struct each *each, const struct kafka_reader_record *record)
 {
     latest_put(&each->latest, record->key, record->offset);
 }
 
-static void tell(struct each *each, const struct kafka_tail_record *record)
+static void tell(struct each *each, const struct kafka_reader_record *record)
 {
     struct uncertain_entry entry;
     struct fault fault = {0};
@@ -161,9 +151,9 @@ static void tell(struct each *each, const struct kafka_tail_record *record)
 
 /* From the beginning up to the end of the topic, or of the first reading. */
 static bool read_through(struct each *each, int32_t partition,
-                         void (*act)(struct each *, const struct kafka_tail_record *))
+                         void (*act)(struct each *, const struct kafka_reader_record *))
 {
-    struct kafka_tail_record record;
+    struct kafka_reader_record record;
     struct mono_time patience = mono_add_ms(mono_now(), PATIENCE_MS);
     bool first = act == note_place;
     bool done = false;

@@ -29,16 +29,6 @@ struct looking {
     struct why_place *place;
 };
 
-static int64_t header_number(const struct kafka_reader_record *record, const char *name)
-{
-    struct slice text;
-    uint64_t number;
-    return kafka_reader_header(record, name, &text) && slice_to_u64(text, &number) &&
-                   number <= INT64_MAX
-               ? (int64_t)number
-               : 0;
-}
-
 static bool has_id(const struct kafka_reader_record *record, const char *message_id)
 {
     struct slice id;
@@ -60,8 +50,8 @@ static void note(struct why_place *place, const struct kafka_reader_record *reco
     place->partition = record->partition;
     place->offset = record->offset;
     place->timestamp_ms = record->timestamp_ms;
-    place->due_ms = header_number(record, HEADER_DUE_MS);
-    place->attempt = (uint64_t)header_number(record, HEADER_ATTEMPT);
+    place->due_ms = kafka_reader_number(record, HEADER_DUE_MS);
+    place->attempt = (uint64_t)kafka_reader_number(record, HEADER_ATTEMPT);
     copy_text(place->topic, sizeof(place->topic), slice_cstr(record->topic));
     copy_text(place->last, sizeof(place->last), last);
     copy_text(place->key, sizeof(place->key), record->key);
@@ -107,7 +97,7 @@ static enum kafka_finder_verdict look_in_tier(void *owner, const struct kafka_re
 {
     struct looking *looking = owner;
     if (has_id(record, looking->message_id)) {
-        int64_t off_ms = header_number(record, HEADER_DUE_MS) - looking->due_ms;
+        int64_t off_ms = kafka_reader_number(record, HEADER_DUE_MS) - looking->due_ms;
         if (off_ms > -DUE_SKEW_MS && off_ms < DUE_SKEW_MS) {
             note(looking->place, record);
             return KAFKA_FINDER_STOP;

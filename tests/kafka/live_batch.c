@@ -31,7 +31,7 @@ static bool add(struct kafka_batch *batch, const char *prefix, const char *key, 
 static void read_all(const char *prefix, char *out, size_t size)
 {
     struct fault fault;
-    struct kafka_tail_record record;
+    struct kafka_reader_record record;
     size_t used = 0;
     struct kafka_tail *tail = kafka_tail_create(live_properties(), "test", true, &fault);
     assert_non_null(tail);
@@ -50,7 +50,7 @@ static void read_all(const char *prefix, char *out, size_t size)
         if (event == KAFKA_TAIL_RECORD) {
             struct slice name;
             struct slice value = record.value.ptr == NULL ? SLICE("-") : record.value;
-            assert_true(kafka_tail_header(&record, "name", &name) && slice_eq(name, record.key));
+            assert_true(kafka_reader_header(&record, "name", &name) && slice_eq(name, record.key));
             assert_true(record.timestamp_ms > 0);
             used += (size_t)snprintf(out + used, size - used, "%.*s=%.*s ", SLICE_FMT(record.key),
                                      SLICE_FMT(value));

@@ -7,7 +7,7 @@
 static int read_to_end(struct kafka_tail *tail, int64_t *end)
 {
     struct fault fault;
-    struct kafka_tail_record record;
+    struct kafka_reader_record record;
     int count = 0;
     for (;;) {
         enum kafka_tail_event event = kafka_tail_next(tail, 1000, &record, &fault);
@@ -35,7 +35,7 @@ static void test_tail(void **state)
     (void)state;
     char prefix[32];
     struct fault fault;
-    struct kafka_tail_record record;
+    struct kafka_reader_record record;
     int64_t end;
     live_make_topics(prefix, 2);
     char topic[40];

@@ -82,7 +82,7 @@ enum kafka_burst_result live_member_result(struct live_member *member)
 void live_count_copies(const char *prefix, int *counts, int limit)
 {
     struct fault fault;
-    struct kafka_tail_record record;
+    struct kafka_reader_record record;
     enum kafka_tail_event event = KAFKA_TAIL_NONE;
     struct kafka_tail *tail = kafka_tail_create(live_properties(), "test", true, &fault);
     assert_non_null(tail);
