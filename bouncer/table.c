@@ -195,6 +195,15 @@ static void trim(struct table *table)
 
 /* ---- the thread ---- */
 
+static void tell_ready(struct table *table)
+{
+    if (!atomic_exchange(&table->ready, true)) {
+        log_info("table-ready", "facts=%zu facts_bytes=%zu uncertain=%zu",
+                 fact_set_count(table->facts), fact_set_bytes(table->facts),
+                 table->uncertain.count);
+    }
+}
+
 /* Until the reader fails or the table goes. */
 static void follow(struct table *table, struct kafka_reader *reader, struct fault *fault)
 {
@@ -210,12 +219,9 @@ static void follow(struct table *table, struct kafka_reader *reader, struct faul
                 trim(table);
             }
             break;
-        case KAFKA_READ_END:
-            if (!atomic_exchange(&table->ready, true)) {
-                log_info("table-ready", "facts=%zu facts_bytes=%zu uncertain=%zu",
-                         fact_set_count(table->facts), fact_set_bytes(table->facts),
-                         table->uncertain.count);
-            }
+        case KAFKA_READ_END: /* again after each record: it may never be quiet for long */
+            tell_ready(table);
+            trim(table);
             break;
         case KAFKA_READ_FAILED: return;
         }

@@ -62,6 +62,8 @@ struct dns_options {
     bool dnssec;                 /* validate with the system's root anchor */
 };
 void dns_options_default(struct dns_options *options);
+/* Lends the texts of the configuration. */
+void dns_options_from_config(struct dns_options *options, const struct config_dns *config);
 
 struct dns_sites *dns_sites_create(struct io_loop *loop, const struct dns_options *options,
                                    struct fault *fault);
