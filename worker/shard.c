@@ -330,13 +330,7 @@ static bool open_services(struct shard *shard, struct fault *fault)
 {
     const struct config *config = shard->worker->config;
     struct dns_options dns;
-    dns_options_default(&dns);
-    dns.servers = config->dns.servers;
-    dns.server_count = config->dns.server_count;
-    dns.timeout_ms = config->dns.timeout_ms;
-    dns.negative_ttl_max_ms = config->dns.negative_ttl_max_ms;
-    dns.ttl_max_ms = config->dns.ttl_max_ms;
-    dns.dnssec = config->dns.dnssec;
+    dns_options_from_config(&dns, &config->dns);
     dns.ipv4 = dns.ipv6 = false;
     for (size_t i = 0; i < shard->worker->vip_count; i++) {
         dns.ipv4 = dns.ipv4 || shard->worker->vips[i].has_ipv4;

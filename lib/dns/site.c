@@ -10,6 +10,7 @@
 #include "dns/site_private.h"
 
 #include "base/mem.h"
+#include "policy/config.h"
 
 #include <unbound.h>
 
@@ -47,6 +48,17 @@ void dns_options_default(struct dns_options *options)
                                     .cache_max = 100000,
                                     .ipv4 = true,
                                     .ipv6 = true};
+}
+
+void dns_options_from_config(struct dns_options *options, const struct config_dns *config)
+{
+    dns_options_default(options);
+    options->servers = config->servers;
+    options->server_count = config->server_count;
+    options->timeout_ms = config->timeout_ms;
+    options->negative_ttl_max_ms = config->negative_ttl_max_ms;
+    options->ttl_max_ms = config->ttl_max_ms;
+    options->dnssec = config->dnssec;
 }
 
 int64_t dns_bounded_ttl(const struct dns_options *options, enum dns_answer_kind kind,

@@ -50,6 +50,8 @@ void dns_site_unref(struct dns_site **site);
 
 struct dns_sites;
 
+struct config_dns;
+
 struct dns_options {
     const char *const *servers; /* "127.0.0.1@5353" forwarders; count 0: the system's resolv.conf;
                                    "recursive": own recursion */

@@ -16,6 +16,7 @@ for _room in ("schema", "dns", "kafka", "redis", "policy", "classify"):
 LIBRARY["lib/ledger"] = {"lib/base", "lib/schema"}
 LIBRARY["lib/kafka"].add("lib/ledger")
 LIBRARY["lib/redis"].add("lib/policy")
+LIBRARY["lib/dns"].add("lib/policy")
 LIBRARY["lib/suppress"] = {"lib/base", "lib/smtp", "lib/schema", "lib/kafka", "lib/policy", "lib/classify"}
 LIBRARY["lib/once"] = {"lib/base", "lib/io", "lib/schema", "lib/kafka", "lib/redis"}
 LIBRARY["lib/smtpd"] = {"lib/base", "lib/smtp", "lib/io", "lib/policy"}

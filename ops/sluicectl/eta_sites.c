@@ -52,18 +52,6 @@ static int most_first(const void *a, const void *b)
     return (*one)->records < (*other)->records ? 1 : (*one)->records > (*other)->records ? -1 : 0;
 }
 
-static struct dns_sites *open_dns(const struct config *config, struct io_loop *loop,
-                                  struct fault *fault)
-{
-    struct dns_options options;
-    dns_options_default(&options);
-    options.servers = config->dns.servers;
-    options.server_count = config->dns.server_count;
-    options.timeout_ms = config->dns.timeout_ms;
-    options.dnssec = config->dns.dnssec;
-    return dns_sites_create(loop, &options, fault);
-}
-
 static void look_up(struct dns_sites *sites, struct eta_lookup *lookups, struct asking *asking,
                     struct eta_domain *const *domains, size_t count)
 {
@@ -96,7 +84,10 @@ bool eta_sites_find(const struct config *config, struct mono_time deadline,
                     struct eta_sample *sample, struct fault *fault)
 {
     struct asking asking = {.loop = io_loop_create(fault)};
-    struct dns_sites *sites = asking.loop == NULL ? NULL : open_dns(config, asking.loop, fault);
+    struct dns_options options;
+    dns_options_from_config(&options, &config->dns);
+    struct dns_sites *sites =
+        asking.loop == NULL ? NULL : dns_sites_create(asking.loop, &options, fault);
     if (sites == NULL) {
         io_loop_free(&asking.loop);
         return false;
