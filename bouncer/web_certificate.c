@@ -1,11 +1,13 @@
 #include "bouncer/web_certificate.h"
 
 #include "base/mem.h"
+#include "base/strbuf.h"
 #include "io/tls.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FILE_MAX_BYTES ((size_t)1 << 20)
 #define CHAIN_MAX 16
@@ -14,28 +16,21 @@ struct certificate {
     gnutls_pcert_st chain[CHAIN_MAX];
     unsigned count;
     gnutls_privkey_t key;
-    char *text; /* of the certificate's file */
+    struct strbuf text; /* of the certificate's file */
     struct certificate *before;
 };
 
 static _Atomic(struct certificate *) current;
 
-/* NUL-terminated. */
-static char *read_file(const char *path, size_t *len, struct fault *fault)
+static bool read_file(const char *path, struct strbuf *text, struct fault *fault)
 {
-    char *text = mem_zalloc(FILE_MAX_BYTES);
-    FILE *file = fopen(path, "rb");
-    *len = file == NULL ? 0 : fread(text, 1, FILE_MAX_BYTES - 1, file);
-    bool whole = file != NULL && ferror(file) == 0 && feof(file) != 0;
-    if (file != NULL) {
-        (void)fclose(file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    strbuf_init(text, FILE_MAX_BYTES);
+    bool good = fd >= 0 && strbuf_add_file(text, fd) && text->len > 0;
+    if (fd >= 0) {
+        (void)close(fd);
     }
-    if (!whole || *len == 0) {
-        mem_free(text);
-        fault_set(fault, FAULT_INVALID, 0, "%s: cannot be read", path);
-        return NULL;
-    }
-    return text;
+    return good || fault_set(fault, FAULT_INVALID, 0, "%s: cannot be read", path);
 }
 
 static void certificate_free(struct certificate *certificate)
@@ -46,14 +41,18 @@ static void certificate_free(struct certificate *certificate)
     if (certificate->key != NULL) {
         gnutls_privkey_deinit(certificate->key);
     }
-    mem_free(certificate->text);
+    strbuf_free(&certificate->text);
     mem_free(certificate);
 }
 
-static bool take_chain(struct certificate *certificate, const char *path, size_t len,
-                       struct fault *fault)
+static gnutls_datum_t pem_of(const struct strbuf *text)
 {
-    const gnutls_datum_t pem = {(unsigned char *)certificate->text, (unsigned)len};
+    return (gnutls_datum_t){(unsigned char *)text->ptr, (unsigned)text->len};
+}
+
+static bool take_chain(struct certificate *certificate, const char *path, struct fault *fault)
+{
+    const gnutls_datum_t pem = pem_of(&certificate->text);
     certificate->count = CHAIN_MAX;
     int error = gnutls_pcert_list_import_x509_raw(certificate->chain, &certificate->count, &pem,
                                                   GNUTLS_X509_FMT_PEM, 0);
@@ -66,19 +65,19 @@ static bool take_chain(struct certificate *certificate, const char *path, size_t
 
 static bool take_key(struct certificate *certificate, const char *path, struct fault *fault)
 {
-    size_t len;
-    char *text = read_file(path, &len, fault);
-    if (text == NULL) {
+    struct strbuf text;
+    if (!read_file(path, &text, fault)) {
+        strbuf_free(&text);
         return false;
     }
-    const gnutls_datum_t pem = {(unsigned char *)text, (unsigned)len};
+    const gnutls_datum_t pem = pem_of(&text);
     int error = gnutls_privkey_init(&certificate->key);
     if (error >= 0) {
         error =
             gnutls_privkey_import_x509_raw(certificate->key, &pem, GNUTLS_X509_FMT_PEM, NULL, 0);
     }
-    explicit_bzero(text, len);
-    mem_free(text);
+    explicit_bzero(text.ptr, text.len);
+    strbuf_free(&text);
     return error >= 0 ||
            fault_set(fault, FAULT_INVALID, error, "%s: %s", path, gnutls_strerror(error));
 }
@@ -98,21 +97,19 @@ static bool check(const char *certificate_file, const char *key_file, struct fau
 bool web_certificate_load(const char *certificate_file, const char *key_file, struct fault *fault)
 {
     struct certificate *before = atomic_load(&current);
-    size_t len;
     if (!check(certificate_file, key_file, fault)) {
         return false;
     }
-    char *text = read_file(certificate_file, &len, fault);
-    if (text == NULL) {
+    struct certificate *fresh = mem_zalloc(sizeof(*fresh));
+    if (!read_file(certificate_file, &fresh->text, fault)) {
+        certificate_free(fresh);
         return false;
     }
-    if (before != NULL && strcmp(before->text, text) == 0) {
-        mem_free(text); /* and it has no other key */
+    if (before != NULL && slice_eq(strbuf_slice(&before->text), strbuf_slice(&fresh->text))) {
+        certificate_free(fresh); /* and it has no other key */
         return true;
     }
-    struct certificate *fresh = mem_zalloc(sizeof(*fresh));
-    fresh->text = text;
-    if (!take_chain(fresh, certificate_file, len, fault) || !take_key(fresh, key_file, fault)) {
+    if (!take_chain(fresh, certificate_file, fault) || !take_key(fresh, key_file, fault)) {
         certificate_free(fresh);
         return false;
     }

@@ -168,15 +168,9 @@ static bool read_file(const char *path, struct strbuf *text, struct fault *fault
         log_warn("users-file", "path=\"%s\" reason=\"everybody on this machine can read it\"",
                  path);
     }
-    ssize_t got;
-    do {
-        char *room = strbuf_reserve(text, 65536);
-        got = room == NULL ? -1 : read(fd, room, 65536);
-        strbuf_commit(text, got > 0 ? (size_t)got : 0);
-    } while (got > 0);
-    int error = text->overflow ? EFBIG : errno;
+    bool good = strbuf_add_file(text, fd) || fault_set_errno(fault, errno, "users file %s", path);
     close(fd);
-    return got == 0 || fault_set_errno(fault, error, "users file %s", path);
+    return good;
 }
 
 struct users *users_load(const char *path, const struct config *config, struct fault *fault)

@@ -2,7 +2,11 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #define STRBUF_FIRST_BYTES 64
+#define STRBUF_READ_BYTES ((size_t)16384)
 
 void strbuf_init(struct strbuf *buf, size_t max_bytes)
 {
@@ -115,4 +119,26 @@ void strbuf_consume(struct strbuf *buf, size_t len)
     memmove(buf->ptr, buf->ptr + len, buf->len - len);
     buf->len -= len;
     buf->ptr[buf->len] = '\0';
+}
+
+bool strbuf_add_file(struct strbuf *buf, int fd)
+{
+    for (;;) {
+        char beyond; /* full: is there more? */
+        size_t left = buf->max - buf->len;
+        size_t len = left < STRBUF_READ_BYTES ? left : STRBUF_READ_BYTES;
+        char *room = len == 0 ? &beyond : strbuf_reserve(buf, len);
+        ssize_t got = room == NULL ? -1 : read(fd, room, len == 0 ? 1 : len);
+        if (room == NULL || (got > 0 && len == 0)) {
+            buf->overflow = true;
+            errno = EFBIG;
+            return false;
+        }
+        if (got >= 0 && len > 0) {
+            strbuf_commit(buf, (size_t)got);
+        }
+        if (got == 0 || (got < 0 && errno != EINTR)) {
+            return got == 0;
+        }
+    }
 }

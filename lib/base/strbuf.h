@@ -32,6 +32,10 @@ bool strbuf_add_byte(struct strbuf *buf, char byte);
 bool strbuf_addf(struct strbuf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 bool strbuf_vaddf(struct strbuf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
 
+/* All that the descriptor gives, up to its end. False: errno says why, EFBIG: it would pass the
+ * maximum. */
+bool strbuf_add_file(struct strbuf *buf, int fd);
+
 /* Room for `len` more bytes; NULL when that passes the maximum. The caller writes and calls
  * strbuf_commit. */
 char *strbuf_reserve(struct strbuf *buf, size_t len);

@@ -204,22 +204,11 @@ static bool read_file(struct ruleset *set, uint16_t layer, const char *path, str
     }
     struct strbuf text;
     strbuf_init(&text, RULES_FILE_MAX);
-    bool good = true;
-    for (;;) {
-        char piece[16384];
-        ssize_t len = read(fd, piece, sizeof(piece));
-        if (len < 0 && errno == EINTR) {
-            continue;
-        }
-        if (len < 0) {
-            good = fault_set_errno(fault, errno, "%s", path);
-        } else if (len > 0 && !strbuf_add(&text, piece, (size_t)len)) {
-            good =
-                fault_set(fault, FAULT_LIMIT, 0, "%s: longer than %zu bytes", path, RULES_FILE_MAX);
-        }
-        if (len <= 0 || !good) {
-            break;
-        }
+    bool good = strbuf_add_file(&text, fd);
+    if (!good && text.overflow) {
+        (void)fault_set(fault, FAULT_LIMIT, 0, "%s: longer than %zu bytes", path, RULES_FILE_MAX);
+    } else if (!good) {
+        (void)fault_set_errno(fault, errno, "%s", path);
     }
     (void)close(fd);
     good = good && ruleset_read_text(set, layer, path, strbuf_slice(&text), fault);

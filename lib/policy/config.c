@@ -27,23 +27,14 @@ static bool read_file(const char *path, struct strbuf *out, struct fault *fault)
     if (fd < 0) {
         return fault_set_errno(fault, errno, "cannot be opened");
     }
-    for (;;) {
-        char part[16384];
-        ssize_t got = read(fd, part, sizeof(part));
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            (void)fault_set_errno(fault, errno, "cannot be read");
-        } else if (got > 0 && !strbuf_add(out, part, (size_t)got)) {
-            got = -1;
-            (void)fault_set(fault, FAULT_LIMIT, 0, "is larger than %zu bytes", out->max);
-        }
-        if (got <= 0) {
-            (void)close(fd);
-            return got == 0;
-        }
+    bool good = strbuf_add_file(out, fd);
+    if (!good && out->overflow) {
+        (void)fault_set(fault, FAULT_LIMIT, 0, "is larger than %zu bytes", out->max);
+    } else if (!good) {
+        (void)fault_set_errno(fault, errno, "cannot be read");
     }
+    (void)close(fd);
+    return good;
 }
 
 /* Defaults that hang on other keys. */

@@ -3,30 +3,24 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #define BATCH_MAX_BYTES ((size_t)1024 * 1024 * 1024)
 
 bool input_read_file(const char *path, size_t max_bytes, struct strbuf *text, struct fault *fault)
 {
-    FILE *file = fopen(path, "rbe");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     strbuf_init(text, max_bytes);
-    if (file == NULL) {
+    if (fd < 0) {
         return fault_set_errno(fault, errno, "%s", path);
     }
-    for (;;) {
-        char block[65536];
-        size_t got = fread(block, 1, sizeof(block), file);
-        if (!strbuf_add(text, block, got)) {
-            (void)fclose(file);
-            return fault_set(fault, FAULT_INVALID, 0, "%s: larger than %zu bytes", path, max_bytes);
-        }
-        if (got < sizeof(block)) {
-            break;
-        }
+    bool good = strbuf_add_file(text, fd);
+    (void)close(fd);
+    if (!good && text->overflow) {
+        return fault_set(fault, FAULT_INVALID, 0, "%s: larger than %zu bytes", path, max_bytes);
     }
-    bool failed = ferror(file) != 0;
-    (void)fclose(file);
-    return !failed || fault_set(fault, FAULT_SYSTEM, 0, "%s: reading failed", path);
+    return good || fault_set(fault, FAULT_SYSTEM, 0, "%s: reading failed", path);
 }
 
 bool input_crlf(struct slice text, size_t max_bytes, struct strbuf *out)

@@ -7,8 +7,10 @@
 #include "base/uuid.h"
 
 #include "unit/cmocka_all.h"
+#include "unit/temp.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 static void slices_compare_and_search(void **state)
 {
@@ -92,6 +94,41 @@ static void strbuf_keeps_its_maximum(void **state)
         &buf, 'y')); /* refused from then on, so that one look at the end is enough */
     assert_true(slice_eq(strbuf_slice(&buf), SLICE("cdef")));
     strbuf_free(&buf);
+}
+
+static void files_are_read_whole_or_not(void **state)
+{
+    (void)state;
+    char name[TEMP_NAME_MAX];
+    struct strbuf text, room;
+    int fd = mkstemp(temp_name(name));
+    assert_true(fd >= 0);
+    strbuf_init(&text, 100000);
+    for (int i = 0; i < 40000; i++) {
+        assert_true(strbuf_add_byte(&text, (char)('a' + i % 23)));
+    }
+    assert_int_equal(write(fd, text.ptr, text.len), text.len);
+    static const size_t most[] = {39999, 40000, 40001, 1000000};
+    for (size_t i = 0; i < ARRAY_LEN(most); i++) {
+        strbuf_init(&room, most[i]);
+        assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+        errno = 0;
+        assert_true(strbuf_add_file(&room, fd) == (most[i] >= text.len));
+        assert_int_equal(room.overflow, most[i] < text.len);
+        assert_int_equal(errno == EFBIG, most[i] < text.len);
+        assert_true(room.overflow || slice_eq(strbuf_slice(&room), strbuf_slice(&text)));
+        strbuf_free(&room);
+    }
+    strbuf_init(&room, 10);
+    assert_true(strbuf_add_file(&room, fd)); /* at its end: nothing */
+    assert_string_equal(room.ptr, "");
+    close(fd);
+    assert_false(strbuf_add_file(&room, fd));
+    assert_int_equal(errno, EBADF);
+    assert_false(room.overflow);
+    strbuf_free(&room);
+    strbuf_free(&text);
+    assert_int_equal(unlink(name), 0);
 }
 
 static void arena_is_aligned_and_bounded(void **state)
@@ -189,6 +226,7 @@ int main(void)
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(utf8_is_well_formed_or_not),
         cmocka_unit_test(strbuf_keeps_its_maximum),
+        cmocka_unit_test(files_are_read_whole_or_not),
         cmocka_unit_test(arena_is_aligned_and_bounded),
         cmocka_unit_test(uuids_are_ordered_and_derived),
         cmocka_unit_test(siphash_matches_its_reference),
