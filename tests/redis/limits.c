@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "redis/limiter.h"
+#include "tests/redis/grants.h"
 #include "tests/redis/where.h"
 
 #include <pthread.h>
@@ -45,14 +46,6 @@ static struct {
           .waiters = 20,
           .hold_ms = 100,
           .n = 1};
-
-/* A grant was given between these two times. A window is judged by the longest that it can have
- * been, so that a test thread that lost its processor in between accuses nobody. */
-struct grant {
-    int64_t before_us, us;
-    uint32_t n;
-    uint32_t thread;
-};
 
 static struct grant *grants;
 static atomic_size_t grant_count;
@@ -207,11 +200,10 @@ static void on_tick(struct timer *timer, struct mono_time now)
     enum redis_state state = redis_limiter_state(worker->limiter);
     if (state != worker->state) {
         static const char *const names[] = {"connecting", "up", "learning", "down"};
-        if (worker->id == 0) {
-            (void)fprintf(
-                stderr, "  %.1f s: %s\n",
-                (double)(mono_since_us(now, worker->end) + (int64_t)plan.seconds * 1000000) / 1e6,
-                names[state]);
+        if (worker->id == 0 || state == REDIS_DOWN) {
+            (void)fprintf(stderr, "  %.1f s: %s (thread %u)\n",
+                          (double)mono_since_us(now, worker->start) / 1e6, names[state],
+                          worker->id);
         }
         worker->state = state;
     }
@@ -287,46 +279,19 @@ static void *run_worker(void *argument)
 
 /* ---- judging ---- */
 
-static int by_time(const void *a, const void *b)
-{
-    const struct grant *x = a, *y = b;
-    return x->us < y->us ? -1 : x->us > y->us;
-}
-
-/* Most in any half-open sliding window. */
-static uint64_t most_in_window(size_t count, int64_t window_us)
-{
-    uint64_t sum = 0, most = 0;
-    for (size_t from = 0, to = 0; to < count; to++) {
-        sum += grants[to].n;
-        while (grants[to].us - grants[from].before_us >= window_us) {
-            sum -= grants[from++].n;
-        }
-        most = sum > most ? sum : most;
-    }
-    return most;
-}
-
-static uint64_t used_between(size_t count, int64_t from_us, int64_t to_us)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        sum += grants[i].us >= from_us && grants[i].us < to_us ? grants[i].n : 0;
-    }
-    return sum;
-}
-
 static int judge_rate(int64_t end_us)
 {
     size_t count = atomic_load(&grant_count);
-    qsort(grants, count, sizeof(*grants), by_time);
+    size_t last, last_tenth;
+    grants_sort(grants, count);
     double step_us = (double)plan.interval_ms * 1000 / (double)plan.amount;
-    uint64_t most = most_in_window(count, (int64_t)plan.interval_ms * 1000);
-    uint64_t tenth = most_in_window(count, (int64_t)plan.interval_ms * 100);
+    uint64_t most = grants_most(grants, count, (int64_t)plan.interval_ms * 1000, &last);
+    uint64_t tenth = grants_most(grants, count, (int64_t)plan.interval_ms * 100, &last_tenth);
     int64_t up_us = atomic_load(&all_up_us);
     int64_t from_us = up_us == 0 ? end_us : up_us + 1000000;
     double due = (double)(end_us - from_us) / step_us;
-    double use = due <= 0 ? 0 : 100.0 * (double)used_between(count, from_us, end_us) / due;
+    double use =
+        due <= 0 ? 0 : 100.0 * (double)grants_between(grants, count, from_us, end_us) / due;
     printf("rate amount=%llu/%llums threads=%llu grants=%zu use=%.1f%% most_in_interval=%llu "
            "most_in_tenth=%llu calls_per_s=%.1f\n",
            (unsigned long long)plan.amount, (unsigned long long)plan.interval_ms,
@@ -335,6 +300,7 @@ static int judge_rate(int64_t end_us)
     bool good = most <= plan.amount;
     if (!good) {
         printf("FAILED: above the limit\n");
+        grants_tell(grants, last, (int64_t)plan.interval_ms * 1000);
     }
     if (use < (double)plan.least) {
         printf("FAILED: use below %llu %%\n", (unsigned long long)plan.least);
@@ -342,7 +308,7 @@ static int judge_rate(int64_t end_us)
     }
     if (getenv("REDIS_SECONDS") != NULL) {
         for (int64_t t = grants[0].us; count > 0 && t < end_us; t += 1000000) {
-            printf("  %llu", (unsigned long long)used_between(count, t, t + 1000000));
+            printf("  %llu", (unsigned long long)grants_between(grants, count, t, t + 1000000));
         }
         printf("\n");
     }
