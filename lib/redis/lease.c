@@ -7,8 +7,11 @@
 #define GUARD_MOST_US 500000
 /* The ring grows up to this; then neighbours are put together. */
 #define BUSY_MOST 256
-#define SLOP_PARTS 20 /* of the interval */
-#define SLOP_MOST_US 500000.0
+/* By which the pace may be behind: parts of the interval. Redis may be late with slots of longer
+ * ones, and what is not caught up with is lost. */
+#define SLOP_PARTS 20
+#define SLOP_PARTS_LONG 5
+#define SLOP_LONG_US 2000000.0
 /* Fewer slots than these in two seconds are not paced by the holder. */
 #define PACED_LEAST 4.0
 #define PACED_US 2e6
@@ -153,8 +156,9 @@ static void set_pace(struct lease *lease, double share)
     double interval = (double)lease->interval_us;
     double burst = share <= 0 ? 0 : (double)lease->burst * interval / (double)lease->amount;
     lease->step_us = share > 0 ? smaller(interval / share, STEP_MOST_US) : STEP_MOST_US;
-    double slop = smaller(larger(interval / SLOP_PARTS, lease->step_us), interval / 4);
-    lease->tolerance_us = larger(smaller(slop, SLOP_MOST_US), burst - lease->step_us);
+    double parts = interval > SLOP_LONG_US ? SLOP_PARTS_LONG : SLOP_PARTS;
+    double slop = smaller(larger(interval / parts, lease->step_us), interval / 4);
+    lease->tolerance_us = larger(smaller(slop, SLOP_LONG_US), burst - lease->step_us);
 }
 
 void lease_set_rule(struct lease *lease, uint64_t amount, int64_t interval_us, uint64_t burst)

@@ -14,8 +14,9 @@
  *
  * Beside that the pace: uses are spread evenly over the interval, by a virtual schedule (GCRA) at
  * the holder's share of the rate. It may be behind by what the burst allows, and at least by one
- * use or 5 % of the interval (at most 500 ms), as a busy loop comes late now and then. A take of
- * more than that goes at once and is waited for afterwards.
+ * use or 5 % of the interval, as a busy loop comes late now and then; of intervals of more than two
+ * seconds by 20 % (at most two seconds), as Redis may be late with slots. A take of more than that
+ * goes at once and is waited for afterwards.
  *
  * Without Redis a holder goes on with its part of 0.7 of the rate, by the pace alone. It counts
  * what it has used as busy slots all the same, so that it can tell Redis of them afterwards.

@@ -54,6 +54,7 @@ local TURN_US = 5000000
 local HOLD_US = 2000000
 local LEASE_US = 2000000 -- limiter_private.h knows it too
 local AHEAD_US = 300000
+local LOW_US = 100000
 local BUCKETS = 128
 local DAY_US = 86400000000
 local OFF_US = 1000000 -- a clock that differs more from what was expected has been set
@@ -144,10 +145,9 @@ end
 -- The live holders and what is known of each; those whose lease has ended leave their slots busy for an interval from then on.
 local function read_window(key, width, interval)
     local all = redis.call('HGETALL', key)
-    local window = {holders = {}, held = 0, busy = 0, buckets = {}, tat = 0, began = 0, me = nil}
+    local window = {holders = {}, held = 0, buckets = {}, tat = 0, began = 0, me = nil}
     local function add_busy(index, count)
         window.buckets[index] = (window.buckets[index] or 0) + count
-        window.busy = window.busy + count
     end
     for i = 1, #all, 2 do
         local field, value = all[i], all[i + 1]
@@ -229,9 +229,9 @@ local function divide(holders, amount)
     end
 end
 
--- Who comes first for what is left over. What one has had more than another counts by turns, lest slots go to and fro.
-local function comes_first(x, y, interval)
-    local turn = math.max(1, HOLD_US / interval)
+-- Who comes first for what is left over. What one has had more than another counts by turns, lest slots go to and fro: what has been heard
+-- of the others is older than what `me` just said, which would always look like more.
+local function comes_first(x, y, turn)
     local mine, its = math.floor(x.served / turn), math.floor(y.served / turn)
     if (x.need > 0) ~= (y.need > 0) then
         return x.need > 0
@@ -243,15 +243,24 @@ local function comes_first(x, y, interval)
     return x.name < y.name
 end
 
+-- What is served to one of weight 1 in HOLD_US.
+local function turn_of(holders, amount, interval)
+    local weight = 0
+    for _, entry in ipairs(holders) do
+        weight = weight + entry.weight
+    end
+    return math.max(1, HOLD_US / interval * math.max(1, amount / weight))
+end
+
 -- How many slots `me` is to hold.
 local function to_hold(holders, me, amount, interval)
-    local part = math.min(1, HOLD_US / interval)
+    local part, turn = math.min(1, HOLD_US / interval), turn_of(holders, amount, interval)
     local sum, whole, before, first = 0, 0, 0, me.need > 0
     for _, entry in ipairs(holders) do
         local exact = entry.share * part
         sum = sum + exact
         whole = whole + math.floor(exact + 1e-6)
-        if entry ~= me and comes_first(entry, me, interval) then
+        if entry ~= me and comes_first(entry, me, turn) then
             first = false
             before = before + (exact - math.floor(exact + 1e-6) > 1e-6 and 1 or 0)
         end
@@ -269,19 +278,27 @@ local function depth(step, burst)
     return math.max(burst * step, HOLD_US) + step
 end
 
--- Slots that are free now, and what pace allows of them: behind a pause no more than the burst, or what HOLD_US brings; or `whole`, which
--- is needed at once and waited for afterwards: one by one it would be waited for twice, as slots gathered for it serve nobody.
-local function available(window, whole, amount, interval, step, burst)
-    local free = amount - window.held - window.busy
-    if window.began > 0 and now < window.began + interval then
-        free = free - math.ceil(amount * (window.began + interval - now) / interval)
+-- Slots that are free at that time, if until then nobody gets any.
+local function free_at(window, at, width, amount, interval)
+    local free = amount - window.held
+    for index, count in pairs(window.buckets) do
+        free = free - (index * width > at and count or 0)
     end
-    if interval > HOLD_US then
-        window.tat = math.min(math.max(window.tat, now), now + 2 * interval)
-        local paced = math.floor((now + depth(step, burst) - window.tat) / step + 1e-6)
-        free = math.min(free, paced > 0 and math.max(paced, whole) or 0)
+    if window.began > 0 and at < window.began + interval then
+        free = free - math.ceil(amount * (window.began + interval - at) / interval)
     end
     return math.max(0, free)
+end
+
+-- What pace allows: behind a pause no more than the burst, or what HOLD_US brings; or `whole`, which is needed at once and waited for
+-- afterwards: one by one it would be waited for twice, as slots gathered for it serve nobody. Shorter intervals have no pace here.
+local function in_pace(window, whole, interval, step, burst)
+    if interval <= HOLD_US then
+        return math.huge
+    end
+    window.tat = math.min(math.max(window.tat, now), now + 2 * interval)
+    local paced = math.floor((now + depth(step, burst) - window.tat) / step + 1e-6)
+    return paced > 0 and math.max(paced, whole) or 0
 end
 
 -- The bucket that is free next, if that is soon enough to be given away already.
@@ -310,7 +327,6 @@ local function take_over(key, window, me, held, freed, handed, width, amount, in
         if count > 0 then
             gone = gone - count
             window.buckets[index] = (window.buckets[index] or 0) + count
-            window.busy = window.busy + count
             redis.call('HINCRBY', key, 'b' .. text(index), text(count))
         end
     end
@@ -323,23 +339,27 @@ local function take_over(key, window, me, held, freed, handed, width, amount, in
     to_bucket(math.ceil((now + interval) / width), gone)
 end
 
+-- Free slots, else some that are free soon: a slot that waits in a hand for its turn serves nobody, so what is held is best what has just
+-- become free. Returns how many, from when on (0: now), when to ask again.
 local function grant(key, window, me, want, amount, interval, width, burst)
     local step = interval / amount
     local whole = want >= me.need - me.held and me.need - me.held or 0
-    local count = math.min(want, available(window, whole, amount, interval, step, burst))
-    if count > 0 then
-        window.tat = interval > HOLD_US and window.tat + count * step or 0
-        return count, 0, 0
-    end
+    local paced = in_pace(window, whole, interval, step, burst)
+    local count, at = math.min(want, paced, free_at(window, now, width, amount, interval)), 0
     local index, wait = next_bucket(window, width)
-    if interval <= HOLD_US and index and wait <= AHEAD_US then
-        count = math.min(want, window.buckets[index])
-        if redis.call('HINCRBY', key, 'b' .. text(index), text(-count)) <= 0 then
+    local ahead = math.max(AHEAD_US, math.min(HOLD_US, interval / 8))
+    if count == 0 and index and wait <= ahead then
+        at = index * width
+        count = math.min(want, paced, window.buckets[index], free_at(window, at, width, amount, interval))
+        if count > 0 and redis.call('HINCRBY', key, 'b' .. text(index), text(-count)) <= 0 then
             redis.call('HDEL', key, 'b' .. text(index))
         end
-        return count, index * width, 0
     end
-    return 0, 0, math.max(index and wait or 0, interval > HOLD_US and window.tat + step - now - depth(step, burst) or 0)
+    if count > 0 then
+        window.tat = interval > HOLD_US and window.tat + count * step or 0
+        return count, at, 0
+    end
+    return 0, 0, math.max(index and wait - ahead or 0, interval > HOLD_US and window.tat + step - now - depth(step, burst) or 0)
 end
 
 -- amount, interval; held: what it holds when `freed` unused ones and `handed` ("bucket:count,...") are gone; demand: how many it could
@@ -376,12 +396,14 @@ local function window(key, learning, id, amount, interval, seq, held, demand, ne
             me.held = me.held + count
         end
     end
-    -- When to ask again: not at all before the next report, when nothing can be expected; soon while others are first.
+    -- When to ask again: not at all before the next report, when nothing can be expected; soon while others are first; in no hurry with
+    -- some just granted, or half of it in hand.
     local soon = math.max(20000, math.min(250000, interval / amount / 4))
     if target <= me.held then
         retry = need > me.held and soon or LEASE_US / 4
     else
-        retry = math.max(2000, math.min(250000, retry > 0 and retry or soon))
+        local least = (interval > HOLD_US and (count > 0 or me.held * 2 >= target)) and LOW_US or 2000
+        retry = math.max(least, math.min(250000, retry > 0 and retry or soon))
     end
     if me.held > 0 or demand > 0 then
         redis.call('HSET', key, me.name, text(me.held) .. ' ' .. text(now + LEASE_US) .. ' ' .. text(seq) .. ' ' ..

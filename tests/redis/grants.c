@@ -15,10 +15,15 @@ static int by_end(const void *a, const void *b)
     return x->us < y->us ? -1 : x->us > y->us;
 }
 
+struct begin {
+    int64_t us;
+    size_t at; /* of the grants */
+};
+
 static int by_begin(const void *a, const void *b)
 {
-    const struct grant *x = *(const struct grant *const *)a, *y = *(const struct grant *const *)b;
-    return x->before_us < y->before_us ? -1 : x->before_us > y->before_us;
+    const struct begin *x = a, *y = b;
+    return x->us < y->us ? -1 : x->us > y->us;
 }
 
 static bool fits(const struct grant *grant, int64_t window_us)
@@ -35,20 +40,20 @@ void grants_sort(struct grant *grants, size_t count)
 
 uint64_t grants_most(const struct grant *grants, size_t count, int64_t window_us, size_t *last)
 {
-    const struct grant **begun = mem_calloc(count + 1, sizeof(*begun));
+    struct begin *begun = mem_calloc(count + 1, sizeof(*begun));
     uint64_t sum = 0, most = 0;
     *last = 0;
     for (size_t i = 0; i < count; i++) {
-        begun[i] = &grants[i];
+        begun[i] = (struct begin){grants[i].before_us, i};
     }
-    qsort(begun, count, sizeof(const struct grant *), by_begin);
+    qsort(begun, count, sizeof(*begun), by_begin);
     for (size_t from = 0, to = 0; to < count; to++) {
         int64_t left_us = grants[to].us - window_us;
         sum += fits(&grants[to], window_us) ? grants[to].n : 0;
-        for (; from < count && begun[from]->before_us <= left_us; from++) {
+        for (; from < count && begun[from].us <= left_us; from++) {
             /* One that ends later began too early, too, and is not counted then. */
-            bool counted = begun[from] <= &grants[to] && fits(begun[from], window_us);
-            sum -= counted ? begun[from]->n : 0;
+            const struct grant *gone = &grants[begun[from].at];
+            sum -= begun[from].at <= to && fits(gone, window_us) ? gone->n : 0;
         }
         if (sum > most) {
             most = sum;

@@ -280,7 +280,7 @@ def make_certificate(certificate, key, name="mx.test"):
 
 
 def processes_of(folder):
-    """Command lines of living processes that name the folder, or work in it."""
+    """Command lines of living processes that name the folder, or work in it. (One that is ending has none any more.)"""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if int(pid) == os.getpid():
@@ -291,7 +291,7 @@ def processes_of(folder):
             cwd = os.readlink(f"/proc/{pid}/cwd")
         except OSError:
             continue
-        if folder.encode() in line or cwd.startswith(folder):
+        if line and (folder.encode() in line or cwd.startswith(folder)):
             found.append(line.replace(b"\0", b" ").decode(errors="replace").strip())
     return found
 
