@@ -278,14 +278,14 @@ local function depth(step, burst)
     return math.max(burst * step, HOLD_US) + step
 end
 
--- Slots that are free at that time, if until then nobody gets any.
-local function free_at(window, at, width, amount, interval)
-    local free = amount - window.held
+-- Slots that are free at that time, if until then nobody gets any. What was used before the data was lost is not known, but it was in pace.
+local function free_at(window, at, width, amount, interval, burst)
+    local free, step = amount - window.held, interval / amount
     for index, count in pairs(window.buckets) do
         free = free - (index * width > at and count or 0)
     end
     if window.began > 0 and at < window.began + interval then
-        free = free - math.ceil(amount * (window.began + interval - at) / interval)
+        free = free - math.ceil((window.began + interval - at + depth(step, burst)) / step)
     end
     return math.max(0, free)
 end
@@ -345,12 +345,12 @@ local function grant(key, window, me, want, amount, interval, width, burst)
     local step = interval / amount
     local whole = want >= me.need - me.held and me.need - me.held or 0
     local paced = in_pace(window, whole, interval, step, burst)
-    local count, at = math.min(want, paced, free_at(window, now, width, amount, interval)), 0
+    local count, at = math.min(want, paced, free_at(window, now, width, amount, interval, burst)), 0
     local index, wait = next_bucket(window, width)
     local ahead = math.max(AHEAD_US, math.min(HOLD_US, interval / 8))
     if count == 0 and index and wait <= ahead then
         at = index * width
-        count = math.min(want, paced, window.buckets[index], free_at(window, at, width, amount, interval))
+        count = math.min(want, paced, window.buckets[index], free_at(window, at, width, amount, interval, burst))
         if count > 0 and redis.call('HINCRBY', key, 'b' .. text(index), text(-count)) <= 0 then
             redis.call('HDEL', key, 'b' .. text(index))
         end
