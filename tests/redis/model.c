@@ -57,8 +57,8 @@ static void play(const struct scene *wanted)
 }
 
 static const struct scene scenes[] = {
-    {"100/s", RATE(100, 1000), .holders = 8, .n = 1, .seconds = 20, .least = 95},
-    {"30/min", RATE(30, 60000), .holders = 8, .n = 1, .seconds = 120, .least = 90},
+    {"100/s", RATE(100, 1000), .holders = 8, .n = 1, .seconds = 20, .least = 97},
+    {"30/min", RATE(30, 60000), .holders = 8, .n = 1, .seconds = 120, .least = 95},
     {"1/min", RATE(1, 60000), .holders = 8, .n = 1, .seconds = 480, .least = 80},
     {"1000/s, up to 7 at once", RATE(1000, 1000), .holders = 4, .n = 7, .seconds = 20, .idle = true,
      .least = 80},
@@ -69,7 +69,7 @@ static const struct scene scenes[] = {
      .least = 45},
     {"700/10s", RATE(700, 10000), .holders = 8, .n = 1, .seconds = 60, .least = 95},
     {"100/s with 700/10s", .rules = {{LIMIT_RATE, 700, 10000, 0}, {LIMIT_RATE, 100, 1000, 0}},
-     .rule_count = 2, .holders = 8, .n = 1, .seconds = 60, .least = 85},
+     .rule_count = 2, .holders = 8, .n = 1, .seconds = 60, .least = 95},
     {"100/s, faults", RATE(100, 1000), .holders = 8, .n = 1, .seconds = 60, .faults = true},
     {"100/s, faults and deaths", RATE(100, 1000), .holders = 8, .n = 1, .seconds = 60,
      .faults = true, .deaths = true, .idle = true},
