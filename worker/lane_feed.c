@@ -250,8 +250,9 @@ void lane_yield_unused(struct lane *lane)
 {
     list_foreach_safe (node, after, &lane->sessions) {
         struct session *session = CONTAINER_OF(node, struct session, node);
-        if (session->state == SESSION_IDLE || session->state == SESSION_THROTTLED) {
-            (void)yields(session);
+        bool idle = session->state == SESSION_IDLE;
+        if ((idle || session->state == SESSION_THROTTLED) && !yields(session) && idle) {
+            session_spare(session);
         }
     }
 }

@@ -7,6 +7,9 @@
 
 #include <netinet/in.h>
 
+/* An unused connection whose slot others wait for is kept for so long. */
+#define WANTED_IDLE_MS 200
+
 static void pump(struct session *session);
 static void deadline_passed(struct timer *timer, struct mono_time now);
 
@@ -385,11 +388,35 @@ void session_flush(struct session *session)
     }
 }
 
+static bool is_wanted(const struct session *session)
+{
+    for (size_t i = 0; i < session->slot_count; i++) {
+        if (redis_limit_is_wanted(session->slots[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void quit_after(struct session *session, int64_t ms)
+{
+    wheel_set(session_wheel(session), &session->timer, mono_add_ms(session_now(session), ms),
+              deadline_passed);
+}
+
 void session_idle(struct session *session)
 {
-    wheel_set(session_wheel(session), &session->timer,
-              mono_add_ms(session_now(session), session->lane->config->connection_idle_timeout_ms),
-              deadline_passed);
+    quit_after(session, session->lane->config->connection_idle_timeout_ms);
+    session_spare(session);
+}
+
+void session_spare(struct session *session)
+{
+    CHECK(session->state == SESSION_IDLE);
+    int64_t soon_ms = session_now(session).us / 1000 + WANTED_IDLE_MS;
+    if (session->timer.due_ms > soon_ms && is_wanted(session)) {
+        quit_after(session, WANTED_IDLE_MS);
+    }
 }
 
 bool session_is_reserved(const struct session *session)

@@ -76,6 +76,8 @@ void session_enter(struct session *session, enum session_state state);
 void session_flush(struct session *session);
 /* The lane has nothing for it: its idle time begins. */
 void session_idle(struct session *session);
+/* It is idle: if others wait for its slot it ends soon. */
+void session_spare(struct session *session);
 /* More of the journal is on Kafka: messages that waited for it may end, or be begun. */
 void session_release_dots(struct shard *shard);
 /* Closes at once; a running transaction's mail is settled as lost. */

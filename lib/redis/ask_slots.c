@@ -12,9 +12,10 @@ static bool slots_want_shrink(const struct limit *limit, struct mono_time now)
         limit->on->state == REDIS_CONNECTING) {
         return false;
     }
+    int64_t spare_ms = limit->wanted ? LIMITER_SPARE_WANTED_MS : LIMITER_SPARE_MS;
     return limit->over || limit_usable(limit) < limit->held ||
            (list_empty(&limit->waiters) && list_empty(&limit->woken) &&
-            mono_since_us(now, limit->touched) >= LIMITER_SPARE_MS * 1000);
+            mono_since_us(now, limit->touched) >= spare_ms * 1000);
 }
 
 static bool slots_need_report(const struct limit *limit, struct mono_time now)
@@ -76,6 +77,7 @@ void slots_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EA
     limit->held = mine;
     limit->over = mine + (uint64_t)values[1] > limit->rule.amount;
     limit->crowded = 2 * (mine + (uint64_t)values[1]) >= limit->rule.amount;
+    limit->wanted = values[3] > 0;
     limit->keep = limit->on->state == REDIS_UP && values[2] >= 0 && item->version == limit->version
                       ? (uint64_t)values[2]
                       : UINT64_MAX;

@@ -9,7 +9,8 @@
  *   slots: connections: holder -> n with expiry 15 s, renewed each 5 s; closed before lowered.
  * Holders share them fairly: who has more than its share learns of it within about half a second
  * when another one wants some, and gives up what is free; what is in use its owner closes, see
- * redis_limit_surplus. With fewer slots than holders a slot goes round, every 5 s.
+ * redis_limit_surplus; what it has for later, see redis_limit_is_wanted. With fewer slots than
+ * holders a slot goes round, every 5 s.
  *   daily caps: N in a day of UTC, counted in absolute numbers for each holder.
  *
  * The arithmetic of a lease is in lease.h, Redis' side in limiter.lua, the connection in link.h,
@@ -153,6 +154,9 @@ uint64_t redis_limit_at_once(const struct limit *limit);
  * are leaving already are not counted, so it never asks for more than the surplus. No I/O. False
  * for rates. */
 bool redis_limit_surplus(const struct limit *limit);
+/* Others wait for a slot, as far as known (half a second ago while half of them or more are in
+ * use): one that is in use for nothing should be given back soon. No I/O. False for rates. */
+bool redis_limit_is_wanted(const struct limit *limit);
 /* One slot of each is about to be given back (its connection is being closed, for whatever reason),
  * by redis_limits_left instead of redis_limits_return. */
 void redis_limits_leave(struct redis_limiter *limiter, struct limit *const *limits, size_t count);

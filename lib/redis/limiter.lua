@@ -18,7 +18,8 @@
 -- Reply: now, epoch id, till, then six for each limit (and one for each of its weights):
 --   w: slots I hold now, granted of these, time from which those are free, slots I am to hold, my share of the amount in
 --      thousandths of a slot, ask again after so long; then each weight as it counts, in thousandths
---   s: how many I hold now, how many the others hold, how many I am to keep of mine: less while others who have fewer want some
+--   s: how many I hold now, how many the others hold, how many I am to keep of mine: less while others who have fewer want some; how many
+--      more others want
 --   d: the day, how many I may have used of it at most, how many are left for all, how many of mine were granted now
 --
 -- A window of `amount` in any `interval` is so many slots, each of which is used once in an interval: then no interval can see more
@@ -504,7 +505,7 @@ end
 
 local function slots(key, learning, amount, seq, have, want, ttl)
     local all = redis.call('HGETALL', key)
-    local others = 0
+    local others, missing = 0, 0
     local list = {}
     local me = {name = holder, count = have, since = now, demand = have}
     for i = 1, #all, 2 do
@@ -521,6 +522,7 @@ local function slots(key, learning, amount, seq, have, want, ttl)
         else
             others = others + count
             local wants = tonumber(till) > now and tonumber(demand) or 0
+            missing = missing + math.max(0, wants - count)
             list[#list + 1] = {name = all[i], count = count, since = since, demand = math.max(count, wants)}
         end
     end
@@ -545,7 +547,7 @@ local function slots(key, learning, amount, seq, have, want, ttl)
     else
         redis.call('HDEL', key, holder)
     end
-    return {mine, others, keep, 0, 0, 0}
+    return {mine, others, keep, missing, 0, 0}
 end
 
 local id, till = learn()

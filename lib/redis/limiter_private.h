@@ -24,9 +24,10 @@
 #define LIMITER_SLOT_RENEW_MS 5000
 /* While half of the slots or more are in use: to learn soon enough that others want some. */
 #define LIMITER_SLOT_LOOK_MS 500
-#define LIMITER_SPARE_MS 1000 /* a slot that came back is kept for the next one */
-#define LIMITER_IDLE_MS 1000  /* a lease that nobody uses goes back */
-#define LIMITER_HELLO_MS 900  /* while learning */
+#define LIMITER_SPARE_MS 1000       /* a slot that came back is kept for the next one */
+#define LIMITER_SPARE_WANTED_MS 200 /* … while others wait for one */
+#define LIMITER_IDLE_MS 1000        /* a lease that nobody uses goes back */
+#define LIMITER_HELLO_MS 900        /* while learning */
 /* So that it is soon known whether data was lost, or Redis is gone: sooner than a lease ends. */
 #define LIMITER_IDLE_HELLO_MS 1500
 /* Before the end of learning, so that what was used alone is reported by then. limiter.lua tells of
@@ -92,6 +93,7 @@ struct limit {
     uint64_t keep;       /* more than that others are to have; UINT64_MAX: not known */
     bool over;           /* cluster-wide more are held than the rule allows */
     bool crowded;        /* cluster-wide half of them or more are held */
+    bool wanted;         /* other holders wait for some */
     struct mono_time reported;
     int64_t epoch; /* in which it was reported */
 };

@@ -332,6 +332,12 @@ bool redis_limit_surplus(const struct limit *limit)
     return limit->rule.kind == LIMIT_SLOTS && limit->used - limit->leaving > limit_usable(limit);
 }
 
+bool redis_limit_is_wanted(const struct limit *limit)
+{
+    CHECK_MAGIC(limit, LIMIT_MAGIC);
+    return limit->rule.kind == LIMIT_SLOTS && limit->on->state == REDIS_UP && limit->wanted;
+}
+
 void redis_limits_leave(struct redis_limiter *limiter, struct limit *const *limits, size_t count)
 {
     CHECK_MAGIC(limiter, LIMITER_MAGIC);

@@ -13,8 +13,9 @@
  * of another limit as well. Slots: asserted is that never more than amount were held. late=S: slots
  * are kept for as long as the limiter leaves them, looked at every `hold` ms; the first thread
  * wants them from the start to the end, the others from second `late` to second `leave`. Asserted
- * is that just before `leave` all have the same (or one more), and at the end the first has all;
- * with fewer slots than threads, that each one had some in its turn. pause=S: after a second nobody
+ * is that just before `leave` all have the same (or one more), and at the end the first has all
+ * (redis_limit_is_wanted tells it of both); with fewer slots than threads, that each one had some
+ * in its turn. pause=S: after a second nobody
  * wants any for so long. out=1: Redis lets nobody in, which is asserted. Exit 0: all held.
  */
 #include "base/clock.h"
@@ -67,6 +68,7 @@ struct worker {
     enum redis_state state;
     struct mono_time start;
     bool was_up, ending, left, resumed;
+    bool wanted_at_leave, wanted_at_end;  /* others wait for some, as far as it knows */
     long in_use, at_leave, at_end, turns; /* turns: from having none to having one */
     struct session *sessions;
 };
@@ -164,6 +166,7 @@ static void look_at_plan(struct worker *worker, struct mono_time now)
     bool leaves = !worker->left && age_ms >= (int64_t)plan.leave * 1000;
     if (leaves) {
         worker->at_leave = worker->in_use;
+        worker->wanted_at_leave = redis_limit_is_wanted(worker->limits[0]);
         worker->left = true;
     }
     for (size_t i = 0; i < plan.waiters && worker->id > 0; i++) {
@@ -180,6 +183,7 @@ static void stop_worker(struct worker *worker)
 {
     worker->ending = true;
     worker->at_end = worker->in_use;
+    worker->wanted_at_end = redis_limit_is_wanted(worker->limits[0]);
     for (size_t i = 0; i < plan.waiters; i++) {
         struct session *session = &worker->sessions[i];
         redis_limit_wait_cancel(worker->limiter, &session->waiter);
@@ -350,8 +354,10 @@ static int judge_fairness(const struct worker *workers)
         }
     }
     if (most >= count) {
-        /* And no slot wanders to and fro. */
-        good = good && workers[0].at_end == most && atomic_load(&grant_count) <= 3 * plan.amount;
+        /* And no slot wanders to and fro; the first knew that the others waited, and that they
+         * left. */
+        good = good && workers[0].at_end == most && atomic_load(&grant_count) <= 3 * plan.amount &&
+               workers[0].wanted_at_leave && !workers[0].wanted_at_end;
     }
     if (!good) {
         printf("FAILED: not shared fairly\n");

@@ -425,6 +425,11 @@ void session_idle(struct session *session)
     (void)session;
 }
 
+void session_spare(struct session *session)
+{
+    (void)session;
+}
+
 bool session_is_surplus(const struct session *session)
 {
     return session == world.surplus;
