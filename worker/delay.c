@@ -41,7 +41,7 @@ static bool recipients_text(const struct mail *mail, bool held, struct strbuf *o
 static void send_copy(struct mail *mail, const char *topic, struct slice key, bool held,
                       const struct delay_request *request)
 {
-    char numbers[4][24];
+    char numbers[5][24];
     struct strbuf recipients;
     struct kafka_header headers[COPY_HEADERS_MAX];
     size_t n = 0;
@@ -56,7 +56,9 @@ static void send_copy(struct mail *mail, const char *topic, struct slice key, bo
     headers[n++] = (struct kafka_header){
         HEADER_DUE_MS, number_text(numbers[2], sizeof(numbers[2]), request->due_ms)};
     if (request->spilled) {
-        headers[n++] = (struct kafka_header){HEADER_SPILLED, SLICE("1")};
+        headers[n++] =
+            (struct kafka_header){HEADER_SPILLED, number_text(numbers[4], sizeof(numbers[4]),
+                                                              request->slow ? SPILLED_SLOW : 1)};
     }
     if (mail->expires_ms > 0) {
         headers[n++] = (struct kafka_header){

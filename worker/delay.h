@@ -24,6 +24,7 @@ struct delay_request {
     uint32_t attempt; /* of the next round */
     bool exact;
     bool spilled; /* it may come earlier */
+    bool slow;    /* … even by less than the first tier */
 };
 
 /* Adds a copy of the mail, with all recipients that are pending or deferred, to the tier for that

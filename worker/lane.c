@@ -1,5 +1,6 @@
 #include "worker/lane.h"
 
+#include "worker/delay.h"
 #include "worker/lane_private.h"
 #include "worker/session.h"
 #include "worker/worker.h"
@@ -96,7 +97,9 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
     if (!have_vip(lane, mail)) {
         return;
     }
-    if (mail->early && mail->due_ms > wall.ms && (in_trouble || !lane_is_hungry(lane, mail, now))) {
+    int64_t early_ms = mail->early ? mail->due_ms - wall.ms : 0;
+    bool soon = delay_is_short(early_ms, shard->worker->config->kafka.tier_unit_ms);
+    if (early_ms > 0 && (in_trouble || !(soon || lane_is_hungry(lane, mail, now)))) {
         const struct report_wait wait = {.due_ms = mail->due_ms, .exact = true, .spilled = true};
         settle_later(&shard->settler, &mail, &wait);
         return;

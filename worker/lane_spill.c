@@ -12,6 +12,7 @@
  * waits twice as long, so that the lane has something to send until what was spilled comes back. */
 #define LANE_MAX_WAIT_MS 60000
 #define SPILL_STEP_MAX_MS 3600000.0
+#define LANE_KEEP_BESIDE 4
 /* A rate that was only measured is not believed for longer than that. */
 #define SPILL_MEASURED_MAX_MS 14400000
 /* Below this part of its share of the limits it is something else that holds the lane. */
@@ -126,11 +127,12 @@ size_t lane_capacity(const struct lane *lane, struct mono_time now)
     return limited < measured ? limited : measured;
 }
 
-/* Mails that are sent at that rate until what is spilled now can come back. */
+/* Mails that are sent at that rate until what is spilled now can come back, and a few: a slow
+ * site's turns come unevenly. */
 static size_t keep_of(const struct lane *lane, double rate)
 {
     double seconds = (double)lane->shard->worker->config->kafka.tier_unit_ms / 1000.0;
-    double keep = rate * seconds + 1;
+    double keep = rate * seconds + LANE_KEEP_BESIDE;
     return keep < (double)LANE_MAX_CAPACITY ? (size_t)keep : LANE_MAX_CAPACITY;
 }
 
@@ -152,6 +154,7 @@ static void spill_at(struct lane *lane, struct mail *mail, double rate, size_t a
     const struct report_wait waits = {.due_ms = expires ? mail->expires_ms : *until_ms,
                                       .exact = expires,
                                       .spilled = true,
+                                      .slow = rate * (double)unit / 1000 < LANE_MIN_CAPACITY,
                                       .reason = reason,
                                       .site = lane->site_name};
     settle_later(&lane->shard->settler, &mail, &waits);

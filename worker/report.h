@@ -32,6 +32,7 @@ struct report_wait {
     int64_t due_ms;     /* wall clock */
     bool exact;         /* not later than that */
     bool spilled;       /* it waits for its turn, and may come earlier */
+    bool slow;          /* … to a lane that sends little in the shortest tier's time */
     const char *reason; /* as in event.proto; NULL: has been told before */
     struct slice site;  /* where it is known */
 };

@@ -248,6 +248,7 @@ void settle_later(struct settler *settler, struct mail **handle, const struct re
         .attempt = mail->attempt + (mail->deferred > 0 ? 1 : 0),
         .exact = wait->exact,
         .spilled = wait->spilled,
+        .slow = wait->slow,
     };
     if (wait->reason != NULL) {
         report_postponed(settler->reporter, mail, wait, request.attempt);

@@ -48,11 +48,12 @@ static void due_in_tier(struct intake *intake, struct mail *mail)
 {
     int64_t unit_ms = intake->worker->config->kafka.tier_unit_ms;
     int64_t rest_ms = number_header(mail, HEADER_DUE_MS) - wall_now().ms;
+    int64_t spilled = number_header(mail, HEADER_SPILLED);
     if (rest_ms <= 0) {
         intake_to_shard(intake, mail);
-    } else if (delay_is_short(rest_ms, unit_ms)) {
+    } else if (delay_is_short(rest_ms, unit_ms) && spilled < SPILLED_SLOW) {
         hold(intake, mail, rest_ms);
-    } else if (number_header(mail, HEADER_SPILLED) > 0) {
+    } else if (spilled > 0) {
         mail->early = true; /* its lane may have too little by now */
         intake_to_shard(intake, mail);
     } else {

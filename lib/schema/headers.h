@@ -16,8 +16,10 @@
     "sluice-first-seen-ms"                    /* when the message was first read, ms since 1970 */
 #define HEADER_EXPIRES_MS "sluice-expires-ms" /* given up at, ms since 1970 */
 #define HEADER_DUE_MS "sluice-due-ms"         /* not tried before, ms since 1970 */
-#define HEADER_SPILLED                                                                             \
-    "sluice-spilled" /* "1": due is when its turn is expected; it may come earlier */
+/* Due is when its turn is expected: it may come earlier, if it has one more tier to go ("1"), or in
+ * any case ("2"), as its lane sends little in that time. */
+#define HEADER_SPILLED "sluice-spilled"
+#define SPILLED_SLOW 2
 #define HEADER_STREAM "sluice-stream"   /* name of the stream it came by: "bulk" */
 #define HEADER_ORIGIN "sluice-origin"   /* first record: "topic/partition/offset" */
 #define HEADER_PENDING "sluice-pending" /* indexes of recipients still to deliver: "0,3-5" */

@@ -258,6 +258,26 @@ static void spilled_mail_is_taken_early_by_a_lane_that_has_too_little(void **sta
     assert_int_equal(lane->spill_until_ms[CONFIG_CLASS_BULK], 0); /* it takes nobody's turn */
 }
 
+/* Less than the first tier ahead of its time there is no way back. */
+static void spilled_mail_is_taken_when_it_is_nearly_due(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 10, 1000, NULL);
+    struct lane *lane = NULL;
+    for (int i = 0; i < 400; i++) {
+        lane = push("v1");
+    }
+    promised_ms = wall_now().ms + 31000;
+    push("v1");
+    assert_int_equal(lane->queue.length, 400); /* enough until then */
+    assert_int_equal(due_copies(), 1);
+    promised_ms = wall_now().ms + 20000;
+    push("v1");
+    assert_int_equal(lane->queue.length, 401);
+    assert_int_equal(due_copies(), 1);
+}
+
 static void spilled_mail_keeps_its_turn_among_that_of_a_parked_tenant(void **state)
 {
     (void)state;
@@ -268,11 +288,14 @@ static void spilled_mail_keeps_its_turn_among_that_of_a_parked_tenant(void **sta
     io_loop_turn(loop);
     ready(world.opened[0]);
     ready(world.opened[1]);
-    assert_int_equal(lane->queue.length, 1);
+    for (int i = 0; i < 3; i++) {
+        push("v1");
+    }
+    assert_int_equal(lane->queue.length, 4);
     assert_int_equal(lane->queue.ready, 0);
     promised_ms = wall_now().ms + 5 * HOUR;
     push("v1");
-    assert_int_equal(lane->queue.length, 1);
+    assert_int_equal(lane->queue.length, 4);
     assert_int_equal(due_copies(), 1);
     assert_int_equal(world.due_ms[0], promised_ms);
     session_close(world.opened[0]);
@@ -284,21 +307,21 @@ static void what_waited_for_a_minute_is_spilled(void **state)
     (void)state;
     world.hold_sessions = true;
     struct lane *lane = push("v1");
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 6; i++) {
         push("v1");
     }
     struct mono_time now = io_loop_now(loop);
     lane_tick(lane, mono_add_ms(now, 59000));
-    assert_int_equal(lane->queue.length, 4);
+    assert_int_equal(lane->queue.length, 7);
     assert_int_equal(due_copies(), 0);
     lane_tick(lane, mono_add_ms(now, 61000));
-    assert_int_equal(lane->queue.length, 1); /* the next in turn, but not for ever */
+    assert_int_equal(lane->queue.length, 4); /* the next in turn, but not for ever */
     assert_int_equal(due_copies(), 3);
     lane_tick(lane, mono_add_ms(now, 119000));
-    assert_int_equal(lane->queue.length, 1);
+    assert_int_equal(lane->queue.length, 4);
     lane_tick(lane, mono_add_ms(now, 121000));
     assert_int_equal(lane->queue.length, 0);
-    assert_int_equal(due_copies(), 4);
+    assert_int_equal(due_copies(), 7);
 }
 
 static void an_unused_session_ends_when_others_want_its_slot(void **state)
@@ -375,6 +398,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(spilled_mail_is_taken_early_by_a_lane_that_has_too_little,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(spilled_mail_is_taken_when_it_is_nearly_due, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(spilled_mail_keeps_its_turn_among_that_of_a_parked_tenant,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_out_of_contact_tells_nobody_as_expired, set_up,
