@@ -96,13 +96,8 @@ static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
     options.client_id = "sluice-bouncer";
     options.linger_ms = LINGER_MS;
     options.delivery_timeout_ms = (int)bouncer->config->bouncer.kafka_timeout_ms;
-    struct kafka_property *items = mem_calloc(kafka->property_count + 1, sizeof(*items));
-    items[0] = (struct kafka_property){"bootstrap.servers", kafka->bootstrap_servers};
-    for (size_t i = 0; i < kafka->property_count; i++) {
-        items[i + 1] =
-            (struct kafka_property){kafka->properties[i].name, kafka->properties[i].value};
-    }
-    struct kafka_properties all = {items, kafka->property_count + 1};
+    struct kafka_properties all;
+    kafka_properties_from_config(&all, kafka);
     bouncer->kafka = kafka_producer_create(&all, &options, fault);
     bool ok = bouncer->kafka != NULL && warm_up(bouncer, fault) && watch_reports(bouncer, fault);
     if (ok) {
@@ -112,7 +107,7 @@ static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
         bouncer->builder = builder_start(bouncer->config, &all);
         ok = open_sink(bouncer, &all, fault);
     }
-    mem_free(items);
+    kafka_properties_free(&all);
     return ok;
 }
 

@@ -78,21 +78,13 @@ static bool open_kafka(struct producer *producer, struct fault *fault)
     options.max_message_bytes = RECORD_MAX_BYTES;
     options.queue_max_kbytes = QUEUE_MAX_KBYTES;
     options.delivery_timeout_ms = (int)producer->config->producer.kafka_timeout_ms;
-    struct kafka_property *items = mem_calloc(kafka->property_count + 1, sizeof(*items));
-    items[0] = (struct kafka_property){"bootstrap.servers", kafka->bootstrap_servers};
-    for (size_t i = 0; i < kafka->property_count; i++) {
-        items[i + 1] =
-            (struct kafka_property){kafka->properties[i].name, kafka->properties[i].value};
-    }
-    struct kafka_properties all = {items, kafka->property_count + 1};
-    kafka_properties_copy(&producer->properties, &all);
-    producer->kafka = kafka_producer_create(&all, &options, fault);
+    kafka_properties_from_config(&producer->properties, kafka);
+    producer->kafka = kafka_producer_create(&producer->properties, &options, fault);
     snprintf(producer->suppression_topic, sizeof(producer->suppression_topic), "%ssuppression",
              kafka->prefix);
-    producer->suppress = suppress_follow_start(&all, producer->suppression_topic);
+    producer->suppress = suppress_follow_start(&producer->properties, producer->suppression_topic);
     producer->suppressed =
         suppress_checker_open(suppress_follow_set(producer->suppress), producer->config);
-    mem_free(items);
     if (producer->kafka == NULL || !warm_up(producer, fault)) {
         return false;
     }

@@ -282,9 +282,9 @@ struct burst *burst_create(struct worker *worker, const struct burst_ops *ops, v
     }
     options.topics = topics;
     options.topic_count = ARRAY_LEN(topics);
-    struct kafka_property *items = worker_properties(worker->config, &properties);
+    kafka_properties_from_config(&properties, &worker->config->kafka);
     burst->txn = kafka_txn_create(&properties, &options, fault);
-    mem_free(items);
+    kafka_properties_free(&properties);
     if (burst->txn == NULL) {
         burst_free(&burst);
         return NULL;

@@ -57,7 +57,7 @@ static void *run(void *argument)
     const struct worker *worker = control->worker;
     const char *topic = worker->topics.control;
     struct kafka_properties properties;
-    struct kafka_property *items = worker_properties(worker->config, &properties);
+    kafka_properties_from_config(&properties, &worker->config->kafka);
     while (!atomic_load(&control->ending)) {
         struct fault fault;
         struct kafka_reader *reader = kafka_reader_create(&properties, &topic, 1, -1, &fault);
@@ -71,7 +71,7 @@ static void *run(void *argument)
         kafka_reader_free(&reader);
         pause_ms(control, RETRY_MS);
     }
-    mem_free(items);
+    kafka_properties_free(&properties);
     return NULL;
 }
 

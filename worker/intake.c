@@ -246,7 +246,7 @@ static bool open_consumer(struct intake *intake, struct fault *fault)
             streams[i], tx ? KAFKA_SOURCE_TX : KAFKA_SOURCE_BULK, (int)i};
     }
     struct kafka_properties properties;
-    struct kafka_property *items = worker_properties(config, &properties);
+    kafka_properties_from_config(&properties, &config->kafka);
     bool added = tiers_subscribe(worker, &properties, subscriptions, &n, fault);
     kafka_consumer_options_default(&options);
     options.group_id = config->kafka.group;
@@ -261,7 +261,7 @@ static bool open_consumer(struct intake *intake, struct fault *fault)
         intake->consumer =
             kafka_consumer_create(&properties, &options, &intake_group_ops, intake, fault);
     }
-    mem_free(items);
+    kafka_properties_free(&properties);
     mem_free(subscriptions);
     mem_free(streams);
     return intake->consumer != NULL;

@@ -134,7 +134,7 @@ static bool open_producers(struct worker *worker, struct fault *fault)
 {
     struct kafka_producer_options options;
     struct kafka_properties properties;
-    struct kafka_property *items = worker_properties(worker->config, &properties);
+    kafka_properties_from_config(&properties, &worker->config->kafka);
     kafka_producer_options_default(&options);
     options.client_id = worker->name;
     options.delivery_timeout_ms = 0; /* as long as it takes: a ticket waits for it */
@@ -144,7 +144,7 @@ static bool open_producers(struct worker *worker, struct fault *fault)
     options.compression = "none";
     worker->journal =
         worker->events == NULL ? NULL : kafka_producer_create(&properties, &options, fault);
-    mem_free(items);
+    kafka_properties_free(&properties);
     if (worker->journal == NULL) {
         return false;
     }
@@ -166,9 +166,9 @@ static bool load_suppression(struct worker *worker, const sigset_t *signals, str
 {
     const struct timespec at_once = {0};
     struct kafka_properties properties;
-    struct kafka_property *items = worker_properties(worker->config, &properties);
+    kafka_properties_from_config(&properties, &worker->config->kafka);
     worker->suppress = suppress_follow_start(&properties, worker->topics.suppression);
-    mem_free(items);
+    kafka_properties_free(&properties);
     while (!suppress_follow_loaded(worker->suppress, LOAD_STEP_MS)) {
         int number = sigtimedwait(signals, NULL, &at_once);
         if (number > 0 && number != SIGHUP) {

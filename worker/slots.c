@@ -30,12 +30,12 @@ struct slots *slots_create(const struct worker *worker, const char *topic, bool 
 {
     struct slots *slots = mem_zalloc(sizeof(*slots));
     struct kafka_properties properties;
-    struct kafka_property *items = worker_properties(worker->config, &properties);
+    kafka_properties_from_config(&properties, &worker->config->kafka);
     slots->magic = SLOTS_MAGIC;
     slots->topic = topic;
     slots->event_fd = event_fd;
     slots->tail = kafka_tail_create(&properties, worker->name, committed, fault);
-    mem_free(items);
+    kafka_properties_free(&properties);
     if (slots->tail == NULL || !kafka_tail_warm_up(slots->tail, topic, WARM_UP_MS, fault)) {
         slots_free(&slots);
         return NULL;

@@ -19,20 +19,6 @@ unsigned worker_pressure_percent(const struct worker *worker)
     return most < 0 ? 0 : most > 1000 ? 1000 : (unsigned)most;
 }
 
-struct kafka_property *worker_properties(const struct config *config,
-                                         struct kafka_properties *properties)
-{
-    const struct config_kafka *kafka = &config->kafka;
-    struct kafka_property *items = mem_calloc(kafka->property_count + 1, sizeof(*items));
-    items[0] = (struct kafka_property){"bootstrap.servers", kafka->bootstrap_servers};
-    for (size_t i = 0; i < kafka->property_count; i++) {
-        items[i + 1] =
-            (struct kafka_property){kafka->properties[i].name, kafka->properties[i].value};
-    }
-    *properties = (struct kafka_properties){items, kafka->property_count + 1};
-    return items;
-}
-
 /* The first transactional stream: somebody waits for it. */
 static const char *stream_of_reports(const struct config *config)
 {

@@ -94,11 +94,6 @@ void worker_name_topics(struct worker *worker);
 void worker_name_slot(struct worker *worker);
 /* Finds the VIPs that this machine can send from. False: there is none. */
 bool worker_hold_vips(struct worker *worker, struct fault *fault);
-/* The configuration's Kafka properties with bootstrap.servers; the caller frees the array with
- * mem_free. */
-struct kafka_property *worker_properties(const struct config *config,
-                                         struct kafka_properties *properties);
-
 /* Part of the memory budget in use, in percent; above 100 intake of bulk stops. */
 unsigned worker_pressure_percent(const struct worker *worker);
 

@@ -131,12 +131,26 @@ void kafka_text_free(const void *text)
     mem_free(both.own);
 }
 
+static struct kafka_property copy_of(const char *name, const char *value)
+{
+    return (struct kafka_property){mem_strdup(name), mem_strdup(value)};
+}
+
+void kafka_properties_from_config(struct kafka_properties *to, const struct config_kafka *config)
+{
+    struct kafka_property *items = mem_calloc(config->property_count + 1, sizeof(*items));
+    items[0] = copy_of("bootstrap.servers", config->bootstrap_servers);
+    for (size_t i = 0; i < config->property_count; i++) {
+        items[i + 1] = copy_of(config->properties[i].name, config->properties[i].value);
+    }
+    *to = (struct kafka_properties){items, config->property_count + 1};
+}
+
 void kafka_properties_copy(struct kafka_properties *to, const struct kafka_properties *from)
 {
     struct kafka_property *items = mem_calloc(from->count + 1, sizeof(*items));
     for (size_t i = 0; i < from->count; i++) {
-        items[i].name = mem_strdup(from->items[i].name);
-        items[i].value = mem_strdup(from->items[i].value);
+        items[i] = copy_of(from->items[i].name, from->items[i].value);
     }
     *to = (struct kafka_properties){items, from->count};
 }

@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "base/slice.h"
+#include "policy/config.h"
 
 struct kafka_property {
     const char *name;
@@ -16,6 +17,10 @@ struct kafka_properties {
     const struct kafka_property *items; /* "bootstrap.servers" among them */
     size_t count;
 };
+
+/* bootstrap.servers, then what the configuration's section says. Own copies; freed by
+ * kafka_properties_free. */
+void kafka_properties_from_config(struct kafka_properties *to, const struct config_kafka *config);
 
 /* Own copies of everything, for clients that have to be made anew; *to is freed by the second. */
 void kafka_properties_copy(struct kafka_properties *to, const struct kafka_properties *from);

@@ -60,15 +60,10 @@ struct sluice *sluice_open_config(const char *path, struct sluice_error *error)
     struct sluice *sluice = NULL;
     if (config != NULL) {
         const struct config_kafka *kafka = &config->kafka;
-        struct kafka_property *items = mem_calloc(kafka->property_count + 1, sizeof(*items));
-        items[0] = (struct kafka_property){"bootstrap.servers", kafka->bootstrap_servers};
-        for (size_t i = 0; i < kafka->property_count; i++) {
-            items[i + 1] =
-                (struct kafka_property){kafka->properties[i].name, kafka->properties[i].value};
-        }
-        struct kafka_properties all = {items, kafka->property_count + 1};
+        struct kafka_properties all;
+        kafka_properties_from_config(&all, kafka);
         sluice = open_with(&all, kafka->prefix, &fault);
-        mem_free(items);
+        kafka_properties_free(&all);
         if (sluice != NULL) {
             struct redis_options redis;
             redis_options_from_config(&redis, &config->redis);

@@ -20,8 +20,7 @@ struct suppress_follow {
     uint32_t magic;
     struct suppress_set *set; /* written by the thread alone */
     const char *topic;
-    struct kafka_property *properties;
-    size_t property_count;
+    struct kafka_properties properties;
     pthread_t thread;
     pthread_mutex_t lock; /* of `loaded` */
     pthread_cond_t changed;
@@ -109,12 +108,11 @@ static void tell_trouble(const struct suppress_follow *follow, const struct faul
 /* Kafka may come later, so it tries until it is stopped (then NULL). */
 static struct kafka_reader *open_reader(struct suppress_follow *follow)
 {
-    const struct kafka_properties properties = {follow->properties, follow->property_count};
     const char *const topics[] = {follow->topic};
     struct kafka_reader *reader = NULL;
     struct fault fault = {0};
     while (reader == NULL && !is_stopped(follow)) {
-        reader = kafka_reader_create(&properties, topics, 1, -2, &fault);
+        reader = kafka_reader_create(&follow->properties, topics, 1, -2, &fault);
         if (reader == NULL) {
             tell_trouble(follow, &fault);
         }
@@ -146,17 +144,24 @@ static void *follow_thread(void *argument)
     return NULL;
 }
 
+/* What is given counts more than ours. */
+static void set_properties(struct suppress_follow *follow, const struct kafka_properties *given)
+{
+    struct kafka_property *items = mem_calloc(ARRAY_LEN(ours) + given->count, sizeof(*items));
+    memcpy(items, ours, sizeof(ours));
+    memcpy(items + ARRAY_LEN(ours), given->items, given->count * sizeof(*items));
+    const struct kafka_properties all = {items, ARRAY_LEN(ours) + given->count};
+    kafka_properties_copy(&follow->properties, &all);
+    mem_free(items);
+}
+
 struct suppress_follow *suppress_follow_start(const struct kafka_properties *properties,
                                               const char *topic)
 {
     struct suppress_follow *follow = mem_zalloc(sizeof(*follow));
     follow->magic = FOLLOW_MAGIC;
     follow->topic = topic;
-    follow->property_count = ARRAY_LEN(ours) + properties->count;
-    follow->properties = mem_calloc(follow->property_count, sizeof(*follow->properties));
-    memcpy(follow->properties, ours, sizeof(ours));
-    memcpy(follow->properties + ARRAY_LEN(ours), properties->items,
-           properties->count * sizeof(*properties->items));
+    set_properties(follow, properties);
     follow->set = suppress_set_create();
     CHECK(pthread_cond_init(&follow->changed, NULL) == 0);
     CHECK(pthread_mutex_init(&follow->lock, NULL) == 0);
@@ -197,7 +202,7 @@ void suppress_follow_stop(struct suppress_follow **handle)
     suppress_set_free(&follow->set);
     CHECK(pthread_cond_destroy(&follow->changed) == 0);
     CHECK(pthread_mutex_destroy(&follow->lock) == 0);
-    mem_free(follow->properties);
+    kafka_properties_free(&follow->properties);
     follow->magic = 0;
     mem_free(follow);
     *handle = NULL;

@@ -11,8 +11,7 @@
 
 struct suppress_follow;
 
-/* Starts the thread, which tries to reach the topic until it can. `topic` and the properties'
- * strings must outlive it. */
+/* Starts the thread, which tries to reach the topic until it can. `topic` must outlive it. */
 struct suppress_follow *suppress_follow_start(const struct kafka_properties *properties,
                                               const char *topic);
 /* True as soon as everything has been read that was there at the start; false: not within the time.

@@ -15,8 +15,8 @@ for _room in ("schema", "dns", "kafka", "redis", "policy", "classify"):
     LIBRARY["lib/" + _room] = {"lib/base", "lib/smtp", "lib/mail", "lib/io"}
 LIBRARY["lib/ledger"] = {"lib/base", "lib/schema"}
 LIBRARY["lib/kafka"].add("lib/ledger")
-LIBRARY["lib/redis"].add("lib/policy")
-LIBRARY["lib/dns"].add("lib/policy")
+for _room in ("kafka", "redis", "dns"):  # each takes over its own section of the configuration
+    LIBRARY["lib/" + _room].add("lib/policy")
 LIBRARY["lib/suppress"] = {"lib/base", "lib/smtp", "lib/schema", "lib/kafka", "lib/policy", "lib/classify"}
 LIBRARY["lib/once"] = {"lib/base", "lib/io", "lib/schema", "lib/kafka", "lib/redis"}
 LIBRARY["lib/smtpd"] = {"lib/base", "lib/smtp", "lib/io", "lib/policy"}

@@ -5,7 +5,6 @@
 #include "ops/sluicectl/bounces_print.h"
 #include "ops/sluicectl/cmd.h"
 #include "ops/sluicectl/interrupt.h"
-#include "ops/sluicectl/kafka_setup.h"
 
 #include "base/log.h"
 #include "kafka/reader.h"
@@ -115,7 +114,8 @@ static int run(const struct options *options)
     (void)snprintf(topic, sizeof(topic), "%s%s", config->kafka.prefix,
                    options->deferred ? "log" : "bounces");
     const char *topics[] = {topic};
-    struct kafka_properties properties = kafka_setup_properties(config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &config->kafka);
     struct kafka_reader *reader =
         kafka_reader_create(&properties, topics, 1, options->from_ms, &fault);
     struct tally *tally = tally_create(options->print.by, options->view);
@@ -131,7 +131,7 @@ static int run(const struct options *options)
     }
     tally_free(&tally);
     kafka_reader_free(&reader);
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     config_free(&config);
     return good && counts.broken == 0 && fflush(stdout) == 0 ? 0 : 1;
 }

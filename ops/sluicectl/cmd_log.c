@@ -5,7 +5,6 @@
  */
 #include "ops/sluicectl/cmd.h"
 #include "ops/sluicectl/interrupt.h"
-#include "ops/sluicectl/kafka_setup.h"
 
 #include "base/log.h"
 #include "base/strbuf.h"
@@ -126,7 +125,8 @@ static int run(const struct log_options *options)
     }
     (void)snprintf(topic, sizeof(topic), "%s%s", config->kafka.prefix, options->topic);
     const char *topics[] = {topic};
-    struct kafka_properties properties = kafka_setup_properties(config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &config->kafka);
     struct kafka_reader *reader =
         kafka_reader_create(&properties, topics, 1, options->from_ms, &fault);
     if (reader == NULL) {
@@ -135,7 +135,7 @@ static int run(const struct log_options *options)
         status = read_all(options, reader);
     }
     kafka_reader_free(&reader);
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     config_free(&config);
     return status;
 }

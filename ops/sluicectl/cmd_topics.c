@@ -3,7 +3,6 @@
  * One line per topic on stdout: its state, its name and what is wrong with it.
  */
 #include "ops/sluicectl/cmd.h"
-#include "ops/sluicectl/kafka_setup.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -86,7 +85,8 @@ static enum status run(const char *verb, const struct config *config,
         .max_message_bytes = MAX_MESSAGE_BYTES,
         .retention_ms = config->kafka.retention_ms,
     };
-    struct kafka_properties properties = kafka_setup_properties(config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &config->kafka);
     enum status status;
     if (strcmp(verb, "migrate") == 0) {
         status = migrate(&properties, config, &plan, options, &fault);
@@ -100,7 +100,7 @@ static enum status run(const char *verb, const struct config *config,
     if (status == STATUS_FAILED) {
         (void)fprintf(stderr, "sluicectl topics: %s\n", fault.text);
     }
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     mem_free(streams);
     return status;
 }

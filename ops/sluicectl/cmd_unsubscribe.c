@@ -13,7 +13,6 @@
 #include "kafka/producer.h"
 #include "kafka/topics.h"
 #include "mail/unsubscribe.h"
-#include "ops/sluicectl/kafka_setup.h"
 #include "policy/verp_keys.h"
 #include "schema/facts.h"
 #include "smtp/address.h"
@@ -122,13 +121,14 @@ static bool send_record(const struct config *config, const char *key, struct sli
     const char *topics[] = {topic};
     struct kafka_producer_options options;
     struct sending sending = {.delivery.done = on_delivery};
-    struct kafka_properties properties = kafka_setup_properties(config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &config->kafka);
     (void)snprintf(topic, sizeof(topic), "%sfacts", config->kafka.prefix);
     kafka_producer_options_default(&options);
     options.client_id = "sluicectl";
     options.delivery_timeout_ms = FLUSH_MS;
     struct kafka_producer *producer = kafka_producer_create(&properties, &options, fault);
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     if (producer == NULL) {
         return false;
     }

@@ -5,7 +5,6 @@
  */
 #include "ops/sluicectl/cmd.h"
 #include "ops/sluicectl/eta.h"
-#include "ops/sluicectl/kafka_setup.h"
 #include "ops/sluicectl/why.h"
 
 #include "base/log.h"
@@ -231,10 +230,11 @@ static int run(const struct why_query *query)
     if (config == NULL) {
         status = failed(query, &fault);
     } else {
-        struct kafka_properties properties = kafka_setup_properties(config);
+        struct kafka_properties properties;
+        kafka_properties_from_config(&properties, &config->kafka);
         status = query->message_id != NULL ? why_message(config, &properties, query)
                                            : run_topic(config, &properties, query, answers);
-        kafka_setup_free(&properties);
+        kafka_properties_free(&properties);
     }
     why_answers_free(answers);
     mem_free(answers);

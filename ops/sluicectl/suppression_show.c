@@ -1,5 +1,4 @@
 /* sluicectl suppression list, export, check, history: nothing is changed. */
-#include "ops/sluicectl/kafka_setup.h"
 #include "ops/sluicectl/suppression.h"
 
 #include "base/mem.h"
@@ -321,7 +320,8 @@ int suppression_history(const struct config *config, const struct suppression_op
     if (!suppression_fold(options->argument, room, &folded)) {
         return STATUS_FAILED;
     }
-    struct kafka_properties properties = kafka_setup_properties(config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &config->kafka);
     (void)snprintf(topic, sizeof(topic), "%slog", config->kafka.prefix);
     struct kafka_reader *reader =
         kafka_reader_create(&properties, topics, 1, options->from_ms, &fault);
@@ -336,7 +336,7 @@ int suppression_history(const struct config *config, const struct suppression_op
     }
     strbuf_free(&line);
     kafka_reader_free(&reader);
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     if (got == KAFKA_READ_FAILED) {
         (void)fprintf(stderr, "sluicectl suppression: %s\n", fault.text);
         return STATUS_FAILED;

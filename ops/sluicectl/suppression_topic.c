@@ -1,5 +1,4 @@
 /* The entries of the topic suppression, each key once. */
-#include "ops/sluicectl/kafka_setup.h"
 #include "ops/sluicectl/latest.h"
 #include "ops/sluicectl/suppression.h"
 
@@ -56,7 +55,8 @@ static bool read_through(const struct config *config, struct each *each,
     const char *topics[] = {topic};
     struct kafka_reader_record record;
     enum kafka_read got = KAFKA_READ_FAILED;
-    struct kafka_properties properties = kafka_setup_properties(config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &config->kafka);
     (void)snprintf(topic, sizeof(topic), "%ssuppression", config->kafka.prefix);
     struct kafka_reader *reader = kafka_reader_create(&properties, topics, 1, -2, fault);
     while (reader != NULL && !each->enough) {
@@ -68,7 +68,7 @@ static bool read_through(const struct config *config, struct each *each,
         }
     }
     kafka_reader_free(&reader);
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     return got != KAFKA_READ_FAILED;
 }
 

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/uuid.h"
-#include "ops/sluicectl/kafka_setup.h"
 #include "schema/event.h"
 
 #include <unistd.h>
@@ -47,12 +46,13 @@ bool suppression_change_open(struct suppression_change *change, const struct con
                    config->kafka.prefix);
     (void)snprintf(change->log_topic, sizeof(change->log_topic), "%slog", config->kafka.prefix);
     const char *topics[] = {change->suppression_topic, change->log_topic};
-    struct kafka_properties properties = kafka_setup_properties(config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &config->kafka);
     kafka_producer_options_default(&producer);
     producer.client_id = "sluicectl";
     producer.delivery_timeout_ms = FLUSH_MS;
     change->producer = kafka_producer_create(&properties, &producer, &change->fault);
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     return (change->producer != NULL &&
             kafka_producer_warm_up(change->producer, topics, 2, WARM_UP_MS, &change->fault)) ||
            fault_prefix(&change->fault, "Kafka");

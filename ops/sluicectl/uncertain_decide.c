@@ -5,7 +5,6 @@
  * another one has under way, and reads only then what is held still. So of two at once the former
  * fails, and nothing is put back twice.
  */
-#include "ops/sluicectl/kafka_setup.h"
 #include "ops/sluicectl/uncertain.h"
 
 #include "base/uuid.h"
@@ -201,11 +200,12 @@ static bool decide_entry(void *owner, const struct uncertain_entry *entry)
 static bool run(struct decide *decide)
 {
     char id[KAFKA_TOPIC_NAME_MAX + 32];
-    struct kafka_properties properties = kafka_setup_properties(decide->config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &decide->config->kafka);
     struct fault reading = {0};
     (void)snprintf(id, sizeof(id), "%ssluicectl-uncertain", decide->config->kafka.prefix);
     decide->batch = kafka_batch_open(&properties, id, "sluicectl", OPEN_TIMEOUT_MS, decide->fault);
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     if (decide->batch == NULL) {
         return false;
     }

@@ -1,5 +1,4 @@
 /* What the topic `uncertain` holds: read twice, first to know which record of a key counts. */
-#include "ops/sluicectl/kafka_setup.h"
 #include "ops/sluicectl/latest.h"
 #include "ops/sluicectl/uncertain.h"
 
@@ -202,7 +201,8 @@ bool uncertain_each(const struct config *config, const struct uncertain_options 
                     uncertain_visit *visit, void *owner, struct fault *fault)
 {
     char topic[KAFKA_TOPIC_NAME_MAX + 1];
-    struct kafka_properties properties = kafka_setup_properties(config);
+    struct kafka_properties properties;
+    kafka_properties_from_config(&properties, &config->kafka);
     struct each each = {.options = options,
                         .visit = visit,
                         .owner = owner,
@@ -220,7 +220,7 @@ bool uncertain_each(const struct config *config, const struct uncertain_options 
     }
     kafka_tail_free(&each.tail);
     latest_free(&each.latest);
-    kafka_setup_free(&properties);
+    kafka_properties_free(&properties);
     mem_free(each.found);
     if (ok && each.invalid) {
         fault_set(fault, FAULT_NOT_FOUND, 0, "not all of it");
