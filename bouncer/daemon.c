@@ -10,40 +10,15 @@
 #include "bouncer/web.h"
 #include "policy/verp_keys.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define BOUNCER_MAGIC 0x626f756eu
 #define WARM_UP_MS 5000
-#define POLL_MS 500
 #define DRAIN_MS 30000
 #define FLUSH_MS 5000
 #define LINGER_MS 2
 
 /* ---- Kafka ---- */
-
-static void on_reports(struct io_watch *watch, void *owner, unsigned events)
-{
-    struct bouncer *bouncer = owner;
-    uint64_t count;
-    (void)watch;
-    (void)events;
-    CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
-    ssize_t got = read(bouncer->event_fd, &count, sizeof(count));
-    (void)got; /* nothing there: another notification took it */
-    while (kafka_producer_poll(bouncer->kafka, 0) > 0) {
-    }
-}
-
-static void poll_again(struct timer *timer, struct mono_time now)
-{
-    struct bouncer *bouncer = CONTAINER_OF(timer, struct bouncer, poll);
-    CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
-    kafka_producer_poll(bouncer->kafka, 0);
-    wheel_set(io_loop_wheel(bouncer->loop), timer, mono_add_ms(now, POLL_MS), poll_again);
-}
 
 /* A topic that does not exist is an error at start; a Kafka that cannot be reached is not, since it
  * may come. */
@@ -60,22 +35,6 @@ static bool warm_up(struct bouncer *bouncer, struct fault *fault)
         return true;
     }
     return ok || fault_prefix(fault, "Kafka");
-}
-
-static bool watch_reports(struct bouncer *bouncer, struct fault *fault)
-{
-    bouncer->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (bouncer->event_fd < 0) {
-        return fault_set_errno(fault, errno, "eventfd");
-    }
-    bouncer->watch = io_watch_create(bouncer->loop, bouncer->event_fd, on_reports, bouncer, fault);
-    if (bouncer->watch == NULL) {
-        return false;
-    }
-    io_watch_set(bouncer->watch, IO_READABLE);
-    kafka_producer_notify(bouncer->kafka, bouncer->event_fd);
-    poll_again(&bouncer->poll, io_loop_now(bouncer->loop));
-    return true;
 }
 
 static bool open_sink(struct bouncer *bouncer, const struct kafka_properties *properties,
@@ -99,7 +58,8 @@ static bool open_kafka(struct bouncer *bouncer, struct fault *fault)
     struct kafka_properties all;
     kafka_properties_from_config(&all, kafka);
     bouncer->kafka = kafka_producer_create(&all, &options, fault);
-    bool ok = bouncer->kafka != NULL && warm_up(bouncer, fault) && watch_reports(bouncer, fault);
+    bool ok = bouncer->kafka != NULL && warm_up(bouncer, fault) &&
+              kafka_reports_begin(&bouncer->reports, bouncer->loop, bouncer->kafka, fault);
     if (ok) {
         bouncer->table =
             table_create(&all, kafka->prefix, config_facts_keep_ms(bouncer->config, true));
@@ -267,8 +227,8 @@ static void set_up_smtpd(struct bouncer *bouncer)
 bool bouncer_open(struct bouncer *bouncer, const struct config *config, const char *config_path,
                   struct fault *fault)
 {
-    *bouncer = (struct bouncer){
-        .magic = BOUNCER_MAGIC, .config = config, .config_path = config_path, .event_fd = -1};
+    *bouncer =
+        (struct bouncer){.magic = BOUNCER_MAGIC, .config = config, .config_path = config_path};
     bouncer->budget.max = config->bouncer.memory_max_bytes;
     list_init(&bouncer->mails);
     set_up_smtpd(bouncer);
@@ -312,10 +272,9 @@ static void tell_end(const struct bouncer *bouncer)
  * every record that it has. */
 static void close_loop(struct bouncer *bouncer)
 {
-    wheel_cancel(io_loop_wheel(bouncer->loop), &bouncer->poll);
     wheel_cancel(io_loop_wheel(bouncer->loop), &bouncer->drain);
     smtpd_close(&bouncer->smtpd);
-    io_watch_free(&bouncer->watch);
+    kafka_reports_stop(&bouncer->reports);
     list_foreach_safe (mail_node, next, &bouncer->mails) {
         struct mail *mail = mail_of(mail_node);
         mail_abandon(mail);
@@ -323,6 +282,7 @@ static void close_loop(struct bouncer *bouncer)
     actions_free(&bouncer->actions);
     web_stop(bouncer->web);
     kafka_producer_free(&bouncer->kafka, FLUSH_MS);
+    kafka_reports_end(&bouncer->reports);
     web_free(&bouncer->web);
     CHECK(list_empty(&bouncer->mails));
     for (size_t i = 0; i < ARRAY_LEN(bouncer->signals); i++) {
@@ -337,9 +297,6 @@ void bouncer_close(struct bouncer *bouncer)
     CHECK_MAGIC(bouncer, BOUNCER_MAGIC);
     if (bouncer->loop != NULL) {
         close_loop(bouncer);
-    }
-    if (bouncer->event_fd >= 0) {
-        close(bouncer->event_fd);
     }
     sink_stop(&bouncer->sink);
     builder_stop(&bouncer->builder);

@@ -7,7 +7,7 @@
 
 #include "base/budget.h"
 #include "bouncer/judge.h"
-#include "kafka/producer.h"
+#include "kafka/reports.h"
 #include "kafka/topics.h"
 #include "smtpd/smtpd.h"
 
@@ -25,9 +25,7 @@ struct bouncer {
     struct io_loop *loop;
     struct smtpd smtpd;
     struct kafka_producer *kafka;
-    int event_fd;
-    struct io_watch *watch;
-    struct timer poll; /* Kafka's, should a notification be missed */
+    struct kafka_reports reports;
     struct io_signal *signals[3];
     char log[KAFKA_TOPIC_NAME_MAX + 1];
     char bounces[KAFKA_TOPIC_NAME_MAX + 1];

@@ -6,14 +6,10 @@
 #include "producer/session.h"
 #include "suppress/follow.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define PRODUCER_MAGIC 0x70726f64u
 #define WARM_UP_MS 5000
-#define POLL_MS 500
 #define DRAIN_MS 30000
 #define FLUSH_MS 5000
 #define LINGER_MS 2
@@ -47,27 +43,6 @@ static bool warm_up(struct producer *producer, struct fault *fault)
     return ok || fault_prefix(fault, "Kafka");
 }
 
-static void on_reports(struct io_watch *watch, void *owner, unsigned events)
-{
-    struct producer *producer = owner;
-    uint64_t count;
-    (void)watch;
-    (void)events;
-    CHECK_MAGIC(producer, PRODUCER_MAGIC);
-    ssize_t got = read(producer->event_fd, &count, sizeof(count));
-    (void)got; /* nothing there: another notification took it */
-    while (kafka_producer_poll(producer->kafka, 0) > 0) {
-    }
-}
-
-static void poll_again(struct timer *timer, struct mono_time now)
-{
-    struct producer *producer = CONTAINER_OF(timer, struct producer, poll);
-    CHECK_MAGIC(producer, PRODUCER_MAGIC);
-    kafka_producer_poll(producer->kafka, 0);
-    wheel_set(io_loop_wheel(producer->loop), timer, mono_add_ms(now, POLL_MS), poll_again);
-}
-
 static bool open_kafka(struct producer *producer, struct fault *fault)
 {
     const struct config_kafka *kafka = &producer->config->kafka;
@@ -85,22 +60,8 @@ static bool open_kafka(struct producer *producer, struct fault *fault)
     producer->suppress = suppress_follow_start(&producer->properties, producer->suppression_topic);
     producer->suppressed =
         suppress_checker_open(suppress_follow_set(producer->suppress), producer->config);
-    if (producer->kafka == NULL || !warm_up(producer, fault)) {
-        return false;
-    }
-    producer->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (producer->event_fd < 0) {
-        return fault_set_errno(fault, errno, "eventfd");
-    }
-    producer->watch =
-        io_watch_create(producer->loop, producer->event_fd, on_reports, producer, fault);
-    if (producer->watch == NULL) {
-        return false;
-    }
-    io_watch_set(producer->watch, IO_READABLE);
-    kafka_producer_notify(producer->kafka, producer->event_fd);
-    poll_again(&producer->poll, io_loop_now(producer->loop));
-    return true;
+    return producer->kafka != NULL && warm_up(producer, fault) &&
+           kafka_reports_begin(&producer->reports, producer->loop, producer->kafka, fault);
 }
 
 struct once *producer_once(struct producer *producer, struct fault *fault)
@@ -225,7 +186,7 @@ static void set_up_smtpd(struct producer *producer)
 
 bool producer_open(struct producer *producer, const struct config *config, struct fault *fault)
 {
-    *producer = (struct producer){.magic = PRODUCER_MAGIC, .config = config, .event_fd = -1};
+    *producer = (struct producer){.magic = PRODUCER_MAGIC, .config = config};
     producer->budget.max = PRODUCER_MEMORY_MAX_BYTES;
     list_init(&producer->mails);
     set_up_smtpd(producer);
@@ -255,10 +216,9 @@ void producer_close(struct producer *producer)
         smtpd_free(&producer->smtpd);
         return;
     }
-    wheel_cancel(io_loop_wheel(producer->loop), &producer->poll);
     wheel_cancel(io_loop_wheel(producer->loop), &producer->drain);
     smtpd_close(&producer->smtpd);
-    io_watch_free(&producer->watch);
+    kafka_reports_stop(&producer->reports);
     if (producer->once != NULL) {
         once_give_up(producer->once);
     }
@@ -269,14 +229,12 @@ void producer_close(struct producer *producer)
     suppress_checker_close(&producer->suppressed);
     suppress_follow_stop(&producer->suppress);
     kafka_producer_free(&producer->kafka, FLUSH_MS); /* reports on every record that it has */
+    kafka_reports_end(&producer->reports);
     CHECK(list_empty(&producer->mails));
     struct once_counters keys =
         producer->once == NULL ? (struct once_counters){0} : *once_counters(producer->once);
     once_free(&producer->once);
     kafka_properties_free(&producer->properties);
-    if (producer->event_fd >= 0) {
-        close(producer->event_fd);
-    }
     for (size_t i = 0; i < ARRAY_LEN(producer->signals); i++) {
         io_signal_free(&producer->signals[i]);
     }

@@ -10,7 +10,7 @@
 #define SLUICE_PRODUCER_PRODUCER_H
 
 #include "base/budget.h"
-#include "kafka/producer.h"
+#include "kafka/reports.h"
 #include "kafka/topics.h"
 #include "once/once.h"
 #include "policy/config.h"
@@ -39,9 +39,7 @@ struct producer {
     struct suppress_checker *suppressed;
     struct kafka_properties properties; /* of the configuration */
     struct once *once;                  /* made with the first mail that has a key */
-    int event_fd;
-    struct io_watch *watch;
-    struct timer poll; /* Kafka's, should a notification be missed */
+    struct kafka_reports reports;
     struct io_signal *signals[3];
 
     struct list mails; /* handed to Kafka */
