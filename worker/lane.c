@@ -98,6 +98,7 @@ void lane_push(struct shard *shard, struct mail *mail, const struct config_site 
         return;
     }
     int64_t early_ms = mail->early ? mail->due_ms - wall.ms : 0;
+    /* No tier is that short. */
     bool soon = delay_is_short(early_ms, shard->worker->config->kafka.tier_unit_ms);
     if (early_ms > 0 && (in_trouble || !(soon || lane_is_hungry(lane, mail, now)))) {
         const struct report_wait wait = {.due_ms = mail->due_ms, .exact = true, .spilled = true};
