@@ -15,8 +15,11 @@
 #define LANE_KEEP_BESIDE 4
 /* A rate that was only measured is not believed for longer than that. */
 #define SPILL_MEASURED_MAX_MS 14400000
-/* Below this part of its share of the limits it is something else that holds the lane. */
+/* Below this part of its share of the limits it is something else that holds the lane. In its first
+ * minutes that may well be us, busy with a campaign that begins: mail that comes back too early is
+ * written once more, but mail that comes back too late leaves the site idle. */
 #define SPILL_CERTAIN_PART 0.7
+#define SPILL_CERTAIN_AFTER_MS 180000
 /* How long a lane has to be busy until its share is known. */
 #define SPILL_SHARE_AFTER_MS 3000
 /* A lane that waits for a slot is judged nevertheless after so long: its mail must not pile up. */
@@ -177,8 +180,8 @@ void lane_spill(struct lane *lane, struct mail *mail, struct mono_time now)
 {
     double share = shared_rate(lane, now);
     double measured = measured_rate(lane, now);
-    bool certain = share > 0 && (measured == 0 || is_judged_sooner(lane, now) ||
-                                 measured >= SPILL_CERTAIN_PART * share);
+    bool young = judged_us(lane, now) < (int64_t)SPILL_CERTAIN_AFTER_MS * 1000;
+    bool certain = share > 0 && (measured == 0 || young || measured >= SPILL_CERTAIN_PART * share);
     int64_t *until_ms = &lane->spill_until_ms[mail->klass];
     bool first = mail->klass == CONFIG_CLASS_TRANSACTIONAL;
     size_t ahead = first ? queue_ready_of(&lane->queue, mail->klass) : lane->queue.ready;

@@ -235,6 +235,21 @@ static void what_is_spilled_comes_back_by_the_share_of_the_rate(void **state)
     push("v1");
     assert_int_equal(due_copies(), 4);
     assert_int_equal(world.due_ms[3] - world.due_ms[2], 4000);
+    /* Slower than that is believed after some minutes. */
+    static const struct {
+        int64_t busy_ms;
+        uint64_t taken;
+        int64_t step_ms;
+    } later[] = {{100000, 5, 4000}, {200000, 10, 20000}, {200000, 49, 4000}};
+    for (size_t i = 0; i < ARRAY_LEN(later); i++) {
+        lane->busy_since = mono_add_ms(mono_now(), -later[i].busy_ms);
+        lane->busy_taken = later[i].taken;
+        push("v1");
+        push("v1");
+        assert_int_equal(due_copies(), 6 + 2 * i);
+        int64_t step_ms = world.due_ms[5 + 2 * i] - world.due_ms[4 + 2 * i];
+        assert_in_range(step_ms, later[i].step_ms - 50, later[i].step_ms + 50);
+    }
 }
 
 /* Spilled mail on its way to a later time is taken by a lane that would run dry, and goes on as it
