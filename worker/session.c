@@ -388,10 +388,10 @@ void session_flush(struct session *session)
     }
 }
 
-static bool is_wanted(const struct session *session)
+static bool any_slot(const struct session *session, bool (*is)(const struct limit *limit))
 {
     for (size_t i = 0; i < session->slot_count; i++) {
-        if (redis_limit_is_wanted(session->slots[i])) {
+        if (is(session->slots[i])) {
             return true;
         }
     }
@@ -414,7 +414,7 @@ void session_spare(struct session *session)
 {
     CHECK(session->state == SESSION_IDLE);
     int64_t soon_ms = session_now(session).us / 1000 + WANTED_IDLE_MS;
-    if (session->timer.due_ms > soon_ms && is_wanted(session)) {
+    if (session->timer.due_ms > soon_ms && any_slot(session, redis_limit_is_wanted)) {
         quit_after(session, WANTED_IDLE_MS);
     }
 }
@@ -438,12 +438,7 @@ bool session_is_surplus(const struct session *session)
     if (session->transactions == 0 && has_mail(session)) {
         return false;
     }
-    for (size_t i = 0; i < session->slot_count; i++) {
-        if (redis_limit_surplus(session->slots[i])) {
-            return true;
-        }
-    }
-    return false;
+    return any_slot(session, redis_limit_surplus);
 }
 
 void session_quit(struct session *session)
