@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "policy/config.h"
 
 #include <inttypes.h>
 #include <pthread.h>

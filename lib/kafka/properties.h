@@ -6,7 +6,8 @@
 
 #include "base/fault.h"
 #include "base/slice.h"
-#include "policy/config.h"
+
+struct config_kafka;
 
 struct kafka_property {
     const char *name;

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "kafka/reader.h"
+#include "policy/config.h"
 
 #include <getopt.h>
 #include <inttypes.h>

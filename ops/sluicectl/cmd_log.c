@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "kafka/reader.h"
+#include "policy/config.h"
 #include "schema/event.h"
 
 #include <errno.h>

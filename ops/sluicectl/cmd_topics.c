@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "kafka/topics.h"
+#include "policy/config.h"
 
 #include <getopt.h>
 #include <stdio.h>
