@@ -12,7 +12,7 @@ int64_t limiter_today(const struct limiter_node *node, struct mono_time now)
 /* About a second of use more than what is granted. */
 static uint64_t daily_want(struct limit *limit, struct mono_time now)
 {
-    uint64_t need = ask_first_waits_for(limit);
+    uint64_t need = limit_need(limit, now);
     uint64_t recent = 2 * limit_recent_use(limit, now);
     return ask_clamp(recent > need ? recent : need, 1, limit->rule.amount);
 }

@@ -28,15 +28,6 @@ static inline uint64_t ask_clamp(uint64_t value, uint64_t least, uint64_t most)
     return value < least ? least : value > most ? most : value;
 }
 
-/* What the first waiter waits for; 0: nobody waits. */
-static inline uint64_t ask_first_waits_for(const struct limit *limit)
-{
-    if (list_empty(&limit->waiters)) {
-        return 0;
-    }
-    return CONTAINER_OF(limit->waiters.next, struct limit_waiter, node)->n;
-}
-
 /* Is there something to ask? */
 bool window_needs_call(struct limit *limit, struct mono_time now);
 bool slots_needs_call(struct limit *limit, struct mono_time now);

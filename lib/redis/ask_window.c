@@ -26,6 +26,8 @@ static double rate_demand(struct limit *limit, struct mono_time now)
     }
     double recent = (double)limit_recent_use(limit, now);
     double demand = recent * DEMAND_FACTOR * (double)rate_period(limit) / (LIMITER_USE_MS * 1000.0);
+    double need = (double)limit_need(limit, now);
+    demand = demand > need ? demand : need;
     return demand > (double)amount ? (double)amount : demand;
 }
 
@@ -52,7 +54,7 @@ static bool rate_report_is_due(struct limit *limit, struct mono_time now)
 
 static bool rate_wants(struct limit *limit, struct mono_time now)
 {
-    uint64_t need = ask_first_waits_for(limit);
+    uint64_t need = limit_need(limit, now);
     bool wants = (need > 0 || limit->blocked) && !mono_before(now, limit->retry_at);
     return wants && (limit->lease.held < limit->target ||
                      lease_when(&limit->lease, now, need).us == INT64_MAX);
@@ -130,7 +132,7 @@ bool window_item(struct limit *limit, struct mono_time now, struct item *item)
     const double numbers[ASK_NUMBERS] = {
         (double)limit->rule.amount,    (double)rate_period(limit),
         (double)++limit->limiter->seq, (double)limit->lease.held,
-        rate_demand(limit, now),       (double)ask_first_waits_for(limit),
+        rate_demand(limit, now),       (double)limit_need(limit, now),
         (double)limit->unreported,     (double)freed,
         (double)limit->rule.burst};
     memcpy(item->numbers, numbers, sizeof(numbers));

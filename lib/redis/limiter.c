@@ -187,7 +187,7 @@ static bool limit_idle(const struct limit *limit, struct mono_time now)
 
 static void tick_limit(struct limit *limit, struct mono_time now)
 {
-    bool idle = list_empty(&limit->waiters) && list_empty(&limit->woken) &&
+    bool idle = list_empty(&limit->woken) && limit_need(limit, now) == 0 &&
                 mono_since_us(now, limit->touched) > LIMITER_IDLE_MS * 1000;
     if (limit->on->state == REDIS_DOWN || limit->lease.alone) {
         limit_refresh_share(limit, now);

@@ -27,7 +27,11 @@
 #define LIMITER_SPARE_MS 1000       /* a slot that came back is kept for the next one */
 #define LIMITER_SPARE_WANTED_MS 200 /* … while others wait for one */
 #define LIMITER_IDLE_MS 1000        /* a lease that nobody uses goes back */
-#define LIMITER_HELLO_MS 900        /* while learning */
+/* … nor needs beside another limit that it waits for, as it said one to three seconds ago. Else two
+ * limits of different servers would come and go by turns for ever; that not all wait for equally
+ * long breaks the symmetry between holders of which each has what the other one lacks. */
+#define LIMITER_WISH_MS 1000
+#define LIMITER_HELLO_MS 900 /* while learning */
 /* So that it is soon known whether data was lost, or Redis is gone: sooner than a lease ends. */
 #define LIMITER_IDLE_HELLO_MS 1500
 /* Before the end of learning, so that what was used alone is reported by then. limiter.lua tells of
@@ -68,6 +72,8 @@ struct limit {
     struct timer timer;
     struct mono_time retry_at; /* ask not before */
     struct mono_time touched;  /* last take or return */
+    uint64_t wished;           /* so many are needed by one that waits for another limit, too */
+    struct mono_time wished_until;
 
     /* LIMIT_RATE */
     struct lease lease;
@@ -141,6 +147,8 @@ struct redis_limiter {
 void limit_pump(struct limit *limit);
 /* Lets those that were promised something take it. */
 void limit_wake(struct io_task *task);
+/* What the first waiter waits for, or one that waits for another limit; 0: nobody. */
+uint64_t limit_need(const struct limit *limit, struct mono_time now);
 /* How many slots may be in use here, taken ones and those to take. */
 uint64_t limit_usable(const struct limit *limit);
 /* Taken lately: half a second to a second. */

@@ -3,6 +3,8 @@
  */
 #include "redis/limiter_private.h"
 
+#include "base/random.h"
+
 /* While nothing is known about when: the tick looks again anyhow. */
 #define UNKNOWN_US 250000
 
@@ -17,6 +19,14 @@ uint64_t limit_recent_use(struct limit *limit, struct mono_time now)
         limit->use_since = now;
     }
     return limit->use_before + limit->use_now;
+}
+
+uint64_t limit_need(const struct limit *limit, struct mono_time now)
+{
+    if (!list_empty(&limit->waiters)) {
+        return CONTAINER_OF(limit->waiters.next, struct limit_waiter, node)->n;
+    }
+    return mono_before(now, limit->wished_until) ? limit->wished : 0;
 }
 
 uint64_t limit_usable(const struct limit *limit)
@@ -59,6 +69,7 @@ static struct mono_time limit_when(struct limit *limit, struct mono_time now, ui
 static void limit_take(struct limit *limit, struct mono_time now, uint64_t n)
 {
     limit->touched = now;
+    limit->wished = 0;
     if (limit->rule.kind == LIMIT_SLOTS) {
         CHECK(limit->used < limit->held);
         limit->used++;
@@ -208,14 +219,21 @@ static void enqueue(const struct limit_want *want, struct limit_waiter *waiter,
     }
 }
 
-/* The waiter waits for `blocking`; the others that lack something get it meanwhile. */
+/* The waiter waits for `blocking`; the others keep what they have for it, and get what they lack.
+ */
 static void poke_others(const struct limit_want *wants, size_t count, const struct limit *blocking,
                         struct mono_time now)
 {
+    struct mono_time until =
+        mono_add_ms(now, LIMITER_WISH_MS + (int64_t)random_below(2 * LIMITER_WISH_MS));
     for (size_t i = 0; i < count; i++) {
         struct limit *limit = wants[i].limit;
-        if (limit != blocking && limit->rule.kind != LIMIT_SLOTS &&
-            !limit_grants(limit, now, wants[i].n)) {
+        if (limit == blocking || limit->rule.kind == LIMIT_SLOTS) {
+            continue;
+        }
+        limit->wished = wants[i].n;
+        limit->wished_until = until;
+        if (!limit_grants(limit, now, wants[i].n)) {
             limit->blocked = true;
             limit_ask(limit, now);
         }

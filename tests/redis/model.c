@@ -66,7 +66,7 @@ static const struct scene scenes[] = {
      * follow each other and are more than the amount together need two intervals, and half of the
      * limit is all that is certain, less the guard and the beginning. */
     {"30/min, more at once than that", RATE(30, 60000), .holders = 8, .n = 60, .seconds = 900,
-     .least = 45},
+     .least = 40},
     {"700/10s", RATE(700, 10000), .holders = 8, .n = 1, .seconds = 60, .least = 95},
     {"100/s with 700/10s", .rules = {{LIMIT_RATE, 700, 10000, 0}, {LIMIT_RATE, 100, 1000, 0}},
      .rule_count = 2, .holders = 8, .n = 1, .seconds = 60, .least = 95},
