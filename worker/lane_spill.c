@@ -173,22 +173,34 @@ static double shared_rate(const struct lane *lane, struct mono_time now)
     return limited_rate(lane, bounds_share);
 }
 
-/* By the lane's rate. A measured one that is well below its share of the limits may be better soon,
- * so V begins anew after some hours of it: the mails come back spread over these, rather than after
- * days or never. */
-void lane_spill(struct lane *lane, struct mail *mail, struct mono_time now)
+struct spill_rate {
+    double per_s;
+    bool certain;
+};
+
+/* At which what is spilled now is held to come back. */
+static struct spill_rate spill_rate(const struct lane *lane, struct mono_time now)
 {
     double share = shared_rate(lane, now);
     double measured = measured_rate(lane, now);
     bool young = judged_us(lane, now) < (int64_t)SPILL_CERTAIN_AFTER_MS * 1000;
     bool certain = share > 0 && (measured == 0 || young || measured >= SPILL_CERTAIN_PART * share);
+    return (struct spill_rate){certain ? share : measured, certain};
+}
+
+/* By the lane's rate. A measured one that is well below its share of the limits may be better soon,
+ * so V begins anew after some hours of it: the mails come back spread over these, rather than after
+ * days or never. */
+void lane_spill(struct lane *lane, struct mail *mail, struct mono_time now)
+{
+    struct spill_rate rate = spill_rate(lane, now);
     int64_t *until_ms = &lane->spill_until_ms[mail->klass];
     bool first = mail->klass == CONFIG_CLASS_TRANSACTIONAL;
     size_t ahead = first ? queue_ready_of(&lane->queue, mail->klass) : lane->queue.ready;
-    if (!certain && *until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
+    if (!rate.certain && *until_ms > wall_now().ms + SPILL_MEASURED_MAX_MS) {
         *until_ms = 0;
     }
-    spill_at(lane, mail, certain ? share : measured, ahead, "lane-full", until_ms);
+    spill_at(lane, mail, rate.per_s, ahead, "lane-full", until_ms);
 }
 
 /* A spilled mail whose time has not come is taken nevertheless if the lane will have nothing to
@@ -219,9 +231,9 @@ void lane_spill_parked(struct lane *lane, struct queue_flow *flow, struct mono_t
                  &limits->spill_until_ms);
     }
     struct mono_time oldest = mono_add_ms(now, -2 * LANE_MAX_WAIT_MS);
+    int64_t until_ms = 0; /* as in lane_spill_older */
     for (; length > 0 && mono_before(queue_first(flow)->queued, oldest); length--) {
-        spill_at(lane, queue_take_of(&lane->queue, flow), rate, length, "limit-full",
-                 &limits->spill_until_ms);
+        spill_at(lane, queue_take_of(&lane->queue, flow), rate, 0, "limit-full", &until_ms);
     }
 }
 
@@ -229,8 +241,15 @@ void lane_spill_older(struct lane *lane, struct mono_time now)
 {
     struct list older;
     struct list *node;
+    int64_t until_ms = 0;
     list_init(&older);
+    /* They are next in turn, and stay so: V is of those that were spilled before them, but come
+     * after them. */
     queue_extract_before(&lane->queue, mono_add_ms(now, -2 * LANE_MAX_WAIT_MS), 0, &older);
+    while ((node = list_pop_front(&older)) != NULL) {
+        spill_at(lane, CONTAINER_OF(node, struct mail, node), spill_rate(lane, now).per_s, 0,
+                 "lane-full", &until_ms);
+    }
     queue_extract_before(&lane->queue, mono_add_ms(now, -LANE_MAX_WAIT_MS),
                          keep_of(lane, lane_rate(lane, now)), &older);
     while ((node = list_pop_front(&older)) != NULL) {

@@ -339,6 +339,28 @@ static void what_waited_for_a_minute_is_spilled(void **state)
     assert_int_equal(due_copies(), 7);
 }
 
+/* What stayed because it is next in turn is that when it comes back, too. */
+static void what_was_next_in_turn_stays_so(void **state)
+{
+    (void)state;
+    world.hold_sessions = true;
+    limited(0, CONFIG_LIMIT_RECIPIENTS, 1, 10000, NULL);
+    int64_t now = wall_now().ms;
+    struct lane *lane = push("v1");
+    for (int i = 0; i < 20; i++) {
+        push("v1");
+    }
+    lane->busy_taken = 13; /* as fast as it may be */
+    lane_tick(lane, mono_add_ms(io_loop_now(loop), 61000));
+    assert_int_equal(lane->queue.length, 7);
+    assert_int_equal(due_copies(), 14);
+    assert_in_range(world.due_ms[0], now + 70000, now + 80000);
+    lane_tick(lane, mono_add_ms(io_loop_now(loop), 121000));
+    assert_int_equal(due_copies(), 21);
+    assert_in_range(world.due_ms[14], now + 40000, now + 50000);
+    assert_int_equal(world.due_ms[20] - world.due_ms[14], 60000);
+}
+
 static void an_unused_session_ends_when_others_want_its_slot(void **state)
 {
     (void)state;
@@ -405,6 +427,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_slow_lane_is_spilled_to_the_times_of_its_rate, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_waited_for_a_minute_is_spilled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_next_in_turn_stays_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unused_session_ends_when_others_want_its_slot, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_measured_rate_is_not_believed_for_days, set_up,
