@@ -38,14 +38,20 @@ size_t cause_enhanced_at(struct slice s, struct smtp_enhanced *out)
     return at;
 }
 
-/* A reply code at the start: three digits, 2 to 5 first, then a blank, "-" or the end. */
-static uint16_t code_at(struct slice s)
+/* Three digits at the start, 2 to 5 first. */
+static uint16_t code_of(struct slice s)
 {
     if (s.len < 3 || s.ptr[0] < '2' || s.ptr[0] > '5' || !is_digit(s.ptr[1]) ||
-        !is_digit(s.ptr[2]) || (s.len > 3 && !is_blank(s.ptr[3]) && s.ptr[3] != '-')) {
+        !is_digit(s.ptr[2])) {
         return 0;
     }
     return (uint16_t)((s.ptr[0] - '0') * 100 + (s.ptr[1] - '0') * 10 + (s.ptr[2] - '0'));
+}
+
+/* A reply code at the start: then a blank, "-" or the end. */
+static uint16_t code_at(struct slice s)
+{
+    return s.len > 3 && !is_blank(s.ptr[3]) && s.ptr[3] != '-' ? 0 : code_of(s);
 }
 
 static struct slice skip_blanks(struct slice s, const char *more)
@@ -205,6 +211,31 @@ static size_t quotation_at(struct slice text)
     return 0;
 }
 
+/*
+ * Cisco: "5.1.0 - Unknown address error 550-'5.7.1 …'", later "… ('550', ['5.7.1 …'])". What stands in
+ * front names the code that Cisco chose for its notice, not what the server said. The length up to
+ * the server's words, whose code is taken; 0 where the text is none of that.
+ */
+static size_t notice_quotation_at(struct slice text, uint16_t *code)
+{
+    static const struct slice joints[] = {{"-'", 2}, {"-\"", 2}, {"', ['", 5}, {"', [\"", 5}};
+    for (size_t i = 1; i + 5 < text.len && i < QUOTATION_MAX; i++) {
+        char before = text.ptr[i - 1];
+        struct slice behind = slice_skip(text, i + 3);
+        if (!is_digit(text.ptr[i]) || (!is_blank(before) && before != '\'')) {
+            continue;
+        }
+        for (size_t k = 0; k < ARRAY_LEN(joints); k++) {
+            uint16_t found = code_of(slice_skip(text, i));
+            if (found >= 400 && slice_starts_with_nocase(behind, joints[k])) {
+                *code = found;
+                return i + 3 + joints[k].len;
+            }
+        }
+    }
+    return 0;
+}
+
 /* The host that a quotation names tells the provider. */
 static void note_quoted_host(struct cause *cause, struct slice head)
 {
@@ -254,7 +285,15 @@ void cause_unfold(struct cause *cause, const struct classify_input *input)
     if (head.len > 0) {
         note_quoted_host(cause, head);
     }
-    s = take_head(cause, slice_skip(s, head.len));
+    s = slice_skip(s, head.len);
+    size_t notice = notice_quotation_at(s, &cause->code);
+    if (notice > 0) {
+        cause->enhanced = (struct smtp_enhanced){0}; /* the server's own, if it has one */
+    }
+    s = take_head(cause, slice_skip(s, notice));
+    if (cause->enhanced.klass == 0) {
+        cause->enhanced = input->enhanced;
+    }
     while (s.len > 0 && cause->flat_len < CAUSE_FLAT_MAX) {
         size_t repeated = is_digit(s.ptr[0]) ? repeated_at(cause, s) : 0;
         if (repeated > 0) {
