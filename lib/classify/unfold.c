@@ -212,9 +212,9 @@ static size_t quotation_at(struct slice text)
 }
 
 /*
- * Cisco: "5.1.0 - Unknown address error 550-'5.7.1 …'", later "… ('550', ['5.7.1 …'])". What stands in
- * front names the code that Cisco chose for its notice, not what the server said. The length up to
- * the server's words, whose code is taken; 0 where the text is none of that.
+ * Cisco: "5.1.0 - Unknown address error 550-'5.7.1 …'", later "… ('550', ['5.7.1 …'])". What stands
+ * in front names the code that Cisco chose for its notice, not what the server said. The length up
+ * to the server's words, whose code is taken; 0 where the text is none of that.
  */
 static size_t notice_quotation_at(struct slice text, uint16_t *code)
 {

@@ -151,7 +151,8 @@ static void test_quotations(void **state)
     /* Cisco's name for the code that it chose itself, in front of the reply. */
     static const char *const notices[] = {
         "5.1.0 - Unknown address error 550-'5.7.1 closed for the winter'",
-        "550 5.1.0 - Unknown address error 550-'5.7.1 closed for the winter' (delivery attempts: 0)",
+        "550 5.1.0 - Unknown address error 550-'5.7.1 closed for the winter' (delivery attempts: "
+        "0)",
         "5.1.0 - Unknown address error ('550', ['5.7.1 closed for the winter'])",
         "Other status ('550', [\"5.7.1 closed for the winter\"])",
     };
@@ -159,7 +160,8 @@ static void test_quotations(void **state)
         struct classify_input input = {.text = slice_cstr(notices[i])};
         cause_make(&cause, &input);
         cause.text[cause.len] = '\0';
-        assert_true(slice_starts_with_nocase(slice_cstr(cause.text), SLICE("closed for the winter")));
+        assert_true(
+            slice_starts_with_nocase(slice_cstr(cause.text), SLICE("closed for the winter")));
         assert_int_equal(cause.code, 550);
         assert_int_equal(cause.enhanced.subject, 7);
     }
