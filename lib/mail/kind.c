@@ -11,9 +11,14 @@
 #include "mail/words.h"
 
 enum {
-    TEXT_LOOK_MAX = 16384, /* bytes of a notice in which phrases are looked for */
-    BOUNCE_LEAST = 4,      /* sum of hints from which on a text is a notice */
+    TEXT_LOOK_MAX = 16384,   /* bytes of a notice in which phrases are looked for */
+    HEADER_LOOK_MAX = 65536, /* bytes of a header in which its fields are looked for */
+    OPENING_LINES = 6,       /* lines in which a text without a header says what it is; others in
+                                the first */
+    OPENING_BYTES = 2000,
+    BOUNCE_LEAST = 4, /* sum of hints from which on a text is a notice */
     AUTO_LEAST = 2,
+    IN_PLACE = 6, /* an address stands where systems name recipients */
 };
 
 static bool is_one_of(struct slice name, const char *const *names, size_t count)
@@ -52,6 +57,24 @@ static void read_other_field(const struct mail_field *field, struct kind_fields 
         fields->auto_field =
             fields->auto_field || slice_starts_with_nocase(field->value, SLICE("auto"));
     }
+}
+
+bool kind_is_header(struct slice header)
+{
+    static const char *const NAMES[] = {
+        "From",           "To",           "Cc",           "Date",
+        "Subject",        "Received",     "Message-ID",   "Return-Path",
+        "Sender",         "Reply-To",     "Content-Type", "MIME-Version",
+        "Auto-Submitted", "Delivered-To", "References",   "X-Failed-Recipients",
+        "DKIM-Signature", "In-Reply-To",  "X-Mailer",     "X-Original-To"};
+    struct slice rest = slice_head(header, HEADER_LOOK_MAX);
+    struct mail_field field;
+    while (mail_field_next(&rest, &field)) {
+        if (ONE_OF(field.name, NAMES)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void kind_read_fields(struct arena *arena, struct slice header, struct kind_fields *fields)
@@ -106,6 +129,14 @@ static bool is_answer(struct slice subject)
     return false;
 }
 
+/* "noreply@": a program, but a shop's as likely as a mail system. */
+static bool is_robot(const struct kind_fields *fields)
+{
+    static const char *const NAMES[] = {"noreply", "no-reply", "no_reply", "donotreply",
+                                        "do-not-reply"};
+    return ONE_OF(mail_address_local(fields->reporter), NAMES);
+}
+
 static bool is_challenge(const struct kind_fields *fields, struct slice text)
 {
     if (fields->challenge_field) {
@@ -126,27 +157,67 @@ static bool is_unsubscribe(const struct kind_fields *fields)
            slice_ends_with_nocase(local, SLICE("-unsubscribe"));
 }
 
+/*
+ * True if the text begins as a mail system's notice does. Only its first lines count, and none that
+ * is quoted or handed on: people's letters about bounces have a greeting or a question in front.
+ */
+static bool begins_as_notice(struct slice text, bool bare)
+{
+    struct slice rest = slice_head(text, OPENING_BYTES);
+    struct slice line = SLICE_NULL;
+    for (int left = bare ? OPENING_LINES : 1; left > 0 && mail_line_next(&rest, &line);) {
+        line = slice_trim(line);
+        while (line.len > 0 && strchr("*=#-_ \t", line.ptr[0]) != NULL) {
+            line = slice_skip(line, 1);
+        }
+        if (line.len == 0) {
+            continue;
+        }
+        if (line.ptr[0] == '>') {
+            return false;
+        }
+        if (words_begin(WORDS_OPENING, line)) {
+            return true;
+        }
+        left--;
+    }
+    return false;
+}
+
 static unsigned bounce_hints(const struct kind_fields *fields, const struct kind_evidence *evidence,
                              struct slice text, bool daemon)
 {
     bool subject = words_in(WORDS_SUBJECT_BOUNCE, fields->subject_lower);
     bool says = words_in(WORDS_TEXT_BOUNCE, text);
+    bool answer = is_answer(fields->subject_lower) && !daemon && !is_robot(fields);
+    /* What begins so may be a shop's letter too, unless it shows whom or what it is about. */
+    bool nobody = evidence->bare || fields->from.len == 0;
+    bool refusal =
+        evidence->place >= IN_PLACE && (evidence->bare || status_find_code(text, NULL) >= 400);
+    bool shows = nobody || evidence->returned || evidence->place >= IN_PLACE ||
+                 fields->null_sender || status_find_enhanced(text).len > 0;
+    bool opens = (subject || says || refusal) && !answer && shows && begins_as_notice(text, nobody);
     unsigned sum = 0;
     sum += fields->failed.len > 0 ? 3 : 0;
     sum += evidence->report ? 2 : 0;
     sum += subject ? 2 : 0;
     sum += says ? 2 : 0;
+    sum += opens ? 2 : 0;
     if (sum == 0) {
         return 0;
     }
-    sum += daemon ? 2 : 0;
+    sum += daemon ? 2 : is_robot(fields) ? 1 : 0;
     sum += fields->null_sender ? 1 : 0;
     sum += evidence->returned ? 1 : 0;
     sum += evidence->place >= 9 ? 1 : 0;
     sum += status_find_enhanced(text).len > 0 ? 1 : 0;
-    unsigned less = 0;
-    if (is_answer(fields->subject_lower) && !daemon) {
-        less = fields->in_reply_to.len > 0 ? 3 : 1; /* somebody answers a bounce */
+    sum += nobody ? 1 : 0;
+    /* A person's letter that quotes a refusal in its middle. */
+    bool quotes = !(daemon || nobody || opens || subject || evidence->report ||
+                    fields->null_sender || fields->failed.len > 0);
+    unsigned less = quotes ? 1 : 0;
+    if (answer) {
+        less += fields->in_reply_to.len > 0 ? 3 : 1; /* somebody answers a bounce */
     }
     return sum > less ? sum - less : 0;
 }
@@ -157,8 +228,30 @@ static unsigned auto_hints(const struct kind_fields *fields, struct slice text, 
     sum += words_in(WORDS_SUBJECT_AUTO, fields->subject_lower) ? 3 : 0;
     sum +=
         slice_starts_with_nocase(fields->auto_submitted, SLICE("auto-replied")) && !daemon ? 3 : 0;
+    sum += is_robot(fields) && is_answer(fields->subject_lower) ? 1 : 0;
     sum += sum > 0 && words_in(WORDS_TEXT_AUTO, text) ? 1 : 0;
     return sum;
+}
+
+static bool is_delay(struct slice subject, struct slice text)
+{
+    bool announced = slice_find(subject, SLICE("delay")) >= 0;
+    bool delay = words_in(WORDS_DELAY, text);
+    bool failed = slice_find(subject, SLICE("fail")) >= 0;
+    /* A subject and a sentence of delay outweigh "if it fails permanently, we shall tell you". */
+    return (announced || delay) && !failed &&
+           ((announced && delay) || !words_in(WORDS_FINAL, text));
+}
+
+/* True if a mail system tells that the mail arrived. */
+static bool is_receipt(const struct kind_fields *fields, const struct kind_evidence *evidence,
+                       struct slice text, bool daemon)
+{
+    bool subject = slice_starts_with(fields->subject_lower, SLICE("delivered:")) ||
+                   slice_starts_with(fields->subject_lower, SLICE("relayed:")) ||
+                   slice_find(fields->subject_lower, SLICE("(success)")) >= 0;
+    return (daemon || evidence->bare) && (subject || begins_as_notice(text, evidence->bare)) &&
+           words_in(WORDS_DELIVERED, text) && !words_in(WORDS_TEXT_BOUNCE, text);
 }
 
 enum returned_kind kind_of_text(struct arena *arena, const struct kind_fields *fields,
@@ -176,12 +269,11 @@ enum returned_kind kind_of_text(struct arena *arena, const struct kind_fields *f
          is_answer(fields->subject_lower))) {
         return RETURNED_CHALLENGE_RESPONSE;
     }
+    if (is_receipt(fields, evidence, text, daemon)) {
+        return RETURNED_DELIVERED;
+    }
     if (bounce >= BOUNCE_LEAST && bounce > automatic) {
-        bool delay =
-            words_in(WORDS_DELAY, text) || slice_find(fields->subject_lower, SLICE("delay")) >= 0;
-        bool final =
-            words_in(WORDS_FINAL, text) || slice_find(fields->subject_lower, SLICE("fail")) >= 0;
-        return delay && !final ? RETURNED_DELAYED : RETURNED_BOUNCE;
+        return is_delay(fields->subject_lower, text) ? RETURNED_DELAYED : RETURNED_BOUNCE;
     }
     if (is_unsubscribe(fields)) {
         return RETURNED_UNSUBSCRIBE;

@@ -26,6 +26,9 @@ struct kind_fields {
     bool complaint_field;   /* X-HmXmr…, X-AOL-…, of loops that send no ARF */
 };
 
+/* True if fields are those of a message: one at least that messages have. */
+bool kind_is_header(struct slice header);
+
 void kind_read_fields(struct arena *arena, struct slice header, struct kind_fields *fields);
 
 /* True if the sender of the report is a mail system. */
@@ -36,6 +39,7 @@ struct kind_evidence {
     struct slice notice; /* the human part */
     bool returned;       /* some of the returned message is there */
     bool report;         /* multipart/report with report-type=delivery-status */
+    bool bare;           /* the message has no header */
     unsigned place;      /* what notice_read() says */
 };
 

@@ -16,6 +16,12 @@
 static void set_expansion(const struct notice_lines *lines, size_t at, size_t end,
                           struct returned_recipient *recipient)
 {
+    struct slice own = lines->items[at].text;
+    ptrdiff_t from = slice_find(own, SLICE("> (expanded from "));
+    if (from >= 0) {
+        recipient->original = mail_address_first(slice_skip(own, (size_t)from));
+        return;
+    }
     for (size_t i = at + 1; i < end && i < at + 4; i++) {
         if (notice_is_expansion(lines->items[i].text)) {
             recipient->original = mail_address_first(lines->items[i].text);
@@ -144,7 +150,7 @@ struct slice notice_text_for(struct arena *arena, struct slice notice, struct sl
     size_t found = lines.count;
     for (size_t i = 0; i < lines.count; i++) {
         struct notice_line *line = &lines.items[i];
-        line->taken = line->strength >= IN_FRONT;
+        line->taken = line->strength >= IN_FRONT && !mail_address_eq(line->address, address);
         if (mail_address_eq(line->address, address) &&
             (found == lines.count || line->strength > lines.items[found].strength)) {
             found = i;

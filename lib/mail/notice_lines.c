@@ -226,12 +226,26 @@ static bool is_other_party(const struct notice_context *context, struct slice ad
            mail_address_eq(address, context->sender) || mail_address_eq(address, context->envelope);
 }
 
-/* "(expanded from: <user@example.org>)" of Sendmail, "(ultimately generated from user@…)" of Exim.
+/* "(expanded from: <user@example.org>)" of Sendmail, "(ultimately generated from user@…)" of Exim;
+ * Postfix has the address that failed in front of it on the same line.
  */
 bool notice_is_expansion_lower(struct slice lower)
 {
-    return slice_find(lower, SLICE("expanded from")) >= 0 ||
-           slice_find(lower, SLICE("generated from")) >= 0;
+    ptrdiff_t at = slice_find(lower, SLICE("expanded from"));
+    if (at < 0) {
+        at = slice_find(lower, SLICE("generated from"));
+    }
+    return at >= 0 && slice_find_byte(slice_head(lower, (size_t)at), '@') < 0;
+}
+
+/* "an undisclosed address" of Exim, or a program: the address that it was made of failed. */
+static void judge_expansion(struct notice_line *line, struct slice lower_before)
+{
+    struct slice address = mail_address_first(line->text);
+    if (address.len > 0 && slice_find_byte(lower_before, '@') < 0) {
+        line->address = address;
+        line->strength = NAMED;
+    }
 }
 
 /* Judges the addresses of one line; the strongest is the line's. `lower` is the same bytes in lower
@@ -288,8 +302,12 @@ struct notice_lines notice_lines_read(struct arena *arena, struct slice notice,
         *line = (struct notice_line){.text = slice_head(slice_trim(text), LINE_MAX_BYTES)};
         struct slice low = slice_of(
             lower.ptr + (line->text.len == 0 ? 0 : line->text.ptr - notice.ptr), line->text.len);
-        if (!notice_is_expansion_lower(low) && slice_find_byte(line->text, '@') >= 0) {
-            judge_line(line, low, before, context);
+        if (slice_find_byte(line->text, '@') >= 0) {
+            if (notice_is_expansion_lower(low)) {
+                judge_expansion(line, before);
+            } else {
+                judge_line(line, low, before, context);
+            }
         }
         before = low.len > 0 ? low : before;
     }

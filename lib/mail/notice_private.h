@@ -10,6 +10,7 @@
 enum {
     LINES_MAX = 60000,     /* lines of a notice that are looked at */
     LINE_MAX_BYTES = 2000, /* bytes of a line that are looked at */
+    LINE_FRONT = 200,      /* bytes of a line in which phrases are looked for */
     ALONE = 10,            /* strengths of the places where an address stands */
     IN_FRONT = 9,
     NAMED = 6,

@@ -51,31 +51,45 @@ static bool has_reply(const struct notice_lines *lines, size_t from, size_t to)
     return false;
 }
 
-static bool line_has(enum words_set set, struct slice text)
+/* The front of a line in lower case, in the buffer. */
+static struct slice lower_front(struct slice text, char copy[static LINE_FRONT])
 {
-    char copy[200];
-    text = slice_head(text, sizeof(copy));
+    text = slice_head(text, LINE_FRONT);
     if (text.len > 0) {
         memcpy(copy, text.ptr, text.len);
     }
     ascii_lower(copy, text.len);
-    return words_in(set, slice_of(copy, text.len));
+    return slice_of(copy, text.len);
+}
+
+static bool line_has(enum words_set set, struct slice text)
+{
+    char copy[LINE_FRONT];
+    return words_in(set, lower_front(text, copy));
 }
 
 bool notice_is_expansion(struct slice text)
 {
-    char copy[200];
-    text = slice_head(text, sizeof(copy));
-    if (text.len > 0) {
-        memcpy(copy, text.ptr, text.len);
-    }
-    ascii_lower(copy, text.len);
-    return notice_is_expansion_lower(slice_of(copy, text.len));
+    char copy[LINE_FRONT];
+    return notice_is_expansion_lower(lower_front(text, copy));
+}
+
+/* "Subject: …" of the message that came back. */
+static bool is_quoted_field(struct slice text)
+{
+    char copy[LINE_FRONT];
+    return words_begin(WORDS_QUOTED_FIELD, lower_front(text, copy));
 }
 
 static bool is_boilerplate(struct slice text)
 {
-    return line_has(WORDS_BOILERPLATE, text);
+    return line_has(WORDS_BOILERPLATE, text) || is_quoted_field(text);
+}
+
+/* "Technical details of permanent failure:", which is no part of what it announces. */
+static bool is_label(struct slice text)
+{
+    return text.len > 0 && text.ptr[text.len - 1] == ':' && line_has(WORDS_LABEL, text);
 }
 
 /* What the recipient's own line says besides the address. */
@@ -84,6 +98,10 @@ static struct slice own_text(const struct notice_line *line)
     size_t at = (size_t)(line->address.ptr - line->text.ptr);
     struct slice before = notice_strip_back(notice_strip_front(slice_head(line->text, at)));
     struct slice after = slice_skip(line->text, at + line->address.len);
+    if (slice_starts_with(after, SLICE("> (expanded from "))) {
+        ptrdiff_t close = slice_find_byte(after, ')');
+        after = slice_skip(after, close < 0 ? 0 : (size_t)close);
+    }
     while (after.ptr != NULL && after.len > 0 && strchr(">\"')]: \t", after.ptr[0]) != NULL) {
         after = slice_skip(after, 1);
     }
@@ -148,7 +166,7 @@ static void text_behind(const struct notice_lines *lines, size_t at, size_t end,
         struct slice text = lines->items[i].text;
         bool first = notice_is_blank(lines->items[i - 1].text);
         if (!notice_is_blank(text)) {
-            if (notice_is_expansion(text)) {
+            if (notice_is_expansion(text) || is_label(text) || is_quoted_field(text)) {
                 continue;
             }
             if (first && line_has(WORDS_FOOTER, text) && !notice_is_reply(text) &&
@@ -198,7 +216,8 @@ struct slice notice_text_of(struct arena *arena, const struct notice_lines *line
     builder.len = 0;
     builder.out[0] = '\0';
     text_behind(lines, at, end, &builder);
-    if (lines->items[at].strength == NAMED && !notice_is_reply(notice_builder_text(&builder))) {
+    if ((lines->items[at].strength == NAMED || lines->items[at].strength == COMMAND) &&
+        !notice_is_reply(notice_builder_text(&builder))) {
         reply_before(lines, at, &builder);
     }
     if (!status_is_telling(notice_builder_text(&builder)) && end < lines->count) {

@@ -173,20 +173,3 @@ struct slice original_recipient(struct arena *arena, struct slice header)
     return address.len > 0 ? address
                            : first_of(arena, header, LIKELY, sizeof(LIKELY) / sizeof(LIKELY[0]));
 }
-
-bool original_is_header(struct slice header)
-{
-    static const char *const NAMES[] = {"From",     "To",         "Date",        "Subject",
-                                        "Received", "Message-ID", "Return-Path", "DKIM-Signature"};
-    struct slice rest = slice_head(header, 8192);
-    struct mail_field field;
-    unsigned found = 0;
-    while (mail_field_next(&rest, &field)) {
-        for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
-            if (slice_eq_nocase(field.name, slice_cstr(NAMES[i]))) {
-                found |= 1U << i;
-            }
-        }
-    }
-    return (found & (found - 1)) != 0; /* two of them at least */
-}

@@ -14,8 +14,4 @@ void original_read(struct arena *arena, struct slice header, struct returned_ori
  * names several. */
 struct slice original_recipient(struct arena *arena, struct slice header);
 
-/* True if a header block is that of a message: some of From, To, Date, Subject, Received,
- * Message-ID, Return-Path. */
-bool original_is_header(struct slice header);
-
 #endif

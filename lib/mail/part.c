@@ -138,6 +138,27 @@ static bool read_children(struct arena *arena, struct mail_tree *tree, struct sl
     return true;
 }
 
+/* The parts of a multipart. */
+static bool read_inside(struct arena *arena, struct mail_tree *tree, const struct mail_part *part)
+{
+    struct slice boundary = SLICE_NULL;
+    bool multipart = mail_part_is(part, "multipart/");
+    if (multipart) {
+        boundary = mail_param(part->content_type, "boundary");
+    }
+    if (part->depth == 0 && part->encoding == MAIL_ENCODING_PLAIN &&
+        (boundary.len == 0 || slice_find(part->body, boundary) < 0) &&
+        (multipart || part->content_type.ptr == NULL)) {
+        boundary = guess_boundary(part->body);
+    }
+    if (boundary.len == 0) {
+        return true;
+    }
+    struct slice body = part->body;
+    bool inner = slice_eq_nocase(part->type, SLICE("multipart/digest"));
+    return read_children(arena, tree, body, boundary, part->depth + 1, inner);
+}
+
 static bool read_part(struct arena *arena, struct mail_tree *tree, struct slice bytes,
                       unsigned depth, bool digest)
 {
@@ -163,30 +184,29 @@ static bool read_part(struct arena *arena, struct mail_tree *tree, struct slice 
     if (part->content_type.ptr == NULL && digest) {
         part->type = SLICE("message/rfc822");
     }
-    struct slice boundary = SLICE_NULL;
-    bool multipart = mail_part_is(part, "multipart/");
-    if (multipart) {
-        boundary = mail_param(part->content_type, "boundary");
-    }
-    if (depth == 0 && part->encoding == MAIL_ENCODING_PLAIN &&
-        (boundary.len == 0 || slice_find(part->body, boundary) < 0) &&
-        (multipart || part->content_type.ptr == NULL)) {
-        boundary = guess_boundary(part->body);
-    }
-    if (boundary.len == 0) {
-        return true;
-    }
-    struct slice body = part->body;
-    bool inner = slice_eq_nocase(part->type, SLICE("multipart/digest"));
-    return read_children(arena, tree, body, boundary, depth + 1, inner);
+    return read_inside(arena, tree, part);
+}
+
+/* Room for the parts of a new tree. */
+static bool tree_start(struct arena *arena, struct mail_tree *tree)
+{
+    *tree = (struct mail_tree){0};
+    tree->parts = arena_try_alloc(arena, PARTS_MAX * sizeof(struct mail_part));
+    return tree->parts != NULL;
 }
 
 bool mail_tree_read(struct arena *arena, struct slice bytes, struct mail_tree *tree)
 {
-    *tree = (struct mail_tree){0};
-    tree->parts = arena_try_alloc(arena, PARTS_MAX * sizeof(struct mail_part));
-    if (tree->parts == NULL) {
+    return tree_start(arena, tree) && read_part(arena, tree, bytes, 0, false);
+}
+
+bool mail_tree_read_body(struct arena *arena, struct slice bytes, struct mail_tree *tree)
+{
+    if (!tree_start(arena, tree)) {
         return false;
     }
-    return read_part(arena, tree, bytes, 0, false);
+    struct mail_part *part = &tree->parts[tree->count++];
+    *part = (struct mail_part){.header = slice_of(bytes.ptr, 0), .body = bytes};
+    read_content_fields(arena, part);
+    return read_inside(arena, tree, part);
 }

@@ -28,6 +28,9 @@ struct mail_tree {
 /* The views point into `bytes` and the arena. False when the arena is full. */
 bool mail_tree_read(struct arena *arena, struct slice bytes, struct mail_tree *tree);
 
+/* The same for the body of a message whose header is missing. */
+bool mail_tree_read_body(struct arena *arena, struct slice bytes, struct mail_tree *tree);
+
 /* True if the part's type is `type` ("message/delivery-status"); or of that family when it ends in
  * '/'. */
 bool mail_part_is(const struct mail_part *part, const char *type);

@@ -230,8 +230,8 @@ static void read_notice(struct reading *reading)
         .reporter = fields->reporter,
         .sender = original->from.len > 0 ? original->from : fields->to,
         .envelope = original->return_path.len > 0 ? original->return_path : fields->to};
-    struct kind_evidence evidence = {.notice = reading->notice,
-                                     .returned = reading->returned.len > 0};
+    struct kind_evidence evidence = {
+        .notice = reading->notice, .returned = reading->returned.len > 0, .bare = reading->bare};
     evidence.report = slice_eq_nocase(
         mail_param(reading->tree.parts[0].content_type, "report-type"), SLICE("delivery-status"));
     evidence.place = notice_read(reading->notice, &context, &reading->list);
@@ -346,12 +346,26 @@ static bool read_message(struct reading *reading, struct slice bytes, struct fau
     if (!mail_tree_read(reading->arena, bytes, &reading->tree)) {
         return fault_set(fault, FAULT_LIMIT, 0, "no memory for the parts of the message");
     }
-    if (reading->tree.parts[0].header.len == 0) {
-        return fault_set(fault, FAULT_INVALID, 0, "no header: this is not a message");
+    /* A report that lost its header, as logs and tickets keep them: "Reporting-MTA: …" at its front
+     * is none. */
+    reading->has_field = reading->tree.parts[0].header.len > 0;
+    reading->bare = !kind_is_header(reading->tree.parts[0].header);
+    if (reading->bare && !mail_tree_read_body(reading->arena, bytes, &reading->tree)) {
+        return fault_set(fault, FAULT_LIMIT, 0, "no memory for the parts of the message");
     }
     kind_read_fields(reading->arena, reading->tree.parts[0].header, &reading->fields);
     read_text(reading);
     return true;
+}
+
+/* Behind "-- " stands who wrote it, and what scanned it. */
+static struct slice without_signature(struct slice notice)
+{
+    ptrdiff_t end = slice_find(notice, SLICE("\n-- \n"));
+    if (end < 0) {
+        end = slice_find(notice, SLICE("\n-- \r\n"));
+    }
+    return end < 0 ? notice : slice_head(notice, (size_t)end);
 }
 
 bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned_mail *mail,
@@ -374,10 +388,13 @@ bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned
     }
     read_returned(&reading);
     read_kinds(&reading);
+    if (reading.bare && mail->kind == RETURNED_NOT_A_BOUNCE && !reading.has_field) {
+        return fault_set(fault, FAULT_INVALID, 0, "no header: this is not a message");
+    }
     find_phases(&reading);
     finish_complaint(&reading);
     mail->subject = reading.fields.subject;
-    mail->notice = reading.notice;
+    mail->notice = without_signature(reading.notice);
     mail->recipients = reading.list.items;
     mail->recipient_count = reading.list.count;
     mail->cut = reading.tree.cut || reading.list.cut || bytes.len > RETURNED_READ_MAX;

@@ -24,6 +24,8 @@ struct reading {
     struct slice text;     /* all human parts before the returned message */
     struct slice notice;   /* of it, the part in front of a returned message */
     struct slice returned; /* header block of the returned message */
+    bool bare;             /* no header of its own: all that there is is its body */
+    bool has_field;        /* some field stands at its front all the same */
 };
 
 /* The report fields of that part, decoded. */

@@ -10,9 +10,11 @@
 
 static const char *const *const SETS[WORDS_SET_COUNT] = {
     [WORDS_SUBJECT_BOUNCE] = words_subject_bounce,
+    [WORDS_OPENING] = words_opening,
     [WORDS_TEXT_BOUNCE] = words_text_bounce,
     [WORDS_DELAY] = words_delay,
     [WORDS_FINAL] = words_final,
+    [WORDS_DELIVERED] = words_delivered,
     [WORDS_SUBJECT_AUTO] = words_subject_auto,
     [WORDS_TEXT_AUTO] = words_text_auto,
     [WORDS_CHALLENGE_ASK] = words_challenge_ask,
@@ -22,6 +24,8 @@ static const char *const *const SETS[WORDS_SET_COUNT] = {
     [WORDS_RECIPIENT] = words_recipient,
     [WORDS_NOT_RECIPIENT] = words_not_recipient,
     [WORDS_BOILERPLATE] = words_boilerplate,
+    [WORDS_QUOTED_FIELD] = words_quoted_field,
+    [WORDS_LABEL] = words_label,
     [WORDS_FOOTER] = words_footer,
 };
 
@@ -29,6 +33,16 @@ bool words_in(enum words_set set, struct slice lower)
 {
     for (const char *const *word = SETS[set]; *word != NULL; word++) {
         if (slice_find(lower, slice_cstr(*word)) >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool words_begin(enum words_set set, struct slice lower)
+{
+    for (const char *const *word = SETS[set]; *word != NULL; word++) {
+        if (slice_starts_with(lower, slice_cstr(*word))) {
             return true;
         }
     }

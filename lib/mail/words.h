@@ -10,9 +10,11 @@
 
 enum words_set {
     WORDS_SUBJECT_BOUNCE, /* subjects of non-delivery notices */
+    WORDS_OPENING,        /* … with which a notice begins: only at the front of a line */
     WORDS_TEXT_BOUNCE,    /* sentences that say that something was not delivered */
     WORDS_DELAY,          /* … not yet */
     WORDS_FINAL,          /* … for good */
+    WORDS_DELIVERED,      /* that it was delivered */
     WORDS_SUBJECT_AUTO,   /* subjects of automatic answers */
     WORDS_TEXT_AUTO,      /* sentences of automatic answers */
     WORDS_CHALLENGE_ASK,  /* "click here", "reply to confirm" */
@@ -22,12 +24,17 @@ enum words_set {
     WORDS_RECIPIENT,      /* what stands in front of the address that failed */
     WORDS_NOT_RECIPIENT,  /* what stands in front of other addresses */
     WORDS_BOILERPLATE,    /* lines that say nothing of the cause */
+    WORDS_QUOTED_FIELD,   /* fields of the message that a notice quotes, at the front of a line */
+    WORDS_LABEL,          /* what announces the other side's words on the next line */
     WORDS_FOOTER,         /* beginnings of paragraphs that tell whom to ask */
     WORDS_SET_COUNT,
 };
 
 /* True if one of the phrases stands in the text, which must be lower case already. */
 bool words_in(enum words_set set, struct slice lower);
+
+/* True if the text, in lower case, begins with one of the phrases. */
+bool words_begin(enum words_set set, struct slice lower);
 
 /* A copy in ASCII lower case; empty when the arena is full. */
 struct slice words_lower(struct arena *arena, struct slice text);

@@ -77,7 +77,8 @@ const char *const words_not_recipient[] = {
     "sent by",    "message from",  "reply-to",   "questions", "orig_to",     "mailto:",
     "http",       "an email ",     "f=[",        "absender",  "expéditeur",  "remitente",
     "mittente",   "remetente",     "отправител", "发件人",    "送信者",      "please send",
-    "write to",   "report this",   "cc:",        "helo",      "unsubscribe", NULL,
+    "write to",   "report this",   "cc:",        "helo",      "unsubscribe", "via email",
+    "via e-mail", "email at",      "e-mail at",  "mail an ",  NULL,
 };
 
 const char *const words_boilerplate[] = {
@@ -116,13 +117,36 @@ const char *const words_boilerplate[] = {
     "a message that you",
     "recipients:",
     "the following recipient",
-    "    to:",
-    "    subject:",
-    "    sent:",
     "please include",
     "attached below",
     "returned below",
     "below could not",
+    "scanned for virus",
+    "believed to be clean",
+    "virus-free",
+    NULL,
+};
+
+const char *const words_quoted_field[] = {
+    "subject:", "to:",      "sent:",    "date:",   "from:",  "message-id:", "betreff:",  "gesendet",
+    "an:",      "von:",     "asunto:",  "enviado", "para:",  "de:",         "objet",     "envoyé",
+    "à:",       "à :",      "oggetto",  "inviato", "a:",     "onderwerp",   "verzonden", "assunto:",
+    "enviada",  "emne:",    "ämne:",    "skickat", "sendt:", "temat:",      "wysłano",   "předmět:",
+    "odesláno", "tárgy:",   "konu:",    "тема",    "Тема",   "件名",        "主题",      "主旨",
+    "제목",     "送信日時", "发送时间", "时间",    NULL,
+};
+
+const char *const words_label[] = {
+    "technical details",
+    "response from the remote server was",
+    "the response was",
+    "that the other server returned was",
+    "diagnostic information",
+    "following reason was given",
+    "following error was given",
+    "additional information follows",
+    "generated during the delivery attempt",
+    "error message",
     NULL,
 };
 

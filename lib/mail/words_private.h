@@ -13,6 +13,10 @@ extern const char *const words_delay[];
 extern const char *const words_final[];
 extern const char *const words_daemon[];
 
+/* words_opening.c */
+extern const char *const words_opening[];
+extern const char *const words_delivered[];
+
 /* words_answer.c */
 extern const char *const words_subject_auto[];
 extern const char *const words_text_auto[];
@@ -24,6 +28,8 @@ extern const char *const words_separator[];
 extern const char *const words_recipient[];
 extern const char *const words_not_recipient[];
 extern const char *const words_boilerplate[];
+extern const char *const words_quoted_field[];
+extern const char *const words_label[];
 extern const char *const words_footer[];
 
 #endif
