@@ -79,8 +79,8 @@ static struct slice sender_of(const struct returned_original *original)
 /*
  * The text that stands for the recipient; where that says little, what the notice says around it,
  * or the end of a text that is longer than what the classifier looks at; where all that says
- * nothing, the notice as a whole and the subject of the report. The last run is the one whose
- * result stays in the scratch.
+ * nothing, what the notice says at all, the notice as a whole and the subject of the report. The
+ * last run is the one whose result stays in the scratch.
  */
 static void run_texts(const struct classify_mail *how, struct classify_input *input,
                       const struct returned_mail *mail, const struct returned_recipient *recipient,
@@ -91,6 +91,7 @@ static void run_texts(const struct classify_mail *how, struct classify_input *in
     ptrdiff_t line = slice_find_byte(tail, '\n');
     const struct slice others[] = {recipient->notice,
                                    slice_skip(tail, line < 0 ? 0 : (size_t)line + 1),
+                                   slice_head(mail->essence, NOTICE_BYTES),
                                    slice_head(mail->notice, NOTICE_BYTES), mail->subject};
     const size_t own = 2; /* of these, those that are about this recipient */
     classifier_run(how->classifier, how->scratch, input, result);

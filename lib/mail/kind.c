@@ -239,8 +239,8 @@ static bool is_delay(struct slice subject, struct slice text)
     bool delay = words_in(WORDS_DELAY, text);
     bool failed = slice_find(subject, SLICE("fail")) >= 0;
     /* A subject and a sentence of delay outweigh "if it fails permanently, we shall tell you". */
-    return (announced || delay) && !failed &&
-           ((announced && delay) || !words_in(WORDS_FINAL, text));
+    bool sure = (announced && delay) || words_in(WORDS_WARNING, text);
+    return (announced || delay) && !failed && (sure || !words_in(WORDS_FINAL, text));
 }
 
 /* True if a mail system tells that the mail arrived. */

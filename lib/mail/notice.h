@@ -27,6 +27,10 @@ unsigned notice_read(struct slice notice, const struct notice_context *context,
  * telling text. */
 struct slice notice_text_for(struct arena *arena, struct slice notice, struct slice address);
 
+/* A notice without the fields that it quotes, its signature and (unless `phrases`) its set phrases,
+ * at most RETURNED_TEXT_MAX bytes; the notice itself where nothing is left. */
+struct slice notice_essence(struct arena *arena, struct slice notice, bool phrases);
+
 /* A reply of several lines of which a report has the first only ("550-…"): all of them, from the
  * transcript in the notice. */
 struct slice notice_whole_reply(struct arena *arena, struct slice notice, struct slice text);

@@ -156,7 +156,7 @@ static void text_behind(const struct notice_lines *lines, size_t at, size_t end,
         paragraph_before(lines, at, builder);
     }
     size_t before = builder->len;
-    if (own.len > 0) {
+    if (own.len > 0 && (status_is_telling(own) || notice_is_reply(own))) { /* no bare date */
         notice_builder_add(builder, own);
     }
     /* "There was an error delivering your mail to <user@example.org>." says nothing yet: one
@@ -193,6 +193,27 @@ void notice_text_before(const struct notice_lines *lines, size_t at, struct noti
             notice_builder_add(builder, text);
         }
     }
+}
+
+struct slice notice_essence(struct arena *arena, struct slice notice, bool phrases)
+{
+    struct notice_builder builder;
+    builder.len = 0;
+    builder.out[0] = '\0';
+    struct slice rest = slice_head(notice, ESSENCE_LOOK);
+    struct slice line = SLICE_NULL;
+    while (builder.len < RETURNED_TEXT_MAX && mail_line_next(&rest, &line)) {
+        if (slice_eq(line, SLICE("-- "))) {
+            break; /* behind it stands who wrote it, and what scanned it */
+        }
+        line = slice_trim(line);
+        if (!notice_is_blank(line) && !is_quoted_field(line) &&
+            (phrases || !line_has(WORDS_BOILERPLATE, line))) {
+            notice_builder_add(&builder, line);
+        }
+    }
+    struct slice text = notice_builder_text(&builder);
+    return status_is_telling(text) ? arena_copy(arena, text) : notice;
 }
 
 /* "Received >>> 550 5.1.1 unknown user." some lines before "Unable to deliver message to

@@ -358,16 +358,6 @@ static bool read_message(struct reading *reading, struct slice bytes, struct fau
     return true;
 }
 
-/* Behind "-- " stands who wrote it, and what scanned it. */
-static struct slice without_signature(struct slice notice)
-{
-    ptrdiff_t end = slice_find(notice, SLICE("\n-- \n"));
-    if (end < 0) {
-        end = slice_find(notice, SLICE("\n-- \r\n"));
-    }
-    return end < 0 ? notice : slice_head(notice, (size_t)end);
-}
-
 bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned_mail *mail,
                         struct fault *fault)
 {
@@ -394,7 +384,8 @@ bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned
     find_phases(&reading);
     finish_complaint(&reading);
     mail->subject = reading.fields.subject;
-    mail->notice = without_signature(reading.notice);
+    mail->notice = notice_essence(arena, reading.notice, true);
+    mail->essence = notice_essence(arena, reading.notice, false);
     mail->recipients = reading.list.items;
     mail->recipient_count = reading.list.count;
     mail->cut = reading.tree.cut || reading.list.cut || bytes.len > RETURNED_READ_MAX;

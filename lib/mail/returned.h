@@ -101,7 +101,9 @@ struct returned_mail {
     bool cut;
     struct slice feedback_type; /* of complaints: "abuse", … */
     struct slice subject;       /* of the report itself, UTF-8 */
-    struct slice notice;        /* its text for people, in front of what it returns */
+    struct slice notice;        /* its text for people, in front of what it returns, without the
+                                   fields that it quotes */
+    struct slice essence;       /* the same without set phrases: see notice_essence() */
     struct slice reporting_mta;
 };
 

@@ -13,6 +13,7 @@ static const char *const *const SETS[WORDS_SET_COUNT] = {
     [WORDS_OPENING] = words_opening,
     [WORDS_TEXT_BOUNCE] = words_text_bounce,
     [WORDS_DELAY] = words_delay,
+    [WORDS_WARNING] = words_warning,
     [WORDS_FINAL] = words_final,
     [WORDS_DELIVERED] = words_delivered,
     [WORDS_SUBJECT_AUTO] = words_subject_auto,

@@ -13,6 +13,7 @@ enum words_set {
     WORDS_OPENING,        /* … with which a notice begins: only at the front of a line */
     WORDS_TEXT_BOUNCE,    /* sentences that say that something was not delivered */
     WORDS_DELAY,          /* … not yet */
+    WORDS_WARNING,        /* … not yet, and nobody has to do anything: whatever else is said */
     WORDS_FINAL,          /* … for good */
     WORDS_DELIVERED,      /* that it was delivered */
     WORDS_SUBJECT_AUTO,   /* subjects of automatic answers */

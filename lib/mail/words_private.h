@@ -10,6 +10,7 @@
 extern const char *const words_subject_bounce[];
 extern const char *const words_text_bounce[];
 extern const char *const words_delay[];
+extern const char *const words_warning[];
 extern const char *const words_final[];
 extern const char *const words_daemon[];
 
