@@ -204,7 +204,12 @@ static struct slice to_utf8(struct arena *arena, struct slice in, struct slice c
     if (escapes && is_plain_charset(charset)) {
         charset = SLICE("ISO-2022-JP");
     }
-    if (!escapes && slice_is_utf8(in) &&
+    /* Exchange 2000 and IIS write their notices in UTF-7 under its old name. */
+    bool utf7 = slice_ends_with_nocase(charset, SLICE("utf-7"));
+    if (utf7) {
+        charset = SLICE("UTF-7");
+    }
+    if (!escapes && !utf7 && slice_is_utf8(in) &&
         (is_plain_charset(charset) || !slice_has_8bit(in) ||
          slice_starts_with_nocase(charset, SLICE("iso-2022")))) {
         return in;

@@ -107,12 +107,12 @@ void kind_read_fields(struct arena *arena, struct slice header, struct kind_fiel
             read_other_field(&field, fields);
         }
     }
-    fields->subject_lower = words_lower(arena, fields->subject);
+    fields->subject_lower = words_plain(arena, fields->subject);
 }
 
 bool kind_from_daemon(struct arena *arena, const struct kind_fields *fields)
 {
-    return words_in(WORDS_DAEMON, words_lower(arena, fields->from));
+    return words_in(WORDS_DAEMON, words_plain(arena, fields->from));
 }
 
 /* "Re:", "Fwd:" and their like in other languages: people's answers. */
@@ -163,7 +163,7 @@ static bool is_unsubscribe(const struct kind_fields *fields)
  */
 static bool begins_as_notice(struct slice text, bool bare)
 {
-    struct slice rest = slice_head(text, OPENING_BYTES);
+    struct slice rest = text;
     struct slice line = SLICE_NULL;
     for (int left = bare ? OPENING_LINES : 1; left > 0 && mail_line_next(&rest, &line);) {
         line = slice_trim(line);
@@ -184,19 +184,24 @@ static bool begins_as_notice(struct slice text, bool bare)
     return false;
 }
 
+static bool has_no_author(const struct kind_fields *fields, const struct kind_evidence *evidence)
+{
+    return evidence->bare || fields->from.len == 0;
+}
+
 static unsigned bounce_hints(const struct kind_fields *fields, const struct kind_evidence *evidence,
-                             struct slice text, bool daemon)
+                             struct slice text, bool daemon, bool begins)
 {
     bool subject = words_in(WORDS_SUBJECT_BOUNCE, fields->subject_lower);
     bool says = words_in(WORDS_TEXT_BOUNCE, text);
     bool answer = is_answer(fields->subject_lower) && !daemon && !is_robot(fields);
     /* What begins so may be a shop's letter too, unless it shows whom or what it is about. */
-    bool nobody = evidence->bare || fields->from.len == 0;
+    bool nobody = has_no_author(fields, evidence);
     bool refusal =
         evidence->place >= IN_PLACE && (evidence->bare || status_find_code(text, NULL) >= 400);
     bool shows = nobody || evidence->returned || evidence->place >= IN_PLACE ||
                  fields->null_sender || status_find_enhanced(text).len > 0;
-    bool opens = (subject || says || refusal) && !answer && shows && begins_as_notice(text, nobody);
+    bool opens = (subject || says || refusal) && !answer && shows && begins;
     unsigned sum = 0;
     sum += fields->failed.len > 0 ? 3 : 0;
     sum += evidence->report ? 2 : 0;
@@ -245,21 +250,24 @@ static bool is_delay(struct slice subject, struct slice text)
 
 /* True if a mail system tells that the mail arrived. */
 static bool is_receipt(const struct kind_fields *fields, const struct kind_evidence *evidence,
-                       struct slice text, bool daemon)
+                       struct slice text, bool daemon, bool begins)
 {
     bool subject = slice_starts_with(fields->subject_lower, SLICE("delivered:")) ||
                    slice_starts_with(fields->subject_lower, SLICE("relayed:")) ||
                    slice_find(fields->subject_lower, SLICE("(success)")) >= 0;
-    return (daemon || evidence->bare) && (subject || begins_as_notice(text, evidence->bare)) &&
-           words_in(WORDS_DELIVERED, text) && !words_in(WORDS_TEXT_BOUNCE, text);
+    return (daemon || evidence->bare) && (subject || begins) && words_in(WORDS_DELIVERED, text) &&
+           !words_in(WORDS_TEXT_BOUNCE, text);
 }
 
 enum returned_kind kind_of_text(struct arena *arena, const struct kind_fields *fields,
                                 const struct kind_evidence *evidence)
 {
-    struct slice text = words_lower(arena, slice_head(evidence->notice, TEXT_LOOK_MAX));
+    struct slice front = slice_head(evidence->notice, TEXT_LOOK_MAX);
+    struct slice text = words_plain(arena, front);
     bool daemon = kind_from_daemon(arena, fields);
-    unsigned bounce = bounce_hints(fields, evidence, text, daemon);
+    bool begins = begins_as_notice(words_lower(arena, slice_head(front, OPENING_BYTES)),
+                                   has_no_author(fields, evidence));
+    unsigned bounce = bounce_hints(fields, evidence, text, daemon, begins);
     unsigned automatic = auto_hints(fields, text, daemon);
     if (fields->unsubscribe_field) {
         return RETURNED_OPT_OUT;
@@ -269,7 +277,7 @@ enum returned_kind kind_of_text(struct arena *arena, const struct kind_fields *f
          is_answer(fields->subject_lower))) {
         return RETURNED_CHALLENGE_RESPONSE;
     }
-    if (is_receipt(fields, evidence, text, daemon)) {
+    if (is_receipt(fields, evidence, text, daemon, begins)) {
         return RETURNED_DELIVERED;
     }
     if (bounce >= BOUNCE_LEAST && bounce > automatic) {

@@ -115,7 +115,7 @@ static struct slice with_domain(struct reading *reading, struct slice name)
 static void finish_dsn(struct reading *reading)
 {
     struct recipient_list *list = &reading->list;
-    struct slice lower = words_lower(reading->arena, slice_head(reading->notice, DELAY_LOOK_MAX));
+    struct slice lower = words_plain(reading->arena, slice_head(reading->notice, DELAY_LOOK_MAX));
     bool warning = slice_find(reading->fields.subject_lower, SLICE("delay")) >= 0 ||
                    (words_in(WORDS_DELAY, lower) && !words_in(WORDS_FINAL, lower));
     for (size_t i = 0; i < list->count; i++) {

@@ -63,3 +63,54 @@ struct slice words_lower(struct arena *arena, struct slice text)
     out[text.len] = '\0';
     return slice_of(out, text.len);
 }
+
+/* What stands for the bytes at the front of `in`: its length goes to *used, at most that many bytes
+ * to `out`; returns how many. */
+static size_t put_plain(char *out, struct slice in, size_t *used)
+{
+    const unsigned char *c = (const unsigned char *)in.ptr;
+    *used = 1;
+    if (c[0] == 0xc2 && in.len > 1 && c[1] == 0xa0) { /* no-break space */
+        *used = 2;
+        out[0] = ' ';
+        return 1;
+    }
+    if (c[0] == 0xe2 && in.len > 2 && c[1] == 0x80 && (c[2] == 0x98 || c[2] == 0x99)) {
+        *used = 3;
+        out[0] = '\'';
+        return 1;
+    }
+    bool pair = in.len > 1 && (c[1] & 0xc0) == 0x80;
+    if (pair && c[0] == 0xc3 && c[1] <= 0x9e && c[1] != 0x97) { /* À … Þ */
+        *used = 2;
+        out[0] = in.ptr[0];
+        out[1] = (char)(c[1] + 0x20);
+        return 2;
+    }
+    if (pair && c[0] == 0xd0 && c[1] >= 0x90 && c[1] <= 0xaf) { /* А … Я */
+        *used = 2;
+        out[0] = (char)(c[1] < 0xa0 ? 0xd0 : 0xd1);
+        out[1] = (char)(c[1] < 0xa0 ? c[1] + 0x20 : c[1] - 0x20);
+        return 2;
+    }
+    out[0] = c[0] <= ' ' ? ' ' : ascii_lower_byte(in.ptr[0]);
+    return 1;
+}
+
+struct slice words_plain(struct arena *arena, struct slice text)
+{
+    char *out = arena_try_alloc(arena, text.len + 1);
+    size_t len = 0;
+    if (out == NULL) {
+        return SLICE("");
+    }
+    while (text.len > 0) {
+        size_t used = 0;
+        size_t n = put_plain(out + len, text, &used);
+        bool second = out[len] == ' ' && (len == 0 || out[len - 1] == ' ');
+        len += second ? 0 : n;
+        text = slice_skip(text, used);
+    }
+    out[len] = '\0';
+    return slice_of(out, len);
+}

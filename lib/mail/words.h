@@ -31,11 +31,17 @@ enum words_set {
     WORDS_SET_COUNT,
 };
 
-/* True if one of the phrases stands in the text, which must be lower case already. */
+/* True if one of the phrases stands in the text, which must be lower case already (words_plain()).
+ */
 bool words_in(enum words_set set, struct slice lower);
 
 /* True if the text, in lower case, begins with one of the phrases. */
 bool words_begin(enum words_set set, struct slice lower);
+
+/* A copy in one line and lower case (Latin and Cyrillic letters of two bytes too), its blanks
+ * single and its apostrophes straight, for sentences that lines are wrapped in; empty when the
+ * arena is full. */
+struct slice words_plain(struct arena *arena, struct slice text);
 
 /* A copy in ASCII lower case; empty when the arena is full. */
 struct slice words_lower(struct arena *arena, struct slice text);

@@ -107,6 +107,8 @@ const char *const words_text_auto[] = {
     "mailbox has now been closed",
     "mailbox is closed",
     "mailbox is no longer",
+    "address is no longer",
+    "account is no longer",
     "mailbox is not monitored",
     "is not monitored",
     "no longer monitored",
