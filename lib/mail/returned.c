@@ -358,6 +358,19 @@ static bool read_message(struct reading *reading, struct slice bytes, struct fau
     return true;
 }
 
+/* The notice is only asked where a recipient has no reply of its own. */
+static void set_notice(struct reading *reading)
+{
+    struct returned_mail *mail = reading->mail;
+    const struct returned_recipient *first =
+        reading->list.count > 0 ? &reading->list.items[0] : NULL;
+    mail->notice = reading->notice;
+    if (first != NULL && (first->code == 0 || !status_is_telling(first->text))) {
+        mail->notice = notice_essence(reading->arena, reading->notice, true);
+        mail->essence = notice_essence(reading->arena, reading->notice, false);
+    }
+}
+
 bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned_mail *mail,
                         struct fault *fault)
 {
@@ -384,8 +397,7 @@ bool returned_mail_read(struct arena *arena, struct slice bytes, struct returned
     find_phases(&reading);
     finish_complaint(&reading);
     mail->subject = reading.fields.subject;
-    mail->notice = notice_essence(arena, reading.notice, true);
-    mail->essence = notice_essence(arena, reading.notice, false);
+    set_notice(&reading);
     mail->recipients = reading.list.items;
     mail->recipient_count = reading.list.count;
     mail->cut = reading.tree.cut || reading.list.cut || bytes.len > RETURNED_READ_MAX;
