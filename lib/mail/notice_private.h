@@ -11,6 +11,7 @@ enum {
     LINES_MAX = 60000,     /* lines of a notice that are looked at */
     LINE_MAX_BYTES = 2000, /* bytes of a line that are looked at */
     LINE_FRONT = 200,      /* bytes of a line in which phrases are looked for */
+    SHARED_LINES = 60,     /* lines behind a list of recipients that may be the text of all */
     ESSENCE_LOOK = 16384,  /* bytes of a notice of which the essence is taken */
     ALONE = 10,            /* strengths of the places where an address stands */
     IN_FRONT = 9,

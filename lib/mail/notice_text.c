@@ -249,7 +249,9 @@ struct slice notice_text_of(struct arena *arena, const struct notice_lines *line
             last++;
         }
         if (last > end) {
-            text_behind(lines, last - 1, lines->count, &builder);
+            /* Bounded, for each recipient of a long list comes here. */
+            size_t behind = lines->count - last > SHARED_LINES ? last + SHARED_LINES : lines->count;
+            text_behind(lines, last - 1, behind, &builder);
         }
     }
     if (!status_is_telling(notice_builder_text(&builder))) {
