@@ -222,7 +222,7 @@ class Arena:
     def judge_killed(self, recipients, most_uncertain, *, seconds=90, learned=False):
         """Workers were killed or stopped under `duplicates: never` and `on-uncertain: hold`: each has exactly one kind of outcome, none was
         accepted twice, and few are in doubt. Returns those. `learned`: who was in doubt may be told as delivered, too, by the worker that
-        went on."""
+        went on or died."""
         self.wait_outcomes(recipients, seconds)
         self.accepted()
         accepted, _ = read_record(self.path("accepted.tsv"))
