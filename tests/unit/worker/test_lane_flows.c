@@ -137,7 +137,7 @@ static void a_tenants_backlog_is_spilled_by_its_own_rate(void **state)
     for (size_t i = 2; i < due_copies(); i++) {
         late += world.due_ms[i] > now + 3 * HOUR ? 1 : 0;
     }
-    assert_int_equal(late, 64);
+    assert_int_equal(late, 62); /* of the four that were next in turn two are so again */
     for (size_t i = 0; i < world.opened_count; i++) {
         session_close(world.opened[i]);
     }
