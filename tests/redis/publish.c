@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define FLUSH_MS 30000
+#define ATTEMPTS 5
 
 struct counts {
     unsigned good, recognised, unguarded;
@@ -75,11 +76,28 @@ static int publish(const struct sluice_redis *redis, const char *run, unsigned k
     return good;
 }
 
+/* Publishes twice. *unguarded: how many went without being remembered, as Redis was away. */
+static bool publish_twice(const struct sluice_redis *redis, unsigned keys, bool out,
+                          unsigned *unguarded)
+{
+    struct counts first = {0}, again = {0};
+    char run[32];
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    (void)snprintf(run, sizeof(run), "%lld.%ld", (long long)now.tv_sec, now.tv_nsec);
+    bool good = publish(redis, run, keys, &first) && publish(redis, run, keys, &again);
+    *unguarded = first.unguarded + again.unguarded;
+    printf("  libsluice%s: %u published, %u recognised when published again, %u unguarded\n",
+           out ? ", not let in" : "", first.good, again.recognised, *unguarded);
+    return good && first.good == keys && again.good == keys && first.recognised == 0 &&
+           again.recognised == (out ? 0 : keys) && *unguarded == (out ? 2 * keys : 0);
+}
+
 int main(int argc, char **argv)
 {
     struct redis_options options;
-    struct counts first = {0}, again = {0};
-    char run[32];
+    unsigned unguarded = 0;
+    bool good = false;
     if (argc < 3) {
         (void)fprintf(stderr, "usage: redis_publish PORT KEYS [out]\n");
         return 2;
@@ -87,16 +105,13 @@ int main(int argc, char **argv)
     unsigned keys = (unsigned)strtoul(argv[2], NULL, 10);
     bool out = argc > 3 && strcmp(argv[3], "out") == 0;
     where(&options, (uint16_t)strtoul(argv[1], NULL, 10));
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    (void)snprintf(run, sizeof(run), "%lld.%ld", (long long)now.tv_sec, now.tv_nsec);
     const struct sluice_redis redis = redis_of(&options);
-    bool good = publish(&redis, run, keys, &first) && publish(&redis, run, keys, &again);
-    printf("  libsluice%s: %u published, %u recognised when published again, %u unguarded\n",
-           out ? ", not let in" : "", first.good, again.recognised,
-           first.unguarded + again.unguarded);
-    good = good && first.good == keys && again.good == keys && first.recognised == 0 &&
-           again.recognised == (out ? 0 : keys) &&
-           first.unguarded + again.unguarded == (out ? 2 * keys : 0);
+    /* Where everything is slow a connection may take longer than libsluice waits for it. */
+    for (unsigned left = ATTEMPTS; left > 0 && !good; left--) {
+        good = publish_twice(&redis, keys, out, &unguarded);
+        if (out || unguarded == 0) {
+            break;
+        }
+    }
     return good ? 0 : 1;
 }
