@@ -46,4 +46,13 @@ static inline unsigned letter_check(const struct letter *letter)
     return good ? 0 : 1;
 }
 
+static inline void letters_check(const struct letter *letters, size_t count)
+{
+    unsigned wrong = 0;
+    for (size_t i = 0; i < count; i++) {
+        wrong += letter_check(&letters[i]);
+    }
+    assert_int_equal(wrong, 0);
+}
+
 #endif
