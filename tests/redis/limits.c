@@ -12,7 +12,8 @@
  * is printed, and the use. least=PERCENT: the run goes on after its seconds, for up to a minute,
  * until three seconds (or eight steps) have seen that use, as busy machines take their time to be
  * well again. second=N: every take needs a token of another limit as well. Slots: asserted is that
- * never more than amount were held. late=S: slots are kept for as long as the limiter leaves them,
+ * never more than amount were held; least=N: and that so many were taken, for which it goes on as
+ * long. late=S: slots are kept for as long as the limiter leaves them,
  * looked at every `hold` ms; the first thread wants them from the start to the end, the others from
  * second `late` to second `leave`. Asserted is that just before `leave` all have the same (or one
  * more), and at the end the first has all (redis_limit_is_wanted tells it of both); with fewer
@@ -236,11 +237,16 @@ static bool used_enough(struct worker *worker, struct mono_time now)
     return !early && used_us * 100 >= (double)passed_us * (double)plan.least;
 }
 
+static bool took_enough(const struct worker *worker, struct mono_time now)
+{
+    return !mono_before(now, worker->end) && atomic_load(&grant_count) >= plan.least;
+}
+
 /* The first thread says when all is over. */
 static void look_at_end(struct worker *worker, struct mono_time now)
 {
-    bool asked = !plan.slots && plan.least > 0;
-    bool enough = asked && used_enough(worker, now);
+    bool asked = plan.least > 0;
+    bool enough = asked && (plan.slots ? took_enough(worker, now) : used_enough(worker, now));
     struct mono_time latest = asked ? mono_add_ms(worker->end, MORE_MS) : worker->end;
     if (enough || !mono_before(now, latest)) {
         fell_short = asked && !enough;
@@ -383,7 +389,7 @@ static int judge_slots(void)
         printf(" first_after=%.1fs", (double)(grants[0].us - atomic_load(&all_up_us)) / 1e6);
     }
     printf("\n");
-    if (most > (long)plan.amount || count < plan.least) {
+    if (most > (long)plan.amount || fell_short) {
         printf("FAILED: at most %llu at once, at least %llu taken\n",
                (unsigned long long)plan.amount, (unsigned long long)plan.least);
         return 1;
