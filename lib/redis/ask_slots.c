@@ -5,6 +5,7 @@
 #include "redis/ask_private.h"
 
 #define SLOT_POLL_MS 150
+#define SLOT_POLL_DUE_MS 30
 
 static bool slots_want_shrink(const struct limit *limit, struct mono_time now)
 {
@@ -62,6 +63,18 @@ bool slots_needs_call(struct limit *limit, struct mono_time now)
            slots_want(limit, now) != limit->held;
 }
 
+/* Nobody tells us when another one lets go. Who is next looks often while that is likely: a holder
+ * hears of it within LIMITER_SLOT_LOOK_MS and ends what it has begun, which may take long. */
+static struct mono_time slots_next_look(const struct limit *limit, struct mono_time now)
+{
+    int64_t ms = SLOT_POLL_MS;
+    if (limit->due) {
+        int64_t part_ms = mono_since_us(now, limit->due_since) / 8000;
+        ms = (int64_t)ask_clamp((uint64_t)part_ms, SLOT_POLL_DUE_MS, SLOT_POLL_MS);
+    }
+    return mono_add_ms(now, ms + (int64_t)random_below((uint32_t)ms));
+}
+
 void slots_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EACH],
                       const struct redis_call *call, struct mono_time now)
 {
@@ -83,7 +96,8 @@ void slots_take_reply(const struct item *item, const int64_t values[ASK_REPLY_EA
                       : UINT64_MAX;
     limit->reported = call->sent;
     limit->epoch = limit->on->epoch;
-    /* Nobody tells us when another one lets go. */
-    limit->retry_at =
-        wanted_more ? mono_add_ms(now, SLOT_POLL_MS + (int64_t)random_below(SLOT_POLL_MS)) : now;
+    bool due = wanted_more && limit->keep != UINT64_MAX && limit->keep > mine;
+    limit->due_since = due && !limit->due ? now : limit->due_since;
+    limit->due = due;
+    limit->retry_at = wanted_more ? slots_next_look(limit, now) : now;
 }

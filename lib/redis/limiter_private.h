@@ -100,7 +100,8 @@ struct limit {
     bool over;           /* cluster-wide more are held than the rule allows */
     bool crowded;        /* cluster-wide half of them or more are held */
     bool wanted;         /* other holders wait for some */
-    struct mono_time reported;
+    bool due;            /* others are about to give back what it is to have */
+    struct mono_time due_since, reported;
     int64_t epoch; /* in which it was reported */
 };
 

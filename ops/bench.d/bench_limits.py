@@ -74,14 +74,14 @@ def measure(stack, say, number, workers):
 
 
 def connected(record, name, begin, end):
-    """Seconds between the first and last mail of each connection, together, within the two times."""
+    """Seconds from the first mail of each connection until the reply to its last one, together, within the two times."""
     spans = {}
     with open(record.path, encoding="utf-8") as file:
         for fields in (line.rstrip("\n").split("\t") for line in file):
             if len(fields) == 12 and fields[1] == name:
-                at = record.seconds(fields[11])
-                first, last = spans.get(fields[7], (at, at))
-                spans[fields[7]] = (min(first, at), max(last, at))
+                first, last = record.seconds(fields[11]), record.seconds(fields[0])
+                before = spans.get(fields[7], (first, last))
+                spans[fields[7]] = (min(first, before[0]), max(last, before[1]))
     return sum(max(0, min(last, end) - max(first, begin)) for first, last in spans.values())
 
 
