@@ -121,9 +121,8 @@ struct consumer_recover {
     bool is_stranger; /* an id that we never had holds our name */
     struct mono_time stranger_since;
     bool is_settled; /* the group has told what is ours, and has not taken it away since */
-    struct mono_time unsettled_since; /* or: the brokers did not answer since */
-    int patience_times;
-    struct list retired; /* former clients */
+    int answers_in_turn, patience_times; /* of the brokers, while it waits for that */
+    struct list retired;                 /* former clients */
     uint64_t count;
 };
 

@@ -12,7 +12,8 @@
  *
  * Unheard. A member that waits for an assignment while the brokers answer, for much longer than a
  * session: whatever became of its JOIN (librdkafka waits for the answer for max.poll.interval.ms, 5
- * minutes). It joins anew, each time with twice the patience.
+ * minutes). They are asked once in a session, and after some answers on end it joins anew, each
+ * time with twice the patience.
  *
  * In both cases all that was assigned has been given up as lost before. The former client is ended
  * on a thread of its own, because that waits for the records that are still held.
@@ -141,11 +142,18 @@ static bool find_holder(const struct kafka_consumer *consumer, rd_kafka_event_t 
     return true;
 }
 
+static void unsettled(struct kafka_consumer *consumer, struct mono_time now)
+{
+    struct consumer_recover *recover = &consumer->recover;
+    recover->answers_in_turn = 0;
+    recover->ask_at = mono_add_ms(now, consumer->claim.session_timeout_ms);
+}
+
 static void join(struct kafka_consumer *consumer, struct mono_time now)
 {
     struct fault fault;
     struct consumer_recover *recover = &consumer->recover;
-    recover->unsettled_since = now;
+    unsettled(consumer, now);
     recover->phase = RECOVER_NONE;
     if (!consumer_subscribe(consumer, &fault)) {
         fault.kind = FAULT_FATAL;
@@ -173,6 +181,21 @@ static void stranger_seen(struct kafka_consumer *consumer, struct mono_time now)
     }
 }
 
+static void answered_waiting(struct kafka_consumer *consumer, bool known, struct mono_time now)
+{
+    struct consumer_recover *recover = &consumer->recover;
+    if (!known) {
+        unsettled(consumer, now);
+        return;
+    }
+    recover->answers_in_turn++;
+    recover->ask_at = mono_add_ms(now, consumer->claim.session_timeout_ms);
+    if (!recover->is_settled &&
+        recover->answers_in_turn >= PATIENCE_SESSIONS * recover->patience_times) {
+        recover->phase = RECOVER_UNHEARD;
+    }
+}
+
 static void answered(struct kafka_consumer *consumer, rd_kafka_event_t *event, struct mono_time now)
 {
     struct consumer_recover *recover = &consumer->recover;
@@ -184,11 +207,8 @@ static void answered(struct kafka_consumer *consumer, rd_kafka_event_t *event, s
     recover->ask_at = mono_add_ms(now, ASK_AGAIN_MS);
     bool late = mono_since_us(now, recover->asked) > (int64_t)ASK_LATE_MS * 1000;
     bool known = find_holder(consumer, event, &holder) && !late;
-    if (recover->phase == RECOVER_NONE) { /* unheard */
-        if (known && !recover->is_settled) {
-            recover->phase = RECOVER_UNHEARD;
-        }
-        recover->unsettled_since = now;
+    if (recover->phase == RECOVER_NONE) {
+        answered_waiting(consumer, known, now);
     } else if (!known) {
         recover->is_stranger = false; /* its session begins anew when a coordinator is loaded */
     } else if (holder[0] == '\0' || is_ours(recover, holder)) {
@@ -223,7 +243,7 @@ void recover_settled(struct kafka_consumer *consumer, bool is_settled)
         recover->patience_times = 1;
         note_id(consumer);
     } else {
-        recover->unsettled_since = mono_now();
+        unsettled(consumer, mono_now());
     }
 }
 
@@ -237,9 +257,7 @@ static void watch(struct kafka_consumer *consumer, struct mono_time now)
         recover->next_look = mono_add_ms(now, LOOK_MS);
         note_id(consumer);
     }
-    int64_t patience_ms =
-        (int64_t)consumer->claim.session_timeout_ms * PATIENCE_SESSIONS * recover->patience_times;
-    if (!recover->is_asked && mono_since_us(now, recover->unsettled_since) / 1000 > patience_ms) {
+    if (!recover->is_asked && !mono_before(now, recover->ask_at)) {
         ask(consumer, now);
     }
 }
@@ -297,7 +315,7 @@ void recover_init(struct kafka_consumer *consumer, const struct kafka_consumer_o
     struct consumer_recover *recover = &consumer->recover;
     list_init(&recover->retired);
     recover->patience_times = 1;
-    recover->unsettled_since = mono_now();
+    recover->ask_at = mono_add_ms(mono_now(), options->session_timeout_ms);
     if (options->group_instance_id != NULL) {
         recover->name = mem_strdup(options->group_instance_id);
     }
