@@ -49,13 +49,13 @@ void burst_note(struct burst *burst)
 
 bool burst_is_busy(const struct burst *burst)
 {
-    return kafka_txn_busy(burst->txn);
+    return kafka_txn_busy(burst->txn) || !list_empty(&burst->moved_mails);
 }
 
 bool burst_is_due(const struct burst *burst, struct mono_time now)
 {
     int64_t since_ms = mono_since_us(now, burst->last_end) / 1000;
-    if (kafka_txn_busy(burst->txn) || !kafka_txn_ready(burst->txn)) {
+    if (burst_is_busy(burst) || !kafka_txn_ready(burst->txn)) {
         return false;
     }
     if (!list_empty(&burst->waiting)) {
@@ -164,13 +164,24 @@ static void look_for_culprit(struct burst *burst, size_t copies)
     }
 }
 
+/* What it moved is told, and when all of it is, that it is over. */
+static void tell_moved(struct burst *burst)
+{
+    struct list *node;
+    for (int i = 0; i < BURST_TELL_MAX && (node = list_pop_front(&burst->moved_mails)) != NULL;
+         i++) {
+        burst->ops->moved(burst->owner, CONTAINER_OF(node, struct mail, node));
+    }
+    if (list_empty(&burst->moved_mails)) {
+        burst->ops->over(burst->owner, burst->kind, KAFKA_BURST_COMMITTED);
+    }
+}
+
 static void done(struct kafka_burst *kafka, enum kafka_burst_result result,
                  int64_t checkpoint_offset, const struct fault *fault)
 {
     struct burst *burst = CONTAINER_OF(kafka, struct burst, kafka);
-    enum burst_kind kind = burst->kind;
     size_t copies = kafka->record_count;
-    struct list *node;
     CHECK_MAGIC(burst, BURST_MAGIC);
     (void)checkpoint_offset;
     for (size_t i = 0; result == KAFKA_BURST_COMMITTED && i < kafka->offset_count; i++) {
@@ -185,17 +196,16 @@ static void done(struct kafka_burst *kafka, enum kafka_burst_result result,
         burst->failures = 0;
         burst->copies_max =
             burst->copies_max >= COPIES_MAX / 2 ? COPIES_MAX : burst->copies_max * 2;
-        while ((node = list_pop_front(&burst->mails)) != NULL) {
-            burst->ops->moved(burst->owner, CONTAINER_OF(node, struct mail, node));
-        }
+        list_append_all(&burst->moved_mails, &burst->mails);
+        tell_moved(burst);
     } else {
         char reason[FAULT_TEXT_MAX];
-        log_warn("burst-failed", "kind=%d result=%d copies=%zu reason=%s", (int)kind, (int)result,
-                 copies, log_quote(reason, sizeof(reason), slice_cstr(fault->text)));
+        log_warn("burst-failed", "kind=%d result=%d copies=%zu reason=%s", (int)burst->kind,
+                 (int)result, copies, log_quote(reason, sizeof(reason), slice_cstr(fault->text)));
         wait_again(burst);
         look_for_culprit(burst, copies);
+        burst->ops->over(burst->owner, burst->kind, result);
     }
-    burst->ops->over(burst->owner, kind, result);
 }
 
 /* ---- the owner's calls ---- */
@@ -206,7 +216,7 @@ bool burst_submit(struct burst *burst, struct kafka_consumer *consumer, enum bur
 {
     CHECK_MAGIC(burst, BURST_MAGIC);
     CHECK(count > 0);
-    if (kafka_txn_busy(burst->txn) || !kafka_txn_ready(burst->txn)) {
+    if (burst_is_busy(burst) || !kafka_txn_ready(burst->txn)) {
         return fault_set(fault, FAULT_LIMIT, 0, "a burst is under way");
     }
     burst->kind = kind;
@@ -235,6 +245,7 @@ bool burst_submit(struct burst *burst, struct kafka_consumer *consumer, enum bur
     return ok;
 }
 
+/* What was moved is complete in the checkpoint that came with it. */
 void burst_restate(const struct burst *burst, struct journal_writer *writer)
 {
     list_foreach (node, &burst->waiting) {
@@ -245,10 +256,14 @@ void burst_restate(const struct burst *burst, struct journal_writer *writer)
     }
 }
 
-void burst_poll(struct burst *burst)
+bool burst_poll(struct burst *burst)
 {
     CHECK_MAGIC(burst, BURST_MAGIC);
+    if (!list_empty(&burst->moved_mails)) {
+        tell_moved(burst);
+    }
     kafka_txn_poll(burst->txn);
+    return !list_empty(&burst->moved_mails);
 }
 
 struct kafka_txn *burst_txn(struct burst *burst)
@@ -269,6 +284,7 @@ struct burst *burst_create(struct worker *worker, const struct burst_ops *ops, v
     burst->copies_max = COPIES_MAX;
     list_init(&burst->waiting);
     list_init(&burst->mails);
+    list_init(&burst->moved_mails);
     map_init(&burst->renewals);
     strbuf_init(&burst->checkpoint_text, CHECKPOINT_MAX_BYTES);
     kafka_txn_options_default(&options);
@@ -306,6 +322,7 @@ void burst_free(struct burst **handle)
     burst->closing = true;
     kafka_txn_free(&burst->txn, CLOSE_WAIT_MS);
     list_append_all(&burst->waiting, &burst->mails);
+    list_append_all(&burst->waiting, &burst->moved_mails);
     while ((node = list_pop_front(&burst->waiting)) != NULL) {
         struct mail *mail = CONTAINER_OF(node, struct mail, node);
         mail_free(&mail);

@@ -16,6 +16,8 @@
 #include "ledger/checkpoint.h"
 #include "worker/mail.h"
 
+#define BURST_TELL_MAX 256
+
 struct burst;
 struct journal_writer;
 
@@ -64,8 +66,9 @@ bool burst_submit(struct burst *burst, struct kafka_consumer *consumer, enum bur
                   const struct burst_partition *partitions, size_t count, int64_t done_offset,
                   struct fault *fault);
 
-/* Tells what is over. */
-void burst_poll(struct burst *burst);
+/* Tells what is over: of its mails at most BURST_TELL_MAX, as there are thousands and other mail
+ * waits meanwhile. True: there are more. */
+bool burst_poll(struct burst *burst);
 /* Gives back those whose partitions have gone (not what is in the burst under way). */
 void burst_drop_gone(struct burst *burst);
 

@@ -47,6 +47,7 @@ struct burst {
     enum burst_kind kind;
     struct mono_time began;
     struct list mails;
+    struct list moved_mails; /* of the last one, not yet told: it is not over until they are */
     size_t mail_bytes;
     struct kafka_record_out *records;
     struct strbuf checkpoint_text;

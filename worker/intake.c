@@ -16,7 +16,7 @@
 
 #define SERVE_EVERY_MS 50
 #define STATS_EVERY_MS 10000
-#define TAKE_BATCH 512
+#define TAKE_BATCH 64       /* then transactional mail is looked for again */
 #define TX_PRESSURE_MAX 125 /* percent: transactional mail may use a reserve */
 #define BULK_PRESSURE_MAX 100
 
@@ -136,7 +136,9 @@ void intake_poll(struct intake *intake)
 {
     kafka_producer_poll(intake->worker->events, 0);
     kafka_producer_poll(intake->worker->journal, 0);
-    burst_poll(intake->burst);
+    if (burst_poll(intake->burst)) {
+        intake_wake(intake);
+    }
 }
 
 static void work(struct intake *intake)

@@ -194,6 +194,7 @@ static void journal_is_safer(void *owner)
 
 static void do_request(struct shard *shard, struct request *request)
 {
+    mailbox_deliver(shard->urgent); /* what was posted before the request comes before it */
     switch (request->kind) {
     case SHARD_DRAIN:
         shard->draining = true;
@@ -378,12 +379,14 @@ struct shard *shard_create(struct worker *worker, uint32_t index, struct fault *
         return NULL;
     }
     shard->mailbox = mailbox_create(shard->loop, letter_arrived, shard, fault);
+    shard->urgent = mailbox_create(shard->loop, letter_arrived, shard, fault);
     shard->outbox = outbox_create(worker, shard->loop);
     shard->reporter = reporter_create(worker, shard->outbox);
     shard->journal = journal_writer_create(worker, shard->loop, JOURNAL_LINGER_MS, journal_is_safer,
                                            shard, fault);
     shard->settler = (struct settler){worker, shard->reporter, shard->journal};
-    if (shard->mailbox == NULL || shard->journal == NULL || !open_services(shard, fault)) {
+    if (shard->mailbox == NULL || shard->urgent == NULL || shard->journal == NULL ||
+        !open_services(shard, fault)) {
         shard_free(&shard);
         return NULL;
     }
@@ -422,7 +425,8 @@ void shard_free(struct shard **handle)
         return;
     }
     shard_close(shard);
-    mailbox_free(&shard->mailbox);
+    mailbox_free(&shard->mailbox); /* a request in it looks into the other one */
+    mailbox_free(&shard->urgent);
     map_free(&shard->lanes);
     dns_sites_free(&shard->sites);
     redis_limiter_free(&shard->limiter);
@@ -451,7 +455,8 @@ void shard_run(struct shard *shard)
 
 void shard_post(struct shard *shard, struct mail *mail)
 {
-    mailbox_post(shard->mailbox, &mail->post.letter);
+    bool urgent = mail->record.source == KAFKA_SOURCE_TX; /* its class is not known yet */
+    mailbox_post(urgent ? shard->urgent : shard->mailbox, &mail->post.letter);
 }
 
 static struct request *request_make(enum shard_request_kind kind)

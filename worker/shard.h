@@ -22,6 +22,7 @@ struct shard {
     struct worker *worker;
     struct io_loop *loop;
     struct mailbox *mailbox; /* mails, and what intake and main ask for */
+    struct mailbox *urgent;  /* transactional mails, which go before thousands of others */
     struct outbox *outbox;
     struct reporter *reporter;
     struct settler settler;

@@ -3,7 +3,8 @@
  * and turns round (Treiber 1986; taking everything at once leaves no ABA problem). Only the poster
  * that finds it empty wakes the loop, so a burst costs one wake-up. The wake-up cannot be lost:
  * whoever finds the box empty comes after the owner's last take, which comes after libuv has
- * cleared the mark of the wake-up before.
+ * cleared the mark of the wake-up before; and an owner that leaves something for its next turn
+ * wakes itself.
  */
 #include "io/mailbox.h"
 
@@ -39,14 +40,17 @@ static bool take(struct mailbox *mailbox)
 }
 
 /* The callback may free the mailbox, which delivers the rest from inside. */
-static void deliver(struct mailbox *mailbox)
+static void deliver_first(struct mailbox *mailbox)
 {
-    while (mailbox->batch != NULL) {
-        struct letter *letter = mailbox->batch;
-        mailbox->batch = letter->next;
-        letter->next = NULL;
-        mailbox->callback(letter, mailbox->owner);
-    }
+    struct letter *letter = mailbox->batch;
+    mailbox->batch = letter->next;
+    letter->next = NULL;
+    mailbox->callback(letter, mailbox->owner);
+}
+
+static bool has_more(struct mailbox *mailbox)
+{
+    return mailbox->batch != NULL || take(mailbox);
 }
 
 static void on_async(uv_async_t *async)
@@ -54,8 +58,12 @@ static void on_async(uv_async_t *async)
     struct mailbox *mailbox = CONTAINER_OF(async, struct mailbox, async);
     CHECK_MAGIC(mailbox, MAILBOX_MAGIC);
     io_loop_wake(mailbox->loop);
-    if (!mailbox->closing && take(mailbox)) {
-        deliver(mailbox);
+    for (int i = 0; !mailbox->closing && has_more(mailbox); i++) {
+        if (i == MAILBOX_TURN_MAX) {
+            CHECK(uv_async_send(async) == 0);
+            return;
+        }
+        deliver_first(mailbox);
     }
 }
 
@@ -93,10 +101,18 @@ void mailbox_free(struct mailbox **handle)
     CHECK_MAGIC(mailbox, MAILBOX_MAGIC);
     *handle = NULL;
     mailbox->closing = true;
-    do {
-        deliver(mailbox);
-    } while (take(mailbox));
+    while (has_more(mailbox)) {
+        deliver_first(mailbox);
+    }
     uv_close((uv_handle_t *)&mailbox->async, on_closed);
+}
+
+void mailbox_deliver(struct mailbox *mailbox)
+{
+    CHECK_MAGIC(mailbox, MAILBOX_MAGIC);
+    while (!mailbox->closing && has_more(mailbox)) {
+        deliver_first(mailbox);
+    }
 }
 
 void mailbox_post(struct mailbox *mailbox, struct letter *letter)

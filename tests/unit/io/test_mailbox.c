@@ -127,12 +127,58 @@ static void free_inside_the_callback(void **state)
     io_loop_free(&office.loop);
 }
 
+/* Thousands in one box do not keep the loop from another one. */
+static void a_turn_has_an_end(void **state)
+{
+    struct office office, other;
+    struct fault fault;
+    (void)state;
+    office_open(&office);
+    memset(&other, 0, sizeof(other));
+    other.loop = office.loop;
+    other.mailbox = mailbox_create(office.loop, on_letter, &other, &fault);
+    assert_non_null(other.mailbox);
+    for (unsigned i = 0; i < 20 * MAILBOX_TURN_MAX; i++) {
+        post(office.mailbox, 0, i);
+    }
+    post(other.mailbox, 0, 0);
+    other.stop_at = 1;
+    io_loop_run(office.loop);
+    assert_int_equal(other.total, 1);
+    assert_true(office.total <= 2 * MAILBOX_TURN_MAX);
+    other.stop_at = 0;
+    office.stop_at = 20 * MAILBOX_TURN_MAX;
+    io_loop_run(office.loop); /* it wakes itself for the rest */
+    assert_int_equal(office.total, 20 * MAILBOX_TURN_MAX);
+    mailbox_free(&other.mailbox);
+    mailbox_free(&office.mailbox);
+    io_loop_free(&office.loop);
+}
+
+static void deliver_leaves_nothing(void **state)
+{
+    struct office office;
+    (void)state;
+    office_open(&office);
+    for (unsigned i = 0; i < 3 * MAILBOX_TURN_MAX; i++) {
+        post(office.mailbox, 0, i);
+    }
+    mailbox_deliver(office.mailbox);
+    assert_int_equal(office.total, 3 * MAILBOX_TURN_MAX);
+    mailbox_deliver(office.mailbox);
+    assert_int_equal(office.total, 3 * MAILBOX_TURN_MAX);
+    mailbox_free(&office.mailbox);
+    io_loop_free(&office.loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_threads_lose_nothing),
         cmocka_unit_test(free_delivers_the_rest),
         cmocka_unit_test(free_inside_the_callback),
+        cmocka_unit_test(a_turn_has_an_end),
+        cmocka_unit_test(deliver_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
