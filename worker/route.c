@@ -6,6 +6,10 @@
 #include "worker/lane.h"
 #include "worker/worker.h"
 
+/* So often it is seen whether a tenant is still suspended, in times of the first tier: one hop to a
+ * tier; 16 minutes. */
+#define SUSPENDED_UNITS 32
+
 static void site_found(struct dns_lookup *lookup, struct dns_site *site,
                        const struct smtp_outcome *outcome);
 
@@ -134,9 +138,35 @@ static bool decode(struct shard *shard, struct mail *mail)
     return true;
 }
 
+/* True: its tenant's mail waits, and it was settled. It may expire meanwhile. */
+static bool is_suspended(struct shard *shard, struct mail *mail)
+{
+    const struct config_tenant *tenant =
+        config_tenant_named(shard->worker->config, mail->message.tenant);
+    const struct report_facts facts = {0};
+    struct wall_time now = wall_now();
+    if (tenant == NULL || !tenant->suspended) {
+        return false;
+    }
+    if (settle_is_expired(mail, now)) {
+        settle_expired(&shard->settler, &mail, &facts);
+        return true;
+    }
+    struct report_wait wait = {.due_ms = now.ms + SUSPENDED_UNITS *
+                                                      shard->worker->config->kafka.tier_unit_ms,
+                               .reason = "suspended"};
+    if (mail->expires_ms > 0 && mail->expires_ms < wait.due_ms) {
+        wait.due_ms = mail->expires_ms;
+        wait.exact = true;
+    }
+    settle_later(&shard->settler, &mail, &wait);
+    return true;
+}
+
 void route_mail(struct shard *shard, struct mail *mail)
 {
-    if (mail->post.kind == MAIL_LETTER_ROUTE && !decode(shard, mail)) {
+    if (mail->post.kind == MAIL_LETTER_ROUTE &&
+        (!decode(shard, mail) || is_suspended(shard, mail))) {
         return;
     }
     if (mail->fresh && mail->deferred == 0 && mail->due_ms > wall_now().ms) {

@@ -149,6 +149,7 @@ struct config_tenant {
     const char *verp_domain;  /* NULL: the first of verp.domains */
     bool bounce_to_sender;    /* final failures are told to the envelope sender (RFC 3464) */
     bool list_unsubscribe;    /* its mail gets List-Unsubscribe fields */
+    bool suspended;           /* its mail waits */
 };
 
 enum config_class { CONFIG_CLASS_TRANSACTIONAL, CONFIG_CLASS_BULK };

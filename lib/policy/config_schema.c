@@ -170,6 +170,7 @@ static const struct schema_field tenant_fields[] = {
     {"verp-domain", SCHEMA_HOST, AT(config_tenant, verp_domain), .min = 1, .max = 189},
     {"bounce-to-sender", SCHEMA_BOOL, AT(config_tenant, bounce_to_sender), .fallback = "false"},
     {"list-unsubscribe", SCHEMA_BOOL, AT(config_tenant, list_unsubscribe), .fallback = "false"},
+    {"suspended", SCHEMA_BOOL, AT(config_tenant, suspended), .fallback = "false"},
 };
 static const struct schema_type tenant_type = {TYPE("a tenant", tenant_fields, config_tenant)};
 

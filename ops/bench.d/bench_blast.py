@@ -18,6 +18,7 @@ TROUBLES = (
     ("tarpits", f"a tenant whose mail goes to {TARPITS} tarpits", [f"tarpit{i:02}.test" for i in range(TARPITS)]),
     ("down", "a tenant whose sites cannot be reached", [f"down{i}.test" for i in range(GOOD_SITES)]),
     ("refused", "a tenant whom its sites refuse at MAIL FROM", ["refused.test"]),
+    ("halted", "a tenant that is suspended, its mail for the same sites", [f"good{i}.test" for i in range(GOOD_SITES)]),
 )
 
 
@@ -47,7 +48,8 @@ def run(stack, record, prefix, count):
 
 def bench_blast(stack, options, say):
     count = max(GOOD_SITES, options.messages // 100)
-    tenants = "".join(f"- {{name: {name}, rate: 100000/h, pools: [shared]}}\n" for name in ("good", *(name for name, _, _ in TROUBLES)))
+    tenants = "".join(f"- {{name: {name}, rate: 100000/h, pools: [shared], suspended: {str(name == 'halted').lower()}}}\n"
+                      for name in ("good", *(name for name, _, _ in TROUBLES)))
     names = bench_sim.start(stack, world(), WORKERS, tenants=tenants, extra="limits:\n  - {tenant: limit, max-msg-rate: 1/s}\n")
     record = Record(stack)
     bench_sim.start_workers(stack, names)

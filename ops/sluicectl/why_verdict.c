@@ -86,7 +86,10 @@ void verdict_wait(json_t *verdict, const struct trace_fact *wait)
     } else if (wait->type == EVENT_POSTPONED) {
         char name[32];
         (void)snprintf(name, sizeof(name), "%.*s", SLICE_FMT(slice_head(wait->reason, 31)));
-        add_reason(reasons, name, wait->next_ms, SLICE_NULL);
+        add_reason(reasons, name, wait->next_ms,
+                   strcmp(name, "suspended") == 0
+                       ? SLICE("its tenant's mail waits (tenants, suspended)")
+                       : SLICE_NULL);
     } else {
         struct slice reply = reply_of(wait, room, sizeof(room));
         bool no_vip = wait->code == 0 && slice_eq(wait->enhanced, SLICE("4.3.5"));

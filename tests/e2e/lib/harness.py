@@ -142,6 +142,23 @@ class Arena:
         self.events = Events(stack)
         self.events.start()
 
+    # ---- changing ----
+
+    def reconfigure(self, before, after):
+        """For programs that are started from now on."""
+        with open(self.stack.config, encoding="utf-8") as file:
+            text = file.read()
+        expect(before in text, f"{before!r} is not in the configuration")
+        self.stack.write_config(text.replace(before, after))
+
+    def restart(self, name, how):
+        """A worker, ended by that signal."""
+        index = self.worker_names.index(name)
+        self.stack.end(name, how=how)
+        os.rename(self.path(name + ".log"), self.path(f"{name}.{time.monotonic_ns()}.log"))
+        self.stack.start_worker(name, self.vips[index::len(self.worker_names)])
+        self.stack.wait_worker(name)
+
     # ---- sending ----
 
     def publish(self, recipients, *, stream="bulk", tenant="demo", campaign="", body=None, group=1, rate=None, wait=True):
