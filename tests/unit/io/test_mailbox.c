@@ -174,10 +174,8 @@ static void deliver_leaves_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(many_threads_lose_nothing),
-        cmocka_unit_test(free_delivers_the_rest),
-        cmocka_unit_test(free_inside_the_callback),
-        cmocka_unit_test(a_turn_has_an_end),
+        cmocka_unit_test(many_threads_lose_nothing), cmocka_unit_test(free_delivers_the_rest),
+        cmocka_unit_test(free_inside_the_callback),  cmocka_unit_test(a_turn_has_an_end),
         cmocka_unit_test(deliver_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
