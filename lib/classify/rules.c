@@ -187,8 +187,9 @@ uint16_t ruleset_provider_of_host(const struct ruleset *set, struct slice host)
     }
     for (size_t i = 0; i < set->host_count; i++) {
         struct slice end = set->hosts[i].text;
-        if (end.len > longest && end.len <= host.len && slice_ends_with_nocase(host, end) &&
-            (end.len == host.len || host.ptr[host.len - end.len - 1] == '.')) {
+        if (end.len > longest && end.len <= host.len &&
+            (end.len == host.len || host.ptr[host.len - end.len - 1] == '.') &&
+            slice_ends_with_nocase(host, end)) {
             longest = end.len;
             found = set->hosts[i].provider;
         }

@@ -103,14 +103,23 @@ bool cause_is_number(struct slice s)
     return digit && all_of(s, is_digit, ".,%-+*$");
 }
 
-static const char *const top_domains[] = {
-    "com",     "net",     "org",         "edu",       "gov",      "mil",    "int",   "arpa",
-    "info",    "biz",     "name",        "pro",       "mobi",     "aero",   "coop",  "museum",
-    "jobs",    "cat",     "asia",        "tel",       "dev",      "app",    "cloud", "email",
-    "online",  "site",    "shop",        "store",     "tech",     "xyz",    "top",   "club",
-    "live",    "digital", "agency",      "network",   "systems",  "group",  "world", "space",
-    "local",   "lan",     "localdomain", "localhost", "internal", "intern", "corp",  "example",
-    "invalid", "test",
+/* A slice with its length, where there are many to compare with. */
+#define WORD(literal)                                                                              \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
+
+static const struct slice top_domains[] = {
+    WORD("com"),     WORD("net"),     WORD("org"),         WORD("edu"),       WORD("gov"),
+    WORD("mil"),     WORD("int"),     WORD("arpa"),        WORD("info"),      WORD("biz"),
+    WORD("name"),    WORD("pro"),     WORD("mobi"),        WORD("aero"),      WORD("coop"),
+    WORD("museum"),  WORD("jobs"),    WORD("cat"),         WORD("asia"),      WORD("tel"),
+    WORD("dev"),     WORD("app"),     WORD("cloud"),       WORD("email"),     WORD("online"),
+    WORD("site"),    WORD("shop"),    WORD("store"),       WORD("tech"),      WORD("xyz"),
+    WORD("top"),     WORD("club"),    WORD("live"),        WORD("digital"),   WORD("agency"),
+    WORD("network"), WORD("systems"), WORD("group"),       WORD("world"),     WORD("space"),
+    WORD("local"),   WORD("lan"),     WORD("localdomain"), WORD("localhost"), WORD("internal"),
+    WORD("intern"),  WORD("corp"),    WORD("example"),     WORD("invalid"),   WORD("test"),
 };
 
 bool cause_is_host(struct slice s)
@@ -134,48 +143,48 @@ bool cause_is_host(struct slice s)
         return is_alpha(top.ptr[0]) && is_alpha(top.ptr[1]) && dot >= 2;
     }
     for (size_t i = 0; i < ARRAY_LEN(top_domains); i++) {
-        if (slice_eq_nocase(top, slice_cstr(top_domains[i]))) {
+        if (slice_eq_nocase(top, top_domains[i])) {
             return true;
         }
     }
     return false;
 }
 
-static const char *const blocklist_labels[] = {
-    "abuseat",
-    "abusix",
-    "backscatterer",
-    "barracudacentral",
-    "bl",
-    "bondedsender",
-    "cbl",
-    "cloudmark",
-    "dnswl",
-    "gbudb",
-    "invaluement",
-    "ivmsip",
-    "lashback",
-    "mailspike",
-    "manitu",
-    "mcafee",
-    "njabl",
-    "nixspam",
-    "pbl",
-    "proofpoint",
-    "psbl",
-    "sbl",
-    "senderbase",
-    "senderscore",
-    "sorbs",
-    "spamcop",
-    "spameatingmonkey",
-    "spamhaus",
-    "spamrats",
-    "surbl",
-    "trendmicro",
-    "uceprotect",
-    "xbl",
-    "zen",
+static const struct slice blocklist_labels[] = {
+    WORD("abuseat"),
+    WORD("abusix"),
+    WORD("backscatterer"),
+    WORD("barracudacentral"),
+    WORD("bl"),
+    WORD("bondedsender"),
+    WORD("cbl"),
+    WORD("cloudmark"),
+    WORD("dnswl"),
+    WORD("gbudb"),
+    WORD("invaluement"),
+    WORD("ivmsip"),
+    WORD("lashback"),
+    WORD("mailspike"),
+    WORD("manitu"),
+    WORD("mcafee"),
+    WORD("njabl"),
+    WORD("nixspam"),
+    WORD("pbl"),
+    WORD("proofpoint"),
+    WORD("psbl"),
+    WORD("sbl"),
+    WORD("senderbase"),
+    WORD("senderscore"),
+    WORD("sorbs"),
+    WORD("spamcop"),
+    WORD("spameatingmonkey"),
+    WORD("spamhaus"),
+    WORD("spamrats"),
+    WORD("surbl"),
+    WORD("trendmicro"),
+    WORD("uceprotect"),
+    WORD("xbl"),
+    WORD("zen"),
 };
 
 bool cause_is_blocklist(struct slice host)
@@ -189,7 +198,7 @@ bool cause_is_blocklist(struct slice host)
             return true;
         }
         for (size_t i = 0; i < ARRAY_LEN(blocklist_labels); i++) {
-            if (slice_eq_nocase(label, slice_cstr(blocklist_labels[i]))) {
+            if (slice_eq_nocase(label, blocklist_labels[i])) {
                 return true;
             }
         }
