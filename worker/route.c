@@ -138,19 +138,15 @@ static bool decode(struct shard *shard, struct mail *mail)
     return true;
 }
 
-/* True: its tenant's mail waits, and it was settled. It may expire meanwhile. */
+/* True: its tenant's mail waits, and it was settled. What expired meanwhile is its lane's to tell.
+ */
 static bool is_suspended(struct shard *shard, struct mail *mail)
 {
     const struct config_tenant *tenant =
         config_tenant_named(shard->worker->config, mail->message.tenant);
-    const struct report_facts facts = {0};
     struct wall_time now = wall_now();
-    if (tenant == NULL || !tenant->suspended) {
+    if (tenant == NULL || !tenant->suspended || settle_is_expired(mail, now)) {
         return false;
-    }
-    if (settle_is_expired(mail, now)) {
-        settle_expired(&shard->settler, &mail, &facts);
-        return true;
     }
     struct report_wait wait = {.due_ms = now.ms + SUSPENDED_UNITS *
                                                       shard->worker->config->kafka.tier_unit_ms,

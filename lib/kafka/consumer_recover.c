@@ -184,11 +184,7 @@ static void stranger_seen(struct kafka_consumer *consumer, struct mono_time now)
 static void answered_waiting(struct kafka_consumer *consumer, bool known, struct mono_time now)
 {
     struct consumer_recover *recover = &consumer->recover;
-    if (!known) {
-        unsettled(consumer, now);
-        return;
-    }
-    recover->answers_in_turn++;
+    recover->answers_in_turn = known ? recover->answers_in_turn + 1 : 0;
     recover->ask_at = mono_add_ms(now, consumer->claim.session_timeout_ms);
     if (!recover->is_settled &&
         recover->answers_in_turn >= PATIENCE_SESSIONS * recover->patience_times) {

@@ -251,6 +251,14 @@ static void end_with(enum kafka_burst_result result)
     world.result = result;
 }
 
+static void tell_first_part(void)
+{
+    add_mails(MAILS);
+    assert_true(submit());
+    end_with(KAFKA_BURST_COMMITTED);
+    assert_true(burst_poll(burst));
+}
+
 /* ---- tests ---- */
 
 /* Thousands of mails do not keep the intake from transactional mail; until all of them are told the
@@ -318,10 +326,7 @@ static void what_was_not_written_waits_again(void **state)
 static void what_moved_is_told_though_its_partition_goes(void **state)
 {
     (void)state;
-    add_mails(MAILS);
-    assert_true(submit());
-    end_with(KAFKA_BURST_COMMITTED);
-    assert_true(burst_poll(burst));
+    tell_first_part();
     partition.ours = false;
     burst_drop_gone(burst);
     while (burst_poll(burst)) {
@@ -335,10 +340,7 @@ static void what_moved_is_told_though_its_partition_goes(void **state)
 static void an_end_between_two_parts(void **state)
 {
     (void)state;
-    add_mails(MAILS);
-    assert_true(submit());
-    end_with(KAFKA_BURST_COMMITTED);
-    assert_true(burst_poll(burst));
+    tell_first_part();
     burst_free(&burst);
     assert_int_equal(world.moved, BURST_TELL_MAX);
     assert_int_equal(world.over, 0);
